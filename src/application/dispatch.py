@@ -1,0 +1,96 @@
+"""The dispatcher's duty: due work goes to those who can start it, in turn by user."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from application.ports import Command, EventStore, JobQueue, OpenWork, WorkBoard
+from domain.generation import Generation
+
+log = logging.getLogger(__name__)
+
+NOBODY = UUID(int=0)
+POSITIONS_A_SWEEP = 10_000
+
+
+class Dispatcher:
+    """Hands over no more work than live workers can start.
+
+    What was handed over and not claimed within `lost_after` was lost on the way and is handed over
+    again. All of its memory may be lost: a second hand-over does no harm.
+    """
+
+    def __init__(
+        self,
+        board: WorkBoard,
+        queue: JobQueue,
+        *,
+        lost_after: timedelta = timedelta(seconds=5),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._board = board
+        self._queue = queue
+        self._lost_after = lost_after.total_seconds()
+        self._clock = clock
+        self._turn = NOBODY
+        self._handed_over: dict[UUID, float] = {}
+
+    async def hand_over(self) -> int:
+        """One round; how many pieces were handed over. Raises QueueUnavailableError."""
+        self._forget_lost()
+        free, waiting = await self._board.credits(list(self._handed_over))
+        self._handed_over = {
+            ref: since for ref, since in self._handed_over.items() if ref in waiting
+        }
+        if free == 0:
+            return 0
+        due = await self._board.next_due(
+            after_user=self._turn, limit=free, handed_over=list(self._handed_over)
+        )
+        if due:
+            await self._queue.hand_over(due)
+            self._handed_over.update((work.ref, self._clock()) for work in due)
+            self._turn = due[-1].user_id
+        return len(due)
+
+    def _forget_lost(self) -> None:
+        lost_before = self._clock() - self._lost_after
+        lost = [ref for ref, since in self._handed_over.items() if since <= lost_before]
+        for ref in lost:
+            del self._handed_over[ref]
+        if lost:
+            log.warning("handing over again what nobody claimed", extra={"pieces": len(lost)})
+
+
+class Sweeper:
+    """Frees what dead workers held, and recreates work that open generations lack."""
+
+    def __init__(self, store: EventStore, board: WorkBoard) -> None:
+        self._store = store
+        self._board = board
+        self._after = 0
+
+    async def free_abandoned(self) -> None:
+        """Close incarnations whose lease has ended; their work is due again."""
+        freed = await self._board.sweep()
+        if freed:
+            log.warning("freed the work of workers that are gone", extra={"pieces": freed})
+
+    async def recreate_missing(self) -> None:
+        """Walk one stretch of the log; at its end begin again."""
+        refs, ended = await self._board.open_without_work(after=self._after, span=POSITIONS_A_SWEEP)
+        for ref in refs:
+            await self._reopen(ref)
+        self._after = 0 if ended else self._after + POSITIONS_A_SWEEP
+
+    async def _reopen(self, ref: UUID) -> None:
+        generation = await self._store.get(Generation, ref)
+        if generation is None or generation.closed:
+            return
+        left = max(generation.deadline - self._store.now(), timedelta())
+        await self._store.append(Command(work=OpenWork("generate", ref, generation.user_id, left)))
+        log.warning("recreated missing work", extra={"generation": str(ref)})

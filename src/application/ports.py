@@ -1,0 +1,423 @@
+"""What the use cases need of the outside world. Adapters and fakes pass the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import BaseAggregate
+
+from domain.aggregate import Event
+from domain.failure import Failure
+from domain.image import ContentType, Cost, Format
+from domain.quota import Window, WindowType
+
+A = TypeVar("A", bound=BaseAggregate[UUID])
+WorkKind = Literal["generate"]
+
+# --- the event store -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units taken from (positive) or given back to (negative) a user's windows.
+
+    Only taking is checked against `limits`, by window type; None and absent are unlimited. A limit
+    of the user's own, recorded in the store, wins over the one given here.
+    """
+
+    user_id: UUID
+    units: int
+    windows: tuple[Window, ...]
+    limits: Mapping[WindowType, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """Makes repeats of a command one: `ref` is what the first one made."""
+
+    user_id: UUID
+    key: str
+    fingerprint: str
+    ref: UUID
+    keep: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class OpenWork:
+    """Something is due from now on, until `deadline`; opening what is open changes nothing."""
+
+    kind: WorkKind
+    ref: UUID
+    user_id: UUID
+    deadline: timedelta
+
+
+@dataclass(frozen=True)
+class ClaimWork:
+    """This worker incarnation does it, if it is due, free, and the incarnation open."""
+
+    kind: WorkKind
+    ref: UUID
+    worker: UUID
+
+
+@dataclass(frozen=True)
+class HoldWork:
+    """It is still this worker incarnation's."""
+
+    kind: WorkKind
+    ref: UUID
+    worker: UUID
+
+
+@dataclass(frozen=True)
+class ReleaseWork:
+    """It is no longer this worker's, and due again at `due_at`."""
+
+    kind: WorkKind
+    ref: UUID
+    worker: UUID
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class CloseWork:
+    """Nothing is due any more. Without a worker it is closed whoever holds it."""
+
+    kind: WorkKind
+    ref: UUID
+    worker: UUID | None = None
+
+
+Work = OpenWork | ClaimWork | HoldWork | ReleaseWork | CloseWork
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is recorded together or not at all.
+
+    The first event of each stream must be the one after its last. A command whose events are
+    recorded already, to the byte, is accepted again without effect: after a lost connection one
+    sends it again.
+    """
+
+    events: Sequence[Event] = ()
+    units: Units | None = None
+    idempotency: IdempotencyKey | None = None
+    work: Work | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Recorded; `position` is the last event's, None without events."""
+
+    position: int | None
+    recorded_at: datetime
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Somebody else recorded the next event of the stream first."""
+
+
+@dataclass(frozen=True)
+class OverLimit:
+    """The units do not fit into this window."""
+
+    window: Window
+    limit: int
+    used: int
+
+
+@dataclass(frozen=True)
+class WindowClosed:
+    """A window to take from does not hold `now`: choose the windows again."""
+
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """The idempotency key was used before, for `ref`, by the same or another request."""
+
+    ref: UUID
+    same_fingerprint: bool
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """The work is not (or no longer) this worker's, or not due."""
+
+
+Outcome = Accepted | Conflict | OverLimit | WindowClosed | Duplicate | Fenced
+
+
+class StoreUnavailableError(Exception):
+    """The event store did not answer in time; the command may or may not be recorded."""
+
+
+class StoreBusyError(StoreUnavailableError):
+    """More commands wait than the store takes; nothing of this one was recorded."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event in the log."""
+
+    position: int
+    recorded_at: datetime
+    event: Event
+
+
+class EventStore(Protocol):
+    """The log of all decisions, and what is decided together with them."""
+
+    def now(self) -> datetime:
+        """The store's own clock (UTC), which windows, leases and deadlines go by."""
+        ...
+
+    async def append(self, command: Command) -> Outcome:
+        """Record one command. Raises StoreUnavailableError; everything expected is an Outcome."""
+        ...
+
+    async def get(self, aggregate: type[A], id: UUID) -> A | None:  # noqa: A002
+        """The aggregate folded from all its events, None when it has none."""
+        ...
+
+    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:  # noqa: A002
+        """Up to `limit` events of one stream with positions greater than `after`, in order."""
+        ...
+
+    async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Up to `limit` events of the whole log with positions greater than `after`, in order."""
+        ...
+
+
+class EventNews(Protocol):
+    """Says, as it happens, in which streams something was recorded."""
+
+    def watch(self, id: UUID) -> AsyncIterator[None]:  # noqa: A002
+        """Yields at once, and then each time after something was recorded in the stream."""
+        ...
+
+
+# --- workers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DueWork:
+    """A piece of work that somebody may start now."""
+
+    kind: WorkKind
+    ref: UUID
+    user_id: UUID
+
+
+class WorkBoard(Protocol):
+    """What is due, and who is at work. All times are the store's clock."""
+
+    async def register(self, worker: UUID, *, slots: int, lease: timedelta) -> None:
+        """A worker incarnation opens, able to do `slots` pieces of work at once."""
+        ...
+
+    async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
+        """Its heartbeat; False when the incarnation was closed, which is for ever."""
+        ...
+
+    async def retire(self, worker: UUID) -> None:
+        """The incarnation closes; what it still holds is free at once."""
+        ...
+
+    async def sweep(self) -> int:
+        """Close incarnations whose lease has ended and free their work; how many rows that was."""
+        ...
+
+    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
+        """Free slots of open incarnations, and which of these refs still wait to be claimed.
+
+        Slots that the waiting ones will take are already taken off.
+        """
+        ...
+
+    async def next_due(
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+    ) -> Sequence[DueWork]:
+        """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
+        ...
+
+    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
+        """Open generations without work among `span` positions, and whether the log ends there."""
+        ...
+
+    async def seconds_to_next(self) -> float | None:
+        """Seconds until something waiting becomes due (0 if something is); None without any."""
+        ...
+
+
+class JobQueue(Protocol):
+    """The wake-up of workers. It may lose or repeat anything at any moment."""
+
+    async def hand_over(self, work: Sequence[DueWork]) -> None:
+        """Wake somebody for each. Raises QueueUnavailableError."""
+        ...
+
+
+class QueueUnavailableError(Exception):
+    """The queue cannot be reached; the work is still due in the event store."""
+
+
+# --- providers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Bytes of an image as they arrived."""
+
+    data: bytes
+    content_type: ContentType
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """One paid request: `images` are the numbers (from 1) of the pictures wanted.
+
+    `correlation_id` goes to the provider where it takes one.
+    """
+
+    generation: UUID
+    call: int
+    images: tuple[int, ...]
+    prompt: str
+    model: str
+    negative_prompt: str | None = None
+    size: str | None = None
+    aspect_ratio: str | None = None
+    quality: str | None = None
+    format: Format | None = None
+    seed: int | None = None
+    references: tuple[Picture, ...] = ()
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider made: at least one picture, at most as many as asked for, in their order."""
+
+    pictures: tuple[Picture, ...]
+    cost: Cost
+    provider_request_id: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+class CallFailedError(Exception):
+    """The provider said no, or could not: nothing else will come of this call."""
+
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        provider_request_id: str | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        self.failure, self.provider_request_id, self.cost = failure, provider_request_id, cost
+        super().__init__(f"{failure.kind}: {failure.message}")
+
+
+class OutcomeUnknownError(Exception):
+    """The connection was lost or the time was up after the request was sent."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can do, as data: requests are checked and routed by it before anything costs.
+
+    `repeat_costs` says whether asking again after an unknown outcome may be billed twice.
+    """
+
+    models: tuple[str, ...]
+    formats: tuple[Format, ...]
+    images_per_call: int
+    max_pixels: int
+    max_references: int
+    negative_prompt: bool
+    seed: bool
+    repeat_costs: bool
+    price_list: str
+
+
+class Provider(Protocol):
+    """Somebody who makes pictures."""
+
+    name: str
+    capabilities: Capabilities
+
+    async def call(self, request: CallRequest) -> Answer:
+        """Make one paid request.
+
+        Raises CallFailedError or OutcomeUnknownError, nothing else. May be cancelled at any time:
+        the outcome is then unknown.
+        """
+        ...
+
+
+# --- images ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is by its content: size in pixels, provenance marks found in it."""
+
+    content_type: ContentType
+    width: int
+    height: int
+    sha256: str
+    provenance: tuple[str, ...] = ()
+
+
+class NotAnImageError(Exception):
+    """The bytes are no complete PNG, JPEG or WebP image of a sane size; the message says why."""
+
+
+class ImageInspector(Protocol):
+    """Looks into images, outside the event loop."""
+
+    async def inspect(self, data: bytes) -> ImageFacts:
+        """Decode all of it. Raises NotAnImageError."""
+        ...
+
+
+class ImageStoreUnavailableError(Exception):
+    """The image store cannot take or give bytes now; the message says why, without a key."""
+
+
+class ImageNotFoundError(Exception):
+    """No object lies under this key."""
+
+
+class ImageStore(Protocol):
+    """Objects under keys (see domain.image); an object never changes once it is there."""
+
+    async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
+        """Store durably; the same bytes again are no error. Raises ImageStoreUnavailableError."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """Raises ImageNotFoundError, ImageStoreUnavailableError."""
+        ...
+
+    async def holds(self, key: str, *, sha256: str) -> bool:
+        """Whether exactly these bytes can be read there. Raises ImageStoreUnavailableError."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; absent ones are no error. Raises ImageStoreUnavailableError."""
+        ...
+
+    def url(self, key: str) -> str:
+        """The permanent public URL of an image; it does not say whether it is there."""
+        ...

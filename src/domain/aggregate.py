@@ -1,0 +1,82 @@
+"""What every aggregate and event of Darkroom shares: the envelope, and strict frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from eventsourcing.domain import CanInitAggregate, CanMutateAggregate
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Value(BaseModel):
+    """A strict, frozen value: wrong types and unknown fields are errors."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Metadata(Value):
+    """Who caused an event, and which request it belongs to (the names are eventsourcing 10's)."""
+
+    actor: str = "system"
+    correlation_id: str | None = None
+    causation_id: str | None = None
+    trace: str | None = None
+
+
+NOBODY = Metadata()
+_metadata: ContextVar[Metadata] = ContextVar("metadata", default=NOBODY)  # it is frozen
+
+
+def current_metadata() -> Metadata:
+    """The metadata that events triggered in this context carry."""
+    return _metadata.get()
+
+
+@contextmanager
+def caused_by(
+    *, actor: str, correlation_id: str | None, causation_id: str | None = None
+) -> Iterator[None]:
+    """Let every event triggered inside carry this metadata."""
+    token = _metadata.set(
+        Metadata(actor=actor, correlation_id=correlation_id, causation_id=causation_id)
+    )
+    try:
+        yield
+    finally:
+        _metadata.reset(token)
+
+
+class Event(Value, CanMutateAggregate[UUID]):
+    """A decision that was made.
+
+    `topic` and `version` name the storage format: spelled once, never changed. `timestamp` is None
+    until PostgreSQL has recorded the event, then it is `recorded_at`. `personal`, where an event
+    has it, holds all of its personal data and nothing else.
+    """
+
+    topic: ClassVar[str]
+    version: ClassVar[int]
+
+    originator_id: UUID = Field(exclude=True)
+    originator_version: int = Field(exclude=True)
+    timestamp: datetime | None = Field(default=None, exclude=True)  # type: ignore[assignment]  # the clock is PostgreSQL's: unknown before the append
+    event_id: UUID = Field(default_factory=uuid4)
+    metadata: Metadata = Field(default_factory=current_metadata)
+
+    @staticmethod
+    def create_timestamp() -> datetime:
+        return None  # type: ignore[return-value]  # see `timestamp`
+
+    def _as_dict(self) -> dict[str, Any]:
+        return self.__dict__
+
+
+class Created(Event, CanInitAggregate[UUID]):
+    """The first decision of a stream."""
+
+    originator_topic: str = Field(default="", exclude=True)

@@ -1,0 +1,567 @@
+"""A generation: one request for pictures, from prompt to permanent URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from eventsourcing.domain import BaseAggregate, event
+from pydantic import Field
+
+from domain.aggregate import Created, Metadata, Value
+from domain.aggregate import Event as DomainEvent
+from domain.failure import CONSEQUENCES, Failure, FailureKind
+from domain.image import Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
+from domain.quota import Window
+
+Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
+OnUnknown = Literal["repeat", "fail"]
+
+FREE_REPEATS_OF_LOST_CALLS = 5
+
+
+class Wish(Value):
+    """What the user wrote: personal data, all of it."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    webhook_url: str | None = None
+
+
+class Durations(Value):
+    """How long a generation took, in seconds: until its first call, and in all."""
+
+    queued: float
+    total: float
+
+
+@dataclass
+class Call:
+    """One paid request to a provider, for the images with these numbers."""
+
+    number: int
+    provider: str
+    model: str
+    images: tuple[int, ...]
+    outcome: Literal["open", "answered", "failed", "lost"] = "open"
+    cost: Cost | None = None
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Next: call a provider for the images with these numbers."""
+
+    images: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Next: nothing before this time."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Next: complete or fail, nothing is left to ask for."""
+
+
+Step = Ask | Wait | Finish
+
+
+class GenerationClosedError(Exception):
+    """A final state is final."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(
+            f"Generation {generation.id} is {generation.status} and stays so. "
+            "Retry it to make a new one."
+        )
+
+
+class GenerationOpenError(Exception):
+    """Only a generation in a final state can be deleted."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(
+            f"Generation {generation.id} is {generation.status}. Cancel it, then delete it."
+        )
+
+
+class Generation(BaseAggregate[UUID]):
+    """One request for images. It reserves units, asks providers in calls, and ends exactly once."""
+
+    class Event(DomainEvent):
+        """A decision about one generation."""
+
+    class Requested(Event, Created):
+        topic = "generation.requested"
+        version = 1
+
+        user_id: UUID
+        api_key_id: str | None
+        spec: ImageSpec
+        references: tuple[ReferenceImage, ...]
+        units: int
+        windows: tuple[Window, ...]
+        on_unknown: OnUnknown
+        deadline_seconds: float
+        retry_of: UUID | None
+        personal: Wish
+
+    class CallStarted(Event):
+        topic = "generation.call_started"
+        version = 1
+
+        call: int
+        provider: str
+        model: str
+        images: tuple[int, ...]
+
+    class CallAnswered(Event):
+        """The bytes are safe: a crash from here on never pays again."""
+
+        topic = "generation.call_answered"
+        version = 1
+
+        call: int
+        provider_request_id: str | None
+        usage: dict[str, int]
+        cost: Cost
+        images: tuple[StoredImage, ...]
+
+    class CallFailed(Event):
+        """`retry_at` is None when the images of the call are given up."""
+
+        topic = "generation.call_failed"
+        version = 1
+
+        call: int
+        provider_request_id: str | None
+        kind: FailureKind
+        message: str
+        retry_at: datetime | None
+        cost: Cost | None
+
+    class CallLost(Event):
+        """Its outcome is unknown; `repeat` says whether its images are asked for again."""
+
+        topic = "generation.call_lost"
+        version = 1
+
+        call: int
+        reason: str
+        repeat: bool
+
+    class CallAnsweredLate(Event):
+        """An answer to a call that had been given up: an open generation takes its images."""
+
+        topic = "generation.call_answered_late"
+        version = 1
+
+        call: int
+        provider_request_id: str | None
+        usage: dict[str, int]
+        cost: Cost
+        images: tuple[StoredImage, ...]
+
+    class Completed(Event):
+        """The units of the `missing` images go back."""
+
+        topic = "generation.completed"
+        version = 1
+
+        images: tuple[PublishedImage, ...]
+        missing: int
+        units_returned: int
+        durations: Durations
+
+    class Failed(Event):
+        topic = "generation.failed"
+        version = 1
+
+        kind: FailureKind
+        message: str
+        units_returned: int
+
+    class Cancelled(Event):
+        topic = "generation.cancelled"
+        version = 1
+
+        by: UUID
+        units_returned: int
+
+    class Deleted(Event):
+        """Its images leave the store, this record stays."""
+
+        topic = "generation.deleted"
+        version = 1
+
+        by: UUID
+
+    # --- decisions -------------------------------------------------------------------------
+
+    @classmethod
+    def request(
+        cls,
+        *,
+        id: UUID,  # noqa: A002  # the library's own name for it
+        user_id: UUID,
+        spec: ImageSpec,
+        wish: Wish,
+        windows: tuple[Window, ...],
+        references: tuple[ReferenceImage, ...] = (),
+        api_key_id: str | None = None,
+        on_unknown: OnUnknown = "repeat",
+        deadline: timedelta = timedelta(minutes=15),
+        retry_of: UUID | None = None,
+    ) -> Generation:
+        """Somebody asks for `spec.count` images; as many units are taken from each window."""
+        return cls._create(
+            cls.Requested,
+            id=id,
+            user_id=user_id,
+            api_key_id=api_key_id,
+            spec=spec,
+            references=references,
+            units=spec.count,
+            windows=windows,
+            on_unknown=on_unknown,
+            deadline_seconds=deadline.total_seconds(),
+            retry_of=retry_of,
+            personal=wish,
+        )
+
+    def next_step(self, now: datetime) -> Step:
+        """What an open generation without a call under way needs next."""
+        wanted = self._unasked_images()
+        if not wanted or now >= self.deadline:
+            return Finish()
+        if self._retry_at is not None and now < self._retry_at:
+            return Wait(until=min(self._retry_at, self.deadline))
+        return Ask(images=wanted)
+
+    def start_call(self, *, provider: str, model: str, images: tuple[int, ...]) -> int:
+        """Say, before it is made, that a provider will be asked for these images."""
+        self._refuse_if_closed()
+        number = len(self.calls) + 1
+        self._call_started(call=number, provider=provider, model=model, images=images)
+        return number
+
+    def answer_call(
+        self,
+        call: int,
+        *,
+        provider_request_id: str | None,
+        usage: Mapping[str, int],
+        cost: Cost,
+        images: tuple[StoredImage, ...],
+        late: bool = False,
+    ) -> None:
+        """Take the images of an open call; of a call that was given up the answer is late.
+
+        So is that of a worker which had lost its claim, even if nobody took the work over yet.
+        """
+        on_time = self._awaits(call) and not late
+        record = self._call_answered if on_time else self._call_answered_late
+        record(
+            call=call,
+            provider_request_id=provider_request_id,
+            usage=dict(usage),
+            cost=cost,
+            images=images,
+        )
+
+    def fail_call(
+        self,
+        call: int,
+        failure: Failure,
+        *,
+        now: datetime,
+        jitter: float,
+        provider_request_id: str | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        """Take the failure of an open call; that of a call that was given up changes nothing."""
+        if not self._awaits(call):
+            return
+        failed_before = max(self._failures.get(n, 0) for n in self.calls[call].images)
+        self._call_failed(
+            call=call,
+            provider_request_id=provider_request_id,
+            kind=failure.kind,
+            message=failure.message,
+            retry_at=failure.retry_at(failed_before=failed_before, now=now, jitter=jitter),
+            cost=cost,
+        )
+
+    def lose_call(self, call: int, *, reason: str, repeat_costs: bool) -> None:
+        """Say that the outcome of an open call will stay unknown."""
+        if not self._awaits(call):
+            return
+        lost_before = max(self._losses.get(n, 0) for n in self.calls[call].images)
+        allowed = self._paid_repeats_of_lost_calls() if repeat_costs else FREE_REPEATS_OF_LOST_CALLS
+        self._call_lost(call=call, reason=reason, repeat=lost_before < allowed)
+
+    def finish(self, *, urls: Mapping[int, str], now: datetime) -> None:
+        """End it: completed with the images there are, failed without any.
+
+        `urls` maps the numbers of the stored images that can be read to their permanent URLs.
+        """
+        self._refuse_if_closed()
+        images = tuple(
+            PublishedImage(**dict(image), url=urls[number])
+            for number, image in sorted(self.images.items())
+            if number in urls
+        )
+        if not images:
+            self._fail(now)
+            return
+        missing = self.spec.count - len(images)
+        self._completed(
+            images=images,
+            missing=missing,
+            units_returned=missing,
+            durations=self._durations(now),
+        )
+
+    def cancel(self, *, by: UUID) -> None:
+        """End it unfinished; what calls under way cost is recorded when they answer."""
+        self._refuse_if_closed()
+        self._cancelled(by=by, units_returned=self.units)
+
+    def delete(self, *, by: UUID) -> None:
+        """Let its images leave the store; a second time changes nothing."""
+        if not self.closed:
+            raise GenerationOpenError(self)
+        if not self.deleted:
+            self._deleted(by=by)
+
+    # --- what decisions rest on ------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has reached its final state."""
+        return self.status in ("completed", "failed", "cancelled")
+
+    @property
+    def deadline(self) -> datetime:
+        """When it is ended with what there is."""
+        return self.created_on + timedelta(seconds=self.deadline_seconds)
+
+    @property
+    def open_calls(self) -> tuple[int, ...]:
+        """The numbers of the calls whose outcome is awaited."""
+        return tuple(call.number for call in self.calls.values() if call.outcome == "open")
+
+    @property
+    def units_to_return(self) -> int:
+        """The units that the decisions not yet recorded give back."""
+        return sum(
+            pending.units_returned
+            for pending in self.pending_events
+            if isinstance(pending, Generation.Completed | Generation.Failed | Generation.Cancelled)
+        )
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The keys of every object that it put into the image store."""
+        return tuple(sorted(self._objects))
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise GenerationClosedError(self)
+
+    def _awaits(self, call: int) -> bool:
+        return not self.closed and self.calls[call].outcome == "open"
+
+    def _unasked_images(self) -> tuple[int, ...]:
+        under_way = {n for number in self.open_calls for n in self.calls[number].images}
+        settled = self.images.keys() | self._given_up | under_way
+        return tuple(n for n in range(1, self.spec.count + 1) if n not in settled)
+
+    def _paid_repeats_of_lost_calls(self) -> int:
+        return 0 if self.on_unknown == "fail" else CONSEQUENCES["outcome_unknown"].repeats
+
+    def _durations(self, now: datetime) -> Durations:
+        started = self.started_on or now
+        return Durations(
+            queued=(started - self.created_on).total_seconds(),
+            total=(now - self.created_on).total_seconds(),
+        )
+
+    def _fail(self, now: datetime) -> None:
+        kind: FailureKind = "deadline_passed" if now >= self.deadline else "unavailable"
+        if self._last_failure is not None and not self._unasked_images():
+            kind = self._last_failure
+        self._failed(kind=kind, message=CONSEQUENCES[kind].sentence, units_returned=self.units)
+
+    # --- applying: no check, no clock, no call out; it runs again on every replay ------------
+
+    @event(Requested)
+    def __init__(
+        self,
+        user_id: UUID,
+        api_key_id: str | None,
+        spec: ImageSpec,
+        references: tuple[ReferenceImage, ...],
+        units: int,
+        windows: tuple[Window, ...],
+        on_unknown: OnUnknown,
+        deadline_seconds: float,
+        retry_of: UUID | None,
+        personal: Wish,
+        metadata: Metadata,
+        event_id: UUID,
+    ) -> None:
+        self.correlation_id = metadata.correlation_id
+        self.requested_by_event = event_id
+        self.user_id = user_id
+        self.api_key_id = api_key_id
+        self.spec = spec
+        self.wish = personal
+        self.references = references
+        self.units = units
+        self.windows = windows
+        self.on_unknown = on_unknown
+        self.deadline_seconds = deadline_seconds
+        self.retry_of = retry_of
+        self.status: Status = "queued"
+        self.deleted = False
+        self.calls: dict[int, Call] = {}
+        self.images: dict[int, StoredImage] = {}
+        self.published: tuple[PublishedImage, ...] = ()
+        self.missing = 0
+        self.error: tuple[FailureKind, str] | None = None
+        self.started_on: datetime | None = None
+        self.ended_on: datetime | None = None
+        self._retry_at: datetime | None = None
+        self._given_up: set[int] = set()
+        self._failures: dict[int, int] = {}
+        self._losses: dict[int, int] = {}
+        self._last_failure: FailureKind | None = None
+        self._objects: set[str] = set()
+
+    @event(CallStarted)
+    def _call_started(
+        self,
+        call: int,
+        provider: str,
+        model: str,
+        images: tuple[int, ...],
+        timestamp: datetime | None = None,
+    ) -> None:
+        self.status = "processing"
+        self.started_on = self.started_on or timestamp
+        self.calls[call] = Call(call, provider, model, images)
+        self._retry_at = None
+
+    @event(CallAnswered)
+    def _call_answered(
+        self,
+        call: int,
+        provider_request_id: str | None,
+        usage: dict[str, int],
+        cost: Cost,
+        images: tuple[StoredImage, ...],
+    ) -> None:
+        self._take_answer(call, usage, cost, images)
+
+    @event(CallAnsweredLate)
+    def _call_answered_late(
+        self,
+        call: int,
+        provider_request_id: str | None,
+        usage: dict[str, int],
+        cost: Cost,
+        images: tuple[StoredImage, ...],
+    ) -> None:
+        self._take_answer(call, usage, cost, images)
+
+    @event(CallFailed)
+    def _call_failed(
+        self,
+        call: int,
+        provider_request_id: str | None,
+        kind: FailureKind,
+        message: str,
+        retry_at: datetime | None,
+        cost: Cost | None,
+    ) -> None:
+        asked = self.calls[call]
+        asked.outcome, asked.cost = "failed", cost
+        self._last_failure = kind
+        _count(self._failures, asked.images)
+        if retry_at is None:
+            self._given_up.update(asked.images)
+        else:
+            self._retry_at = max(retry_at, self._retry_at or retry_at)
+
+    @event(CallLost)
+    def _call_lost(self, call: int, reason: str, repeat: bool) -> None:
+        lost = self.calls[call]
+        lost.outcome = "lost"
+        self._last_failure = "outcome_unknown"
+        _count(self._losses, lost.images)
+        if not repeat:
+            self._given_up.update(lost.images)
+
+    @event(Completed)
+    def _completed(
+        self,
+        images: tuple[PublishedImage, ...],
+        missing: int,
+        units_returned: int,
+        durations: Durations,
+        timestamp: datetime | None = None,
+    ) -> None:
+        self.status = "completed"
+        self.published = images
+        self.missing = missing
+        self.ended_on = timestamp
+
+    @event(Failed)
+    def _failed(
+        self,
+        kind: FailureKind,
+        message: str,
+        units_returned: int,
+        timestamp: datetime | None = None,
+    ) -> None:
+        self.status = "failed"
+        self.error = (kind, message)
+        self.missing = self.spec.count
+        self.ended_on = timestamp
+
+    @event(Cancelled)
+    def _cancelled(self, by: UUID, units_returned: int, timestamp: datetime | None = None) -> None:
+        self.status = "cancelled"
+        self.missing = self.spec.count
+        self.ended_on = timestamp
+
+    @event(Deleted)
+    def _deleted(self, by: UUID) -> None:
+        self.deleted = True
+        self.published = ()
+
+    def _take_answer(
+        self, call: int, usage: dict[str, int], cost: Cost, images: tuple[StoredImage, ...]
+    ) -> None:
+        answered = self.calls[call]
+        answered.outcome, answered.cost, answered.usage = "answered", cost, usage
+        self._objects.update(image.key for image in images)
+        if self.closed:
+            return
+        for image in images:
+            self.images.setdefault(image.number, image)
+            self._given_up.discard(image.number)
+
+
+def _count(counts: dict[int, int], images: Iterable[int]) -> None:
+    for number in images:
+        counts[number] = counts.get(number, 0) + 1

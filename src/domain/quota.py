@@ -1,0 +1,42 @@
+"""Units per user, day and month: one image is one unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from domain.aggregate import Value
+
+WindowType = Literal["daily", "monthly"]
+WINDOW_TYPES: tuple[WindowType, ...] = ("daily", "monthly")
+
+
+class Window(Value):
+    """A span of time in UTC, from `starts_at` up to but without `ends_at`, in which units count."""
+
+    type: WindowType
+    starts_at: datetime
+    ends_at: datetime
+
+
+def windows_at(now: datetime) -> tuple[Window, ...]:
+    """The day and the month, in UTC, that `now` lies in."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    month = day.replace(day=1)
+    next_month = (month + timedelta(days=32)).replace(day=1)
+    return (
+        Window(type="daily", starts_at=day, ends_at=day + timedelta(days=1)),
+        Window(type="monthly", starts_at=month, ends_at=next_month),
+    )
+
+
+class QuotaExceededError(Exception):
+    """The units asked for do not fit into a window."""
+
+    def __init__(self, window: Window, *, limit: int, used: int, asked: int) -> None:
+        self.window, self.limit, self.used, self.asked = window, limit, used, asked
+        super().__init__(
+            f"{asked} of {max(limit - used, 0)} remaining {window.type} units were asked for "
+            f"(limit {limit}). Ask for fewer images, or wait until the quota resets "
+            f"at {window.ends_at.isoformat()}."
+        )

@@ -1,0 +1,273 @@
+-- append_v1(commands) -> outcomes: one round trip, lock first and rows after.
+--
+-- Each command is independent of the others; each gets its own outcome, at the same place, as data:
+--   {"outcome": "accepted", "position": n|null, "repeated": bool, "recorded_at": t}
+--   {"outcome": "conflict"} {"outcome": "fenced"} {"outcome": "window_closed"}
+--   {"outcome": "over_limit", "window": {...}, "limit": n, "used": n}
+--   {"outcome": "duplicate", "ref": id, "same_fingerprint": bool}
+-- and "now", the time under the lock. A command checks everything before it writes anything.
+--
+--   {"events":      [{"id": uuid, "version": n, "topic": text, "state": text}],
+--    "units":       {"user": uuid, "units": n, "windows": [{"type", "starts_at", "ends_at", "limit"}]},
+--    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds},
+--    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...}}
+
+CREATE FUNCTION lock_log_v1() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- After the wait each statement must see what was committed meanwhile.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'append_v1 needs READ COMMITTED, not %', current_setting('transaction_isolation');
+    END IF;
+    PERFORM pg_advisory_xact_lock(7232406001);
+END $$;
+
+CREATE FUNCTION worker_is_open_v1(worker uuid, moment timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM workers w WHERE w.incarnation = worker AND w.expires_at > moment)
+$$;
+
+CREATE FUNCTION already_recorded_v1(events jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    first   jsonb := events -> 0;
+    last    jsonb := events -> -1;
+    seen    bytea;
+    closing record;
+BEGIN
+    SELECT state INTO seen FROM stored_events
+     WHERE originator_id = (first ->> 'id')::uuid AND originator_version = (first ->> 'version')::bigint;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    ELSIF seen <> convert_to(first ->> 'state', 'UTF8') THEN
+        RETURN '{"outcome": "conflict"}';
+    END IF;
+    SELECT notification_id, recorded_at INTO closing FROM stored_events
+     WHERE originator_id = (last ->> 'id')::uuid AND originator_version = (last ->> 'version')::bigint;
+    RETURN jsonb_build_object('outcome', 'accepted', 'repeated', true,
+        'position', closing.notification_id, 'recorded_at', closing.recorded_at);
+END $$;
+
+CREATE FUNCTION streams_continue_v1(events jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT coalesce(bool_and(
+               highest - lowest + 1 = n AND n = different
+               AND lowest = coalesce((SELECT max(originator_version) + 1 FROM stored_events
+                                       WHERE originator_id = stream.id), least(lowest, 1))), true)
+      FROM (SELECT id, min(version) AS lowest, max(version) AS highest,
+                   count(*) AS n, count(DISTINCT version) AS different
+              FROM jsonb_to_recordset(events) AS e(id uuid, version bigint) GROUP BY id) stream
+$$;
+
+-- The first window that the units do not fit into, or that is not open now; null when all is well.
+CREATE FUNCTION refused_units_v1(wanted jsonb, moment timestamptz) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE
+           WHEN moment < w.starts_at OR moment >= w.ends_at THEN '{"outcome": "window_closed"}'::jsonb
+           ELSE jsonb_build_object('outcome', 'over_limit', 'limit', allowed.units, 'used', coalesce(c.units, 0),
+                    'window', jsonb_build_object('type', w.type, 'starts_at', w.starts_at, 'ends_at', w.ends_at))
+           END
+      FROM jsonb_to_recordset(wanted -> 'windows')
+           AS w(type text, starts_at timestamptz, ends_at timestamptz, "limit" bigint)
+      LEFT JOIN quota_counters c ON c.user_id = (wanted ->> 'user')::uuid
+                                AND c.window_type = w.type AND c.starts_at = w.starts_at
+      LEFT JOIN quota_limits own ON own.user_id = (wanted ->> 'user')::uuid AND own.window_type = w.type
+     CROSS JOIN LATERAL (SELECT CASE WHEN own.user_id IS NULL THEN w."limit" ELSE own.units END) allowed(units)
+     WHERE moment < w.starts_at OR moment >= w.ends_at
+        OR coalesce(c.units, 0) + (wanted ->> 'units')::bigint > allowed.units
+     ORDER BY w.ends_at DESC
+     LIMIT 1
+$$;
+
+CREATE FUNCTION count_units_v1(taken jsonb) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO quota_counters AS c (user_id, window_type, starts_at, requests, units)
+    SELECT (taken ->> 'user')::uuid, w.type, w.starts_at,
+           CASE WHEN (taken ->> 'units')::bigint > 0 THEN 1 ELSE 0 END, (taken ->> 'units')::bigint
+      FROM jsonb_to_recordset(taken -> 'windows') AS w(type text, starts_at timestamptz)
+        ON CONFLICT (user_id, window_type, starts_at)
+        DO UPDATE SET units = c.units + excluded.units, requests = c.requests + excluded.requests
+$$;
+
+-- Whether the work is this command's to change; if so, changes it.
+CREATE FUNCTION change_work_v1(change jsonb, moment timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    its_kind   text := change ->> 'kind';
+    its_ref    uuid := (change ->> 'ref')::uuid;
+    its_worker uuid := (change ->> 'worker')::uuid;
+BEGIN
+    IF change ->> 'op' = 'open' THEN
+        INSERT INTO work (kind, ref, user_id, due_at, deadline)
+        VALUES (its_kind, its_ref, (change ->> 'user')::uuid, moment,
+                moment + make_interval(secs => (change ->> 'deadline')::float))
+            ON CONFLICT DO NOTHING;
+        RETURN true;
+    ELSIF change ->> 'op' = 'close' AND its_worker IS NULL THEN
+        DELETE FROM work WHERE kind = its_kind AND ref = its_ref;
+        RETURN true;
+    ELSIF NOT worker_is_open_v1(its_worker, moment) THEN
+        RETURN false;
+    END IF;
+    CASE change ->> 'op'
+    WHEN 'claim' THEN
+        UPDATE work SET worker = its_worker, calls = calls + (change ->> 'calls')::int
+         WHERE kind = its_kind AND ref = its_ref AND worker IS NULL AND due_at <= moment;
+    WHEN 'hold' THEN
+        IF (change ->> 'calls')::int > 0 THEN
+            UPDATE work SET calls = calls + (change ->> 'calls')::int
+             WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
+        ELSE
+            PERFORM FROM work WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
+        END IF;
+    WHEN 'release' THEN
+        UPDATE work SET worker = NULL, due_at = least((change ->> 'due_at')::timestamptz, deadline)
+         WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
+    WHEN 'close' THEN
+        DELETE FROM work WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
+    END CASE;
+    RETURN FOUND;
+END $$;
+
+CREATE FUNCTION append_one_v1(command jsonb, moment timestamptz) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    events      jsonb := command -> 'events';
+    units       jsonb := command -> 'units';
+    idempotency jsonb := command -> 'idempotency';
+    change      jsonb := command -> 'work';
+    refusal     jsonb;
+    known       record;
+    last        bigint;
+BEGIN
+    IF events IS NOT NULL THEN
+        refusal := already_recorded_v1(events);
+        IF refusal IS NOT NULL THEN RETURN refusal; END IF;
+        IF NOT streams_continue_v1(events) THEN RETURN '{"outcome": "conflict"}'; END IF;
+    END IF;
+    IF idempotency IS NOT NULL THEN
+        SELECT ref, fingerprint INTO known FROM idempotency_keys
+         WHERE user_id = (idempotency ->> 'user')::uuid AND key = idempotency ->> 'key' AND expires_at > moment;
+        IF FOUND THEN
+            RETURN jsonb_build_object('outcome', 'duplicate', 'ref', known.ref,
+                'same_fingerprint', known.fingerprint = idempotency ->> 'fingerprint');
+        END IF;
+    END IF;
+    IF (units ->> 'units')::bigint > 0 THEN
+        refusal := refused_units_v1(units, moment);
+        IF refusal IS NOT NULL THEN RETURN refusal; END IF;
+    END IF;
+    -- The last check, and the first write.
+    IF change IS NOT NULL AND NOT change_work_v1(change, moment) THEN
+        RETURN '{"outcome": "fenced"}';
+    END IF;
+    IF units IS NOT NULL THEN
+        PERFORM count_units_v1(units);
+    END IF;
+    IF idempotency IS NOT NULL THEN
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at)
+        VALUES ((idempotency ->> 'user')::uuid, idempotency ->> 'key', idempotency ->> 'fingerprint',
+                (idempotency ->> 'ref')::uuid, moment + make_interval(secs => (idempotency ->> 'keep')::float))
+            ON CONFLICT (user_id, key) DO UPDATE
+            SET fingerprint = excluded.fingerprint, ref = excluded.ref, expires_at = excluded.expires_at;
+    END IF;
+    IF events IS NOT NULL THEN
+        WITH recorded AS (
+            INSERT INTO stored_events (originator_id, originator_version, topic, state, recorded_at)
+            SELECT (e ->> 'id')::uuid, (e ->> 'version')::bigint, e ->> 'topic',
+                   convert_to(e ->> 'state', 'UTF8'), moment
+              FROM jsonb_array_elements(events) WITH ORDINALITY AS t(e, place) ORDER BY place
+            RETURNING notification_id)
+        SELECT max(notification_id) INTO last FROM recorded;
+    END IF;
+    RETURN jsonb_build_object('outcome', 'accepted', 'repeated', false, 'position', last, 'recorded_at', moment);
+END $$;
+
+CREATE FUNCTION append_v1(commands jsonb[]) RETURNS jsonb[] LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE
+    moment   timestamptz;
+    command  jsonb;
+    outcome  jsonb;
+    outcomes jsonb[] := '{}';
+    changed  boolean := false;
+BEGIN
+    PERFORM lock_log_v1();
+    -- Position order is time order, also when the machine's clock steps back.
+    moment := greatest(clock_timestamp(),
+                       (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1));
+    FOREACH command IN ARRAY commands LOOP
+        outcome := append_one_v1(command, moment);
+        outcomes := outcomes || (outcome || jsonb_build_object('now', moment));
+        changed := changed OR outcome ->> 'outcome' = 'accepted';
+    END LOOP;
+    IF changed THEN
+        NOTIFY stored_events;
+    END IF;
+    RETURN outcomes;
+END $$;
+
+-- Workers and their work ------------------------------------------------------------------------
+
+CREATE FUNCTION free_abandoned_work_v1() RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE freed integer;
+BEGIN
+    UPDATE work SET worker = NULL, due_at = clock_timestamp()
+     WHERE worker IS NOT NULL
+       AND NOT EXISTS (SELECT FROM workers WHERE incarnation = work.worker);
+    GET DIAGNOSTICS freed = ROW_COUNT;
+    IF freed > 0 THEN
+        NOTIFY stored_events;
+    END IF;
+    RETURN freed;
+END $$;
+
+-- Closes incarnations whose lease has ended and frees what they held.
+CREATE FUNCTION sweep_workers_v1() RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM workers WHERE expires_at <= clock_timestamp()) THEN
+        RETURN 0;
+    END IF;
+    PERFORM lock_log_v1();
+    DELETE FROM workers WHERE expires_at <= clock_timestamp();
+    RETURN free_abandoned_work_v1();
+END $$;
+
+CREATE FUNCTION retire_worker_v1(worker uuid) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+BEGIN
+    PERFORM lock_log_v1();
+    DELETE FROM workers WHERE incarnation = worker;
+    RETURN free_abandoned_work_v1();
+END $$;
+
+CREATE FUNCTION sweep_idempotency_keys_v1(most integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE removed integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM idempotency_keys WHERE expires_at <= clock_timestamp()) THEN
+        RETURN 0;
+    END IF;
+    PERFORM lock_log_v1();
+    DELETE FROM idempotency_keys WHERE (user_id, key) IN (
+        SELECT user_id, key FROM idempotency_keys WHERE expires_at <= clock_timestamp() LIMIT most);
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END $$;
+
+-- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up each,
+-- however many wait.
+CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over uuid[])
+RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    turn   uuid := after_user;
+    taken  uuid[] := handed_over;
+    due    record;
+BEGIN
+    WHILE cardinality(taken) - cardinality(handed_over) < most LOOP
+        SELECT w.kind, w.ref, w.user_id INTO due FROM work w
+         WHERE w.worker IS NULL AND w.user_id > turn AND w.due_at <= clock_timestamp()
+           AND w.ref <> ALL (taken)
+         ORDER BY w.user_id, w.due_at, w.ref LIMIT 1;
+        IF FOUND THEN
+            kind := due.kind; ref := due.ref; user_id := due.user_id;
+            RETURN NEXT;
+            taken := taken || due.ref;
+            turn := due.user_id;
+        ELSIF turn = nobody THEN
+            EXIT;
+        ELSE
+            turn := nobody;
+        END IF;
+    END LOOP;
+END $$;

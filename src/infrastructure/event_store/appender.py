@@ -1,0 +1,149 @@
+"""Coalesces the commands of one process into batches for `append_v1`, over one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, errors
+
+from application.ports import StoreBusyError, StoreUnavailableError
+
+LARGEST_BATCH = 64
+MOST_WAITING = 5000
+PATIENCE = 5.0
+STATEMENT_TIMEOUT = 10
+
+Fields = dict[str, Any]
+
+
+@dataclass
+class _Waiting:
+    text: str
+    outcome: asyncio.Future[Fields]
+    give_up_at: float
+
+    def answer(self, fields: Fields) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(fields)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+
+class Appender:
+    """Sends what arrived while its last call was in flight as the next batch; idle, at once.
+
+    After a lost connection it sends the same commands again, which is safe: those recorded
+    already are recognised. A command that found no answer for `patience` seconds is given up with
+    StoreUnavailableError.
+    """
+
+    def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
+        self._url = database_url
+        self._patience = patience
+        self._waiting: deque[_Waiting] = deque()
+        self._connection: AsyncConnection[Any] | None = None
+        self._sending: asyncio.Task[None] | None = None
+
+    async def append(self, text: str) -> Fields:
+        """Record one encoded command; its outcome, still encoded."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise StoreBusyError(
+                f"{MOST_WAITING} commands wait to be recorded. Slow down and try again."
+            )
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(text, loop.create_future(), loop.time() + self._patience)
+        self._waiting.append(waiting)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_all())
+        return await waiting.outcome
+
+    async def close(self) -> None:
+        """Record what waits, then disconnect."""
+        if self._sending is not None:
+            await self._sending
+        await self._disconnect()
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(LARGEST_BATCH, len(self._waiting)))]
+            await self._send(batch)
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = await self._call(batch)
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+            await self._send_again(batch, error)
+        except psycopg.Error as error:
+            await self._isolate(batch, error)
+        except BaseException as error:
+            for waiting in batch:
+                waiting.fail(error)
+            raise
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                waiting.answer(outcome)
+
+    async def _call(self, batch: list[_Waiting]) -> list[Fields]:
+        connection = await self._connected()
+        async with asyncio.timeout(STATEMENT_TIMEOUT + 1):
+            cursor = await connection.execute(
+                "SELECT append_v1(%s::jsonb[])", ([w.text for w in batch],), prepare=True
+            )
+            row = await cursor.fetchone()
+        assert row is not None
+        outcomes: list[Fields] = row[0]
+        return outcomes
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await AsyncConnection.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=5,
+                application_name="darkroom append",
+                options=f"-c statement_timeout={STATEMENT_TIMEOUT}s",
+            )
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                await self._connection.close()
+            self._connection = None
+
+    async def _send_again(self, batch: list[_Waiting], error: Exception) -> None:
+        if not isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
+            await self._disconnect()
+        now = asyncio.get_running_loop().time()
+        for waiting in batch:
+            if waiting.give_up_at <= now:
+                waiting.fail(_unavailable(error))
+        patient = [waiting for waiting in batch if waiting.give_up_at > now]
+        self._waiting.extendleft(reversed(patient))
+        if patient:
+            await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311  # spreads reconnects
+
+    async def _isolate(self, batch: list[_Waiting], error: psycopg.Error) -> None:
+        """One command that PostgreSQL cannot even read must not take the others with it."""
+        if len(batch) == 1:
+            batch[0].fail(error)
+            return
+        for waiting in batch:
+            await self._send([waiting])
+
+
+def _unavailable(error: Exception) -> StoreUnavailableError:
+    unavailable = StoreUnavailableError(
+        "The event store did not answer in time. Try again: with the same Idempotency-Key nothing "
+        "happens twice."
+    )
+    unavailable.__cause__ = error
+    return unavailable

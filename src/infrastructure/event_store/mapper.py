@@ -1,0 +1,164 @@
+"""Between domain events and the rows of the log: a closed registry, strict loading, upcasting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.domain import BaseAggregate, CanInitAggregate, DomainEventProtocol
+from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
+from eventsourcing.utils import get_topic
+from pydantic import ValidationError
+
+from domain.aggregate import Event
+from domain.generation import Generation
+from domain.user import User
+
+Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+
+AGGREGATES: tuple[type[BaseAggregate[UUID]], ...] = (Generation, User)
+
+# (topic, version) -> what turns the JSON of that version into the next one's.
+UPCASTS: dict[tuple[str, int], Upcast] = {}
+
+
+class UnknownEventError(Exception):
+    """An event of a topic or version that this release does not know: a newer one wrote it."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        super().__init__(
+            f"This release does not know the event {topic!r}. Run the release that wrote it."
+        )
+
+
+class UnreadableEventError(Exception):
+    """The stored JSON does not fit the event's fields. The message holds no value of it."""
+
+    def __init__(self, stored: StoredEvent, error: ValidationError | ValueError) -> None:
+        places = (
+            ", ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['type']}"
+                for e in error.errors(include_input=False)
+            )
+            if isinstance(error, ValidationError)
+            else type(error).__name__
+        )
+        super().__init__(
+            f"Event {stored.originator_version} ({stored.topic}) of stream "
+            f"{stored.originator_id} cannot be read ({places})."
+        )
+
+
+def stored_topic(topic: str, version: int) -> str:
+    """How a topic and version are spelled in the log: `generation.requested@1`."""
+    return f"{topic}@{version}"
+
+
+def event_classes(aggregates: Iterable[type[BaseAggregate[UUID]]]) -> dict[str, type[Event]]:
+    """Every current event class of these aggregates by its topic, without version."""
+    found: dict[str, type[Event]] = {}
+    for aggregate in aggregates:
+        for name in dir(aggregate):
+            attribute = getattr(aggregate, name)
+            if (
+                isinstance(attribute, type)
+                and issubclass(attribute, Event)
+                and hasattr(attribute, "topic")
+            ):
+                if attribute.topic in found:
+                    raise TypeError(f"The topic {attribute.topic!r} is used twice.")
+                found[attribute.topic] = attribute
+    return found
+
+
+class JsonMapper(Mapper[UUID]):
+    """The library's mapper over our pydantic events: plain JSON, strict on both ways.
+
+    An event is stored without what the row says already (stream, version, topic).
+    """
+
+    def __init__(
+        self,
+        aggregates: Iterable[type[BaseAggregate[UUID]]] = AGGREGATES,
+        upcasts: Mapping[tuple[str, int], Upcast] | None = None,
+        transcoder: Transcoder | None = None,
+    ) -> None:
+        super().__init__(transcoder=transcoder)  # type: ignore[arg-type]  # pydantic transcodes
+        aggregates = tuple(aggregates)
+        self._upcasts = UPCASTS if upcasts is None else upcasts
+        self._classes = event_classes(aggregates)
+        self._current = {
+            stored_topic(topic, cls.version): cls for topic, cls in self._classes.items()
+        }
+        self._prefixes = {
+            cls: self._originator_topic(cls, aggregates) for cls in self._classes.values()
+        }
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """The stored topics of every event and version that can be read."""
+        older = {stored_topic(topic, version) for topic, version in self._upcasts}
+        return frozenset(self._current.keys() | older)
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        """One row of the log, `recorded_at` and position aside."""
+        if not isinstance(domain_event, Event):
+            raise TypeError(f"{type(domain_event).__name__} is no event of the domain.")
+        return StoredEvent(
+            originator_id=domain_event.originator_id,
+            originator_version=domain_event.originator_version,
+            topic=stored_topic(domain_event.topic, domain_event.version),
+            state=domain_event.model_dump_json().encode(),
+        )
+
+    def to_domain_event(
+        self, stored_event: StoredEvent, recorded_at: datetime | None = None
+    ) -> Event:
+        """The event of a row. Raises UnknownEventError, UnreadableEventError."""
+        cls = self._current.get(stored_event.topic)
+        state = stored_event.state
+        try:
+            if cls is None:
+                cls, state = self._upcast(stored_event.topic, state)
+            return cls.model_validate_json(
+                self._envelope(cls, stored_event, recorded_at) + state[1:]
+            )
+        except (ValidationError, KeyError, ValueError) as error:
+            raise UnreadableEventError(
+                stored_event,
+                error if isinstance(error, ValidationError) else ValueError(str(error)),
+            ) from None
+
+    def _upcast(self, topic: str, state: bytes) -> tuple[type[Event], bytes]:
+        name, _, number = topic.partition("@")
+        cls = self._classes.get(name)
+        if cls is None or not number.isdigit():
+            raise UnknownEventError(topic)
+        fields = json.loads(state)
+        for version in range(int(number), cls.version):
+            if (name, version) not in self._upcasts:
+                raise UnknownEventError(topic)
+            fields = self._upcasts[name, version](fields)
+        if int(number) > cls.version:
+            raise UnknownEventError(topic)
+        return cls, json.dumps(fields).encode()
+
+    def _envelope(self, cls: type[Event], row: StoredEvent, recorded_at: datetime | None) -> bytes:
+        timestamp = f'"{recorded_at.isoformat()}"' if recorded_at else "null"
+        return (
+            f'{{"originator_id":"{row.originator_id}","originator_version":{row.originator_version}'
+            f',"timestamp":{timestamp},{self._prefixes[cls]}'
+        ).encode()
+
+    @staticmethod
+    def _originator_topic(
+        cls: type[Event], aggregates: tuple[type[BaseAggregate[UUID]], ...]
+    ) -> str:
+        if not issubclass(cls, CanInitAggregate):
+            return ""
+        owner = next(a for a in aggregates if getattr(a, cls.__name__, None) is cls)
+        return f'"originator_topic":"{get_topic(owner)}",'

@@ -1,0 +1,16 @@
+"""The log, what decisions depend on, and the append."""
+
+from importlib.resources import files
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    folder = files("infrastructure.event_store")
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None
+    for script in ("schema.sql", "append.sql"):
+        connection.execute(folder.joinpath(script).read_text())

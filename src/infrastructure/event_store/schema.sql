@@ -1,0 +1,79 @@
+-- The log of all decisions, and the tables that decisions depend on.
+-- Only append_v1 and the functions beside it write here, under one lock.
+
+CREATE TABLE log (identity uuid NOT NULL DEFAULT gen_random_uuid(), started_at timestamptz NOT NULL DEFAULT now());
+INSERT INTO log DEFAULT VALUES;
+COMMENT ON TABLE log IS 'One row: which log this is. Positions mean nothing in another one.';
+
+-- eventsourcing's own table and column names, plus recorded_at.
+CREATE TABLE stored_events (
+    originator_id      uuid        NOT NULL,
+    originator_version bigint      NOT NULL CHECK (originator_version >= 0),
+    topic              text        NOT NULL,
+    state              bytea       NOT NULL,
+    notification_id    bigserial   NOT NULL,
+    recorded_at        timestamptz NOT NULL,
+    PRIMARY KEY (originator_id, originator_version)
+);
+CREATE UNIQUE INDEX stored_events_notification_id_idx ON stored_events (notification_id);
+
+CREATE VIEW events AS
+SELECT notification_id AS position, recorded_at, originator_id, originator_version, topic,
+       convert_from(state, 'UTF8')::jsonb AS event
+  FROM stored_events;
+COMMENT ON VIEW events IS 'The log for human eyes.';
+
+CREATE TABLE quota_counters (
+    user_id     uuid        NOT NULL,
+    window_type text        NOT NULL CHECK (window_type IN ('daily', 'monthly')),
+    starts_at   timestamptz NOT NULL,
+    requests    bigint      NOT NULL DEFAULT 0,
+    units       bigint      NOT NULL DEFAULT 0,
+    PRIMARY KEY (user_id, window_type, starts_at)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+CREATE TABLE quota_limits (
+    user_id     uuid   NOT NULL,
+    window_type text   NOT NULL CHECK (window_type IN ('daily', 'monthly')),
+    units       bigint,
+    PRIMARY KEY (user_id, window_type)
+);
+COMMENT ON COLUMN quota_limits.units IS 'The user''s own limit, null for none; without a row the configured one holds.';
+
+CREATE VIEW rate_limits AS
+SELECT user_id, requests AS request_count, starts_at AS window_start, window_type, units
+  FROM quota_counters;
+
+CREATE TABLE idempotency_keys (
+    user_id     uuid        NOT NULL,
+    key         text        NOT NULL,
+    fingerprint text        NOT NULL,
+    ref         uuid        NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    PRIMARY KEY (user_id, key)
+);
+CREATE INDEX idempotency_keys_expires_at_idx ON idempotency_keys (expires_at);
+
+-- A worker incarnation: open while its row is here and its lease runs.
+CREATE TABLE workers (
+    incarnation uuid        PRIMARY KEY,
+    slots       integer     NOT NULL CHECK (slots > 0),
+    started_at  timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100);
+
+-- What is due. Live rows only: closing deletes the row.
+CREATE TABLE work (
+    kind     text        NOT NULL,
+    ref      uuid        NOT NULL,
+    user_id  uuid        NOT NULL,
+    due_at   timestamptz NOT NULL,
+    calls    integer     NOT NULL DEFAULT 0,
+    worker   uuid,
+    deadline timestamptz NOT NULL,
+    PRIMARY KEY (kind, ref)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
+CREATE INDEX work_waiting_idx ON work (user_id, due_at, ref) WHERE worker IS NULL;
+CREATE INDEX work_due_idx ON work (due_at) WHERE worker IS NULL;
+CREATE INDEX work_held_idx ON work (worker) WHERE worker IS NOT NULL;

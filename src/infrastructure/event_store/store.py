@@ -1,0 +1,123 @@
+"""The event store in PostgreSQL, natively asynchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import StoredEvent
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from application.ports import A, Command, Outcome, Recorded, StoreUnavailableError
+from infrastructure.event_store.appender import PATIENCE, Appender
+from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.wire import decode, encode
+
+MOST_EVENTS_OF_A_STREAM = 10_000
+
+Row = tuple[int, datetime, UUID, int, str, bytes]
+
+COLUMNS = "notification_id, recorded_at, originator_id, originator_version, topic, state"
+
+
+class PostgresEventStore:
+    """Appends through one coalescing connection, reads through a small pool.
+
+    `open` and `close` belong to the process's lifespan.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        mapper: JsonMapper | None = None,
+        readers: int = 4,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.mapper = mapper or JsonMapper()
+        self._appender = Appender(database_url, patience=patience)
+        self.pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]](
+            database_url,
+            min_size=1,
+            max_size=readers,
+            max_waiting=1000,
+            timeout=patience,
+            open=False,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": 5,
+                "application_name": "darkroom read",
+                "options": "-c statement_timeout=30s",
+            },
+        )
+        self._ahead = timedelta()
+
+    async def open(self) -> None:
+        """Connect, and learn how far the store's clock is from this machine's."""
+        await self.pool.open()
+        rows = await self.fetch("SELECT clock_timestamp()", ())
+        self._learn_clock(rows[0][0])
+
+    async def close(self) -> None:
+        """Record what waits, then disconnect."""
+        await self._appender.close()
+        await self.pool.close()
+
+    def now(self) -> datetime:
+        """PostgreSQL's clock, as last seen."""
+        return datetime.now(UTC) + self._ahead
+
+    async def append(self, command: Command) -> Outcome:
+        fields = await self._appender.append(encode(command, self.mapper))
+        self._learn_clock(datetime.fromisoformat(fields["now"]))
+        return decode(fields)
+
+    async def get(self, aggregate: type[A], id: UUID) -> A | None:  # noqa: A002  # the port's name
+        folded: Any = None
+        for recorded in await self.history(id, after=0, limit=MOST_EVENTS_OF_A_STREAM):
+            folded = recorded.event.mutate(folded)
+        return folded if isinstance(folded, aggregate) else None
+
+    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:  # noqa: A002
+        return self._recorded(
+            await self.fetch(
+                f"SELECT {COLUMNS} FROM stored_events"  # noqa: S608  # a constant
+                " WHERE originator_id = %s AND notification_id > %s"
+                " ORDER BY originator_version LIMIT %s",
+                (id, after, limit),
+            )
+        )
+
+    async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        return self._recorded(
+            await self.fetch(
+                f"SELECT {COLUMNS} FROM stored_events"  # noqa: S608  # a constant
+                " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+                (after, limit),
+            )
+        )
+
+    async def fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Rows of one reading statement. Raises StoreUnavailableError."""
+        try:
+            async with self.pool.connection() as connection:
+                cursor = await connection.execute(query, parameters, prepare=True)
+                return await cursor.fetchall()
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise StoreUnavailableError("The database does not answer. Try again.") from error
+
+    def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+        return [recorded(cast(Row, row), self.mapper) for row in rows]
+
+    def _learn_clock(self, told: datetime) -> None:
+        self._ahead = told - datetime.now(UTC)
+
+
+def recorded(row: Row, mapper: JsonMapper) -> Recorded:
+    """One row of the log, its columns in the order of COLUMNS, as the event it holds."""
+    position, recorded_at, originator_id, version, topic, state = row
+    stored = StoredEvent(originator_id, version, topic, bytes(state))
+    return Recorded(position, recorded_at, mapper.to_domain_event(stored, recorded_at))

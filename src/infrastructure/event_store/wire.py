@@ -1,0 +1,119 @@
+"""Commands and outcomes as `append_v1` takes and gives them: JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from application.ports import (
+    Accepted,
+    ClaimWork,
+    Command,
+    Conflict,
+    Duplicate,
+    Fenced,
+    HoldWork,
+    IdempotencyKey,
+    OpenWork,
+    Outcome,
+    OverLimit,
+    ReleaseWork,
+    Units,
+    WindowClosed,
+    Work,
+)
+from domain.generation import Generation
+from domain.quota import Window
+from infrastructure.event_store.mapper import JsonMapper
+
+
+def encode(command: Command, mapper: JsonMapper) -> str:
+    """One element of `append_v1`'s argument."""
+    fields: dict[str, Any] = {}
+    if command.events:
+        fields["events"] = [
+            {
+                "id": row.originator_id,
+                "version": row.originator_version,
+                "topic": row.topic,
+                "state": row.state.decode(),
+            }
+            for row in map(mapper.to_stored_event, command.events)
+        ]
+    if command.units is not None:
+        fields["units"] = _units(command.units)
+    if command.idempotency is not None:
+        fields["idempotency"] = _idempotency(command.idempotency)
+    if command.work is not None:
+        fields["work"] = _work(command.work, calls=_calls_started(command))
+    return to_json(fields).decode()
+
+
+def decode(fields: Mapping[str, Any]) -> Outcome:
+    """The outcome that `append_v1` gave for one command."""
+    match fields["outcome"]:
+        case "accepted":
+            return Accepted(
+                position=fields["position"],
+                recorded_at=datetime.fromisoformat(fields["recorded_at"]),
+                repeated=fields["repeated"],
+            )
+        case "conflict":
+            return Conflict()
+        case "over_limit":
+            return OverLimit(_window(fields["window"]), fields["limit"], fields["used"])
+        case "window_closed":
+            return WindowClosed(now=datetime.fromisoformat(fields["now"]))
+        case "duplicate":
+            return Duplicate(UUID(fields["ref"]), fields["same_fingerprint"])
+        case "fenced":
+            return Fenced()
+    raise ValueError(f"append_v1 answered {fields['outcome']!r}, which this release does not know.")
+
+
+def _units(units: Units) -> dict[str, Any]:
+    return {
+        "user": units.user_id,
+        "units": units.units,
+        "windows": [
+            {**window.model_dump(), "limit": units.limits.get(window.type)}
+            for window in units.windows
+        ],
+    }
+
+
+def _idempotency(key: IdempotencyKey) -> dict[str, Any]:
+    return {
+        "user": key.user_id,
+        "key": key.key,
+        "fingerprint": key.fingerprint,
+        "ref": key.ref,
+        "keep": key.keep.total_seconds(),
+    }
+
+
+def _work(work: Work, *, calls: int) -> dict[str, Any]:
+    named = {"kind": work.kind, "ref": work.ref}
+    match work:
+        case OpenWork():
+            deadline = work.deadline.total_seconds()
+            return {**named, "op": "open", "user": work.user_id, "deadline": deadline}
+        case ClaimWork():
+            return {**named, "op": "claim", "worker": work.worker, "calls": calls}
+        case HoldWork():
+            return {**named, "op": "hold", "worker": work.worker, "calls": calls}
+        case ReleaseWork():
+            return {**named, "op": "release", "worker": work.worker, "due_at": work.due_at}
+    return {**named, "op": "close", "worker": work.worker}
+
+
+def _calls_started(command: Command) -> int:
+    return sum(isinstance(event, Generation.CallStarted) for event in command.events)
+
+
+def _window(fields: Mapping[str, str]) -> Window:
+    return Window.model_validate_strings(fields)

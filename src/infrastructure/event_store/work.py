@@ -1,0 +1,93 @@
+"""What is due and who is at work, in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from application.ports import DueWork
+from domain.generation import Generation
+from infrastructure.event_store.store import PostgresEventStore
+
+MOST_KEYS_A_SWEEP = 1000
+REQUESTED = Generation.Requested.topic
+CLOSING = tuple(
+    event.topic for event in (Generation.Completed, Generation.Failed, Generation.Cancelled)
+)
+
+
+class PostgresWorkBoard:
+    """The work and workers tables; they are written under the log's lock, by functions."""
+
+    def __init__(self, store: PostgresEventStore) -> None:
+        self._fetch = store.fetch
+
+    async def register(self, worker: UUID, *, slots: int, lease: timedelta) -> None:
+        await self._fetch(
+            "INSERT INTO workers (incarnation, slots, started_at, expires_at)"
+            " VALUES (%s, %s, clock_timestamp(), clock_timestamp() + %s) RETURNING incarnation",
+            (worker, slots, lease),
+        )
+
+    async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
+        rows = await self._fetch(
+            "UPDATE workers SET expires_at = clock_timestamp() + %s"
+            " WHERE incarnation = %s AND expires_at > clock_timestamp() RETURNING incarnation",
+            (lease, worker),
+        )
+        return bool(rows)
+
+    async def retire(self, worker: UUID) -> None:
+        await self._fetch("SELECT retire_worker_v1(%s)", (worker,))
+
+    async def sweep(self) -> int:
+        await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_A_SWEEP,))
+        rows = await self._fetch("SELECT sweep_workers_v1()", ())
+        freed: int = rows[0][0]
+        return freed
+
+    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
+        rows = await self._fetch(
+            "SELECT coalesce((SELECT sum(slots) FROM workers"
+            " WHERE expires_at > clock_timestamp()), 0)"
+            " - (SELECT count(*) FROM work WHERE worker IS NOT NULL),"
+            " ARRAY(SELECT ref FROM work WHERE ref = ANY(%s) AND worker IS NULL"
+            " AND due_at <= clock_timestamp())",
+            (list(handed_over),),
+        )
+        free, waiting = rows[0]
+        return max(int(free) - len(waiting), 0), set(waiting)
+
+    async def next_due(
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+    ) -> Sequence[DueWork]:
+        rows = await self._fetch(
+            "SELECT kind, ref, user_id FROM next_due_v1(%s, %s, %s)",
+            (after_user, limit, list(handed_over)),
+        )
+        return [DueWork(*row) for row in rows]
+
+    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
+        rows = await self._fetch(
+            "SELECT r.originator_id FROM stored_events r"
+            " WHERE r.notification_id > %s AND r.notification_id <= %s AND r.topic LIKE %s"
+            " AND NOT EXISTS (SELECT FROM work w WHERE w.ref = r.originator_id)"
+            " AND NOT EXISTS (SELECT FROM stored_events f"
+            " WHERE f.originator_id = r.originator_id AND split_part(f.topic, '@', 1) = ANY(%s))",
+            (after, after + span, f"{REQUESTED}@%", list(CLOSING)),
+        )
+        ended = await self._fetch(
+            "SELECT NOT EXISTS (SELECT FROM stored_events WHERE notification_id > %s)",
+            (after + span,),
+        )
+        return [ref for (ref,) in rows], ended[0][0]
+
+    async def seconds_to_next(self) -> float | None:
+        rows = await self._fetch(
+            "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float"
+            " FROM work WHERE worker IS NULL",
+            (),
+        )
+        seconds: float | None = rows[0][0]
+        return None if seconds is None else max(seconds, 0.0)

@@ -1,0 +1,320 @@
+"""Hand-written stand-ins. Each passes the contract tests of what it stands for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.persistence import StoredEvent
+
+from application.ports import (
+    A,
+    Accepted,
+    ClaimWork,
+    CloseWork,
+    Command,
+    Conflict,
+    DueWork,
+    Duplicate,
+    Fenced,
+    HoldWork,
+    IdempotencyKey,
+    OpenWork,
+    Outcome,
+    OverLimit,
+    QueueUnavailableError,
+    Recorded,
+    ReleaseWork,
+    Units,
+    WindowClosed,
+    Work,
+)
+from domain.generation import Generation
+from domain.quota import WindowType
+from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.wire import encode
+
+NOBODY = UUID(int=0)
+
+
+class FakeClock:
+    """Time that moves when told to."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@dataclass
+class WorkRow:
+    kind: str
+    ref: UUID
+    user_id: UUID
+    due_at: datetime
+    deadline: datetime
+    calls: int = 0
+    worker: UUID | None = None
+
+
+@dataclass
+class Row:
+    position: int
+    recorded_at: datetime
+    stored: StoredEvent
+
+
+@dataclass
+class MemoryEventStore:
+    """The whole event store port in memory: quota, work, idempotency and fencing included."""
+
+    clock: Any = field(default_factory=FakeClock)
+    mapper: JsonMapper = field(default_factory=JsonMapper)
+
+    def __post_init__(self) -> None:
+        self.rows: list[Row] = []
+        self.units: dict[tuple[UUID, WindowType, datetime], int] = {}
+        self.limits: dict[tuple[UUID, WindowType], int | None] = {}
+        self.keys: dict[tuple[UUID, str], tuple[IdempotencyKey, datetime]] = {}
+        self.work: dict[tuple[str, UUID], WorkRow] = {}
+        self.workers: dict[UUID, tuple[int, datetime]] = {}
+        self.board = MemoryWorkBoard(self)
+        self.fail_next: list[Exception] = []
+
+    def now(self) -> datetime:
+        return self.clock()
+
+    async def append(self, command: Command) -> Outcome:
+        await asyncio.sleep(0)
+        if self.fail_next:
+            raise self.fail_next.pop()
+        encode(command, self.mapper)
+        stored = [self.mapper.to_stored_event(event) for event in command.events]
+        refusal = (
+            self._known(stored)
+            or self._reused(command.idempotency)
+            or self._refused(command.units)
+            or self._change(command)
+        )
+        return refusal or self._write(command, stored)
+
+    async def get(self, aggregate: type[A], id: UUID) -> A | None:
+        folded: Any = None
+        for recorded in await self.history(id, after=0, limit=10_000):
+            folded = recorded.event.mutate(folded)
+        return folded if isinstance(folded, aggregate) else None
+
+    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
+        mine = [r for r in self.rows if r.stored.originator_id == id and r.position > after]
+        return [self._recorded(row) for row in mine[:limit]]
+
+    async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        return [self._recorded(row) for row in self.rows[after : after + limit]]
+
+    def _recorded(self, row: Row) -> Recorded:
+        event = self.mapper.to_domain_event(row.stored, row.recorded_at)
+        return Recorded(row.position, row.recorded_at, event)
+
+    def _known(self, stored: list[StoredEvent]) -> Outcome | None:
+        if not stored:
+            return None
+        by_place = {(r.stored.originator_id, r.stored.originator_version): r for r in self.rows}
+        first = by_place.get((stored[0].originator_id, stored[0].originator_version))
+        if first is not None:
+            if first.stored != stored[0]:
+                return Conflict()
+            last = by_place[stored[-1].originator_id, stored[-1].originator_version]
+            return Accepted(last.position, last.recorded_at, repeated=True)
+        return None if self._continues(stored) else Conflict()
+
+    def _continues(self, stored: list[StoredEvent]) -> bool:
+        versions: dict[Any, int] = {}
+        for row in self.rows:
+            versions[row.stored.originator_id] = row.stored.originator_version
+        for event in stored:
+            last = versions.get(event.originator_id)
+            expected = {0, 1} if last is None else {last + 1}
+            if event.originator_version not in expected:
+                return False
+            versions[event.originator_id] = event.originator_version
+        return True
+
+    def _reused(self, key: IdempotencyKey | None) -> Outcome | None:
+        if key is None:
+            return None
+        known = self.keys.get((key.user_id, key.key))
+        if known is None or known[1] <= self.now():
+            return None
+        return Duplicate(known[0].ref, known[0].fingerprint == key.fingerprint)
+
+    def _refused(self, units: Units | None) -> Outcome | None:
+        if units is None or units.units <= 0:
+            return None
+        for window in sorted(units.windows, key=lambda w: w.ends_at, reverse=True):
+            if not window.starts_at <= self.now() < window.ends_at:
+                return WindowClosed(self.now())
+            used = self.units.get((units.user_id, window.type, window.starts_at), 0)
+            limit = self.limits.get((units.user_id, window.type), units.limits.get(window.type))
+            if limit is not None and used + units.units > limit:
+                return OverLimit(window, limit, used)
+        return None
+
+    def _change(self, command: Command) -> Outcome | None:
+        change = command.work
+        if change is None:
+            return None
+        if isinstance(change, OpenWork):
+            row = WorkRow(
+                change.kind,
+                change.ref,
+                change.user_id,
+                self.now(),
+                self.now() + change.deadline,
+            )
+            self.work.setdefault((change.kind, change.ref), row)
+            return None
+        if isinstance(change, CloseWork) and change.worker is None:
+            self.work.pop((change.kind, change.ref), None)
+            return None
+        calls = sum(isinstance(e, Generation.CallStarted) for e in command.events)
+        return None if self._changed(change, calls) else Fenced()
+
+    def _changed(self, change: Work, calls: int) -> bool:
+        row = self.work.get((change.kind, change.ref))
+        worker = change.worker  # type: ignore[union-attr]  # not an OpenWork
+        if row is None or worker is None or not self.is_open(worker):
+            return False
+        if isinstance(change, ClaimWork):
+            if row.worker is not None or row.due_at > self.now():
+                return False
+            row.worker, row.calls = worker, row.calls + calls
+            return True
+        if row.worker != worker:
+            return False
+        match change:
+            case HoldWork():
+                row.calls += calls
+            case ReleaseWork(due_at=due_at):
+                row.worker, row.due_at = None, min(due_at, row.deadline)
+            case CloseWork():
+                del self.work[change.kind, change.ref]
+        return True
+
+    def is_open(self, worker: UUID) -> bool:
+        return worker in self.workers and self.workers[worker][1] > self.now()
+
+    def _write(self, command: Command, stored: list[StoredEvent]) -> Outcome:
+        if command.units is not None:
+            for window in command.units.windows:
+                place = (command.units.user_id, window.type, window.starts_at)
+                self.units[place] = self.units.get(place, 0) + command.units.units
+        if command.idempotency is not None:
+            key = command.idempotency
+            self.keys[key.user_id, key.key] = (key, self.now() + key.keep)
+        for event in stored:
+            self.rows.append(Row(len(self.rows) + 1, self.now(), event))
+        return Accepted(len(self.rows) if stored else None, self.now())
+
+
+class MemoryWorkBoard:
+    """The work board port over a MemoryEventStore."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+
+    async def register(self, worker: UUID, *, slots: int, lease: timedelta) -> None:
+        self._store.workers[worker] = (slots, self._store.now() + lease)
+
+    async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
+        if not self._store.is_open(worker):
+            return False
+        slots, _ = self._store.workers[worker]
+        self._store.workers[worker] = (slots, self._store.now() + lease)
+        return True
+
+    async def retire(self, worker: UUID) -> None:
+        self._store.workers.pop(worker, None)
+        self._free_abandoned()
+
+    async def sweep(self) -> int:
+        for worker in [w for w in self._store.workers if not self._store.is_open(w)]:
+            del self._store.workers[worker]
+        return self._free_abandoned()
+
+    def _free_abandoned(self) -> int:
+        freed = [
+            r for r in self._store.work.values() if r.worker not in {None, *self._store.workers}
+        ]
+        for row in freed:
+            row.worker, row.due_at = None, self._store.now()
+        return len(freed)
+
+    def _waiting(self) -> list[WorkRow]:
+        now = self._store.now()
+        return [r for r in self._store.work.values() if r.worker is None and r.due_at <= now]
+
+    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
+        slots = sum(s for w, (s, _) in self._store.workers.items() if self._store.is_open(w))
+        held = sum(r.worker is not None for r in self._store.work.values())
+        waiting = {r.ref for r in self._waiting()} & set(handed_over)
+        return max(slots - held - len(waiting), 0), waiting
+
+    async def next_due(
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+    ) -> Sequence[DueWork]:
+        rows = [r for r in self._waiting() if r.ref not in set(handed_over)]
+        rows.sort(key=lambda r: (r.user_id, r.due_at, r.ref))
+        chosen: list[WorkRow] = []
+        turn = after_user
+        while rows and len(chosen) < limit:
+            row = next((r for r in rows if r.user_id > turn), rows[0])
+            rows.remove(row)
+            chosen.append(row)
+            turn = row.user_id
+        return [DueWork("generate", r.ref, r.user_id) for r in chosen]
+
+    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
+        found = []
+        for row in self._store.rows[after : after + span]:
+            ref = UUID(str(row.stored.originator_id))
+            if row.stored.topic.startswith("generation.requested@"):
+                generation = await self._store.get(Generation, ref)
+                missing = ("generate", ref) not in self._store.work
+                if generation is not None and missing and not generation.closed:
+                    found.append(ref)
+        return found, after + span >= len(self._store.rows)
+
+    async def seconds_to_next(self) -> float | None:
+        due = [r.due_at for r in self._store.work.values() if r.worker is None]
+        return max((min(due) - self._store.now()).total_seconds(), 0.0) if due else None
+
+
+class FakeQueue:
+    """A queue that keeps what was handed over, until told to be unavailable."""
+
+    def __init__(self) -> None:
+        self.handed_over: list[DueWork] = []
+        self.available = True
+
+    async def hand_over(self, work: Sequence[DueWork]) -> None:
+        if not self.available:
+            raise QueueUnavailableError("the queue is down")
+        self.handed_over.extend(work)
+
+
+class FakeNews:
+    """Tells watchers of a stream, when told to."""
+
+    def __init__(self) -> None:
+        self._woken: Mapping[UUID, asyncio.Event] = {}
+
+    async def watch(self, id: UUID) -> AsyncIterator[None]:
+        yield
