@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -106,14 +106,14 @@ class MemoryEventStore:
         )
         return refusal or self._write(command, stored)
 
-    async def get(self, aggregate: type[A], id: UUID) -> A | None:
+    async def get(self, aggregate: type[A], stream: UUID) -> A | None:
         folded: Any = None
-        for recorded in await self.history(id, after=0, limit=10_000):
+        for recorded in await self.history(stream, after=0, limit=10_000):
             folded = recorded.event.mutate(folded)
         return folded if isinstance(folded, aggregate) else None
 
-    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
-        mine = [r for r in self.rows if r.stored.originator_id == id and r.position > after]
+    async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
+        mine = [r for r in self.rows if r.stored.originator_id == stream and r.position > after]
         return [self._recorded(row) for row in mine[:limit]]
 
     async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
@@ -240,6 +240,10 @@ class MemoryWorkBoard:
         self._store.workers[worker] = (slots, self._store.now() + lease)
         return True
 
+    async def drain(self, worker: UUID) -> None:
+        if worker in self._store.workers:
+            self._store.workers[worker] = (0, self._store.workers[worker][1])
+
     async def retire(self, worker: UUID) -> None:
         self._store.workers.pop(worker, None)
         self._free_abandoned()
@@ -262,10 +266,14 @@ class MemoryWorkBoard:
         return [r for r in self._store.work.values() if r.worker is None and r.due_at <= now]
 
     async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        slots = sum(s for w, (s, _) in self._store.workers.items() if self._store.is_open(w))
-        held = sum(r.worker is not None for r in self._store.work.values())
+        held = [row.worker for row in self._store.work.values()]
+        free = sum(
+            max(slots - held.count(worker), 0)
+            for worker, (slots, _) in self._store.workers.items()
+            if self._store.is_open(worker)
+        )
         waiting = {r.ref for r in self._waiting()} & set(handed_over)
-        return max(slots - held - len(waiting), 0), waiting
+        return max(free - len(waiting), 0), waiting
 
     async def next_due(
         self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
@@ -293,8 +301,9 @@ class MemoryWorkBoard:
         return found, after + span >= len(self._store.rows)
 
     async def seconds_to_next(self) -> float | None:
-        due = [r.due_at for r in self._store.work.values() if r.worker is None]
-        return max((min(due) - self._store.now()).total_seconds(), 0.0) if due else None
+        now = self._store.now()
+        due = [r.due_at for r in self._store.work.values() if r.worker is None and r.due_at > now]
+        return (min(due) - now).total_seconds() if due else None
 
 
 class FakeQueue:
@@ -308,13 +317,3 @@ class FakeQueue:
         if not self.available:
             raise QueueUnavailableError("the queue is down")
         self.handed_over.extend(work)
-
-
-class FakeNews:
-    """Tells watchers of a stream, when told to."""
-
-    def __init__(self) -> None:
-        self._woken: Mapping[UUID, asyncio.Event] = {}
-
-    async def watch(self, id: UUID) -> AsyncIterator[None]:
-        yield

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 NOBODY = UUID(int=0)
 POSITIONS_A_SWEEP = 10_000
+LONGEST_PAUSE = 1.0
 
 
 class Dispatcher:
@@ -38,16 +39,21 @@ class Dispatcher:
         self._clock = clock
         self._turn = NOBODY
         self._handed_over: dict[UUID, float] = {}
+        self.saturated = False
 
-    async def hand_over(self) -> int:
-        """One round; how many pieces were handed over. Raises QueueUnavailableError."""
+    async def hand_over(self) -> float:
+        """One round; seconds until something may be due without news. Raises QueueUnavailableError.
+
+        Without a free slot it costs one look at the workers, however much is waiting.
+        """
         self._forget_lost()
         free, waiting = await self._board.credits(list(self._handed_over))
         self._handed_over = {
             ref: since for ref, since in self._handed_over.items() if ref in waiting
         }
-        if free == 0:
-            return 0
+        self.saturated = free == 0
+        if self.saturated:
+            return LONGEST_PAUSE
         due = await self._board.next_due(
             after_user=self._turn, limit=free, handed_over=list(self._handed_over)
         )
@@ -55,7 +61,9 @@ class Dispatcher:
             await self._queue.hand_over(due)
             self._handed_over.update((work.ref, self._clock()) for work in due)
             self._turn = due[-1].user_id
-        return len(due)
+        if len(due) == free:
+            return LONGEST_PAUSE
+        return min(await self._board.seconds_to_next() or LONGEST_PAUSE, LONGEST_PAUSE)
 
     def _forget_lost(self) -> None:
         lost_before = self._clock() - self._lost_after

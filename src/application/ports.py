@@ -185,11 +185,11 @@ class EventStore(Protocol):
         """Record one command. Raises StoreUnavailableError; everything expected is an Outcome."""
         ...
 
-    async def get(self, aggregate: type[A], id: UUID) -> A | None:  # noqa: A002
+    async def get(self, aggregate: type[A], stream: UUID) -> A | None:
         """The aggregate folded from all its events, None when it has none."""
         ...
 
-    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:  # noqa: A002
+    async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
         """Up to `limit` events of one stream with positions greater than `after`, in order."""
         ...
 
@@ -201,7 +201,7 @@ class EventStore(Protocol):
 class EventNews(Protocol):
     """Says, as it happens, in which streams something was recorded."""
 
-    def watch(self, id: UUID) -> AsyncIterator[None]:  # noqa: A002
+    def watch(self, stream: UUID) -> AsyncIterator[None]:
         """Yields at once, and then each time after something was recorded in the stream."""
         ...
 
@@ -227,6 +227,10 @@ class WorkBoard(Protocol):
 
     async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
         """Its heartbeat; False when the incarnation was closed, which is for ever."""
+        ...
+
+    async def drain(self, worker: UUID) -> None:
+        """The incarnation takes nothing new; it still holds what it has."""
         ...
 
     async def retire(self, worker: UUID) -> None:
@@ -255,7 +259,7 @@ class WorkBoard(Protocol):
         ...
 
     async def seconds_to_next(self) -> float | None:
-        """Seconds until something waiting becomes due (0 if something is); None without any."""
+        """Seconds until something that waits for its time becomes due; None without any."""
         ...
 
 

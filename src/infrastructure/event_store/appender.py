@@ -97,10 +97,8 @@ class Appender:
             cursor = await connection.execute(
                 "SELECT append_v1(%s::jsonb[])", ([w.text for w in batch],), prepare=True
             )
-            row = await cursor.fetchone()
-        assert row is not None
-        outcomes: list[Fields] = row[0]
-        return outcomes
+            rows: list[tuple[list[Fields]]] = await cursor.fetchall()
+        return rows[0][0]
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:

@@ -94,9 +94,7 @@ class JsonMapper(Mapper[UUID]):
         self._current = {
             stored_topic(topic, cls.version): cls for topic, cls in self._classes.items()
         }
-        self._prefixes = {
-            cls: self._originator_topic(cls, aggregates) for cls in self._classes.values()
-        }
+        self._prefixes = {cls: _originator_topic(cls, aggregates) for cls in self._classes.values()}
 
     @property
     def topics(self) -> frozenset[str]:
@@ -154,11 +152,10 @@ class JsonMapper(Mapper[UUID]):
             f',"timestamp":{timestamp},{self._prefixes[cls]}'
         ).encode()
 
-    @staticmethod
-    def _originator_topic(
-        cls: type[Event], aggregates: tuple[type[BaseAggregate[UUID]], ...]
-    ) -> str:
-        if not issubclass(cls, CanInitAggregate):
-            return ""
-        owner = next(a for a in aggregates if getattr(a, cls.__name__, None) is cls)
-        return f'"originator_topic":"{get_topic(owner)}",'
+
+def _originator_topic(event: type[Event], aggregates: tuple[type[BaseAggregate[UUID]], ...]) -> str:
+    """The member that tells the library which aggregate a first event begins."""
+    if not issubclass(event, CanInitAggregate):
+        return ""
+    owner = next(a for a in aggregates if getattr(a, event.__name__, None) is event)
+    return f'"originator_topic":"{get_topic(owner)}",'

@@ -57,7 +57,7 @@ CREATE INDEX idempotency_keys_expires_at_idx ON idempotency_keys (expires_at);
 -- A worker incarnation: open while its row is here and its lease runs.
 CREATE TABLE workers (
     incarnation uuid        PRIMARY KEY,
-    slots       integer     NOT NULL CHECK (slots > 0),
+    slots       integer     NOT NULL CHECK (slots >= 0),
     started_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100);

@@ -75,19 +75,19 @@ class PostgresEventStore:
         self._learn_clock(datetime.fromisoformat(fields["now"]))
         return decode(fields)
 
-    async def get(self, aggregate: type[A], id: UUID) -> A | None:  # noqa: A002  # the port's name
+    async def get(self, aggregate: type[A], stream: UUID) -> A | None:
         folded: Any = None
-        for recorded in await self.history(id, after=0, limit=MOST_EVENTS_OF_A_STREAM):
+        for recorded in await self.history(stream, after=0, limit=MOST_EVENTS_OF_A_STREAM):
             folded = recorded.event.mutate(folded)
         return folded if isinstance(folded, aggregate) else None
 
-    async def history(self, id: UUID, *, after: int, limit: int) -> Sequence[Recorded]:  # noqa: A002
+    async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
         return self._recorded(
             await self.fetch(
                 f"SELECT {COLUMNS} FROM stored_events"  # noqa: S608  # a constant
                 " WHERE originator_id = %s AND notification_id > %s"
                 " ORDER BY originator_version LIMIT %s",
-                (id, after, limit),
+                (stream, after, limit),
             )
         )
 

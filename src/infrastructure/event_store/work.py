@@ -17,6 +17,17 @@ CLOSING = tuple(
 )
 
 
+CREDITS = """
+SELECT coalesce(sum(greatest(slots - coalesce(pieces, 0), 0)), 0),
+       ARRAY(SELECT ref FROM work
+              WHERE ref = ANY(%s) AND worker IS NULL AND due_at <= clock_timestamp())
+  FROM workers
+  LEFT JOIN (SELECT worker, count(*) AS pieces FROM work WHERE worker IS NOT NULL GROUP BY worker)
+       held ON held.worker = incarnation
+ WHERE expires_at > clock_timestamp()
+"""
+
+
 class PostgresWorkBoard:
     """The work and workers tables; they are written under the log's lock, by functions."""
 
@@ -38,6 +49,11 @@ class PostgresWorkBoard:
         )
         return bool(rows)
 
+    async def drain(self, worker: UUID) -> None:
+        await self._fetch(
+            "UPDATE workers SET slots = 0 WHERE incarnation = %s RETURNING incarnation", (worker,)
+        )
+
     async def retire(self, worker: UUID) -> None:
         await self._fetch("SELECT retire_worker_v1(%s)", (worker,))
 
@@ -49,11 +65,7 @@ class PostgresWorkBoard:
 
     async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
         rows = await self._fetch(
-            "SELECT coalesce((SELECT sum(slots) FROM workers"
-            " WHERE expires_at > clock_timestamp()), 0)"
-            " - (SELECT count(*) FROM work WHERE worker IS NOT NULL),"
-            " ARRAY(SELECT ref FROM work WHERE ref = ANY(%s) AND worker IS NULL"
-            " AND due_at <= clock_timestamp())",
+            CREDITS,
             (list(handed_over),),
         )
         free, waiting = rows[0]
@@ -86,7 +98,7 @@ class PostgresWorkBoard:
     async def seconds_to_next(self) -> float | None:
         rows = await self._fetch(
             "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float"
-            " FROM work WHERE worker IS NULL",
+            " FROM work WHERE worker IS NULL AND due_at > clock_timestamp()",
             (),
         )
         seconds: float | None = rows[0][0]

@@ -10,7 +10,6 @@ down_revision = None
 
 def upgrade() -> None:
     folder = files("infrastructure.event_store")
-    connection = op.get_bind().connection.driver_connection
-    assert connection is not None
+    cursor = op.get_bind().connection.cursor()
     for script in ("schema.sql", "append.sql"):
-        connection.execute(folder.joinpath(script).read_text())
+        cursor.execute(folder.joinpath(script).read_text())

@@ -1,0 +1,45 @@
+"""A duty that one process in the world has at a time: a session's advisory lock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection
+
+IDLE_SESSION_TIMEOUT = 5.0
+STANDBY_PAUSE = (0.7, 1.3)
+
+
+@asynccontextmanager
+async def leadership(
+    database_url: str, duty: str, *, idle_session_timeout: float = IDLE_SESSION_TIMEOUT
+) -> AsyncIterator[AsyncConnection[Any]]:
+    """Wait until this process has the duty; the connection that holds the lock.
+
+    All that the duty writes goes over this connection, with a statement each second: a leader that
+    is stopped, not dead, loses its session after `idle_session_timeout` seconds, and the lock.
+    """
+    connection = await AsyncConnection.connect(
+        database_url,
+        autocommit=True,
+        connect_timeout=5,
+        application_name=f"darkroom {duty}",
+        options=f"-c idle_session_timeout={int(idle_session_timeout * 1000)}"
+        " -c statement_timeout=60s -c lock_timeout=10s",
+    )
+    async with connection:
+        while not await _locked(connection, duty):  # noqa: ASYNC110  # another process has it
+            await asyncio.sleep(random.uniform(*STANDBY_PAUSE))  # noqa: S311  # spreads standbys
+        yield connection
+
+
+async def _locked(connection: AsyncConnection[Any], duty: str) -> bool:
+    cursor = await connection.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 7232406))", (f"darkroom {duty}",)
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])

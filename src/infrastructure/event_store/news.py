@@ -1,0 +1,105 @@
+"""Wakes those of one process who wait for something to be recorded in a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+A_PAGE = 1000
+
+
+class PostgresNews:
+    """One connection for all watchers: LISTEN is the hint, reading the log by position the truth.
+
+    A watcher may be woken for nothing; it is never left asleep for longer than a poll after
+    something was recorded and PostgreSQL could be reached.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._watchers: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._listening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        self._listening = asyncio.create_task(self._listen_for_ever())
+
+    async def close(self) -> None:
+        """Stop listening; watchers sleep on until they are cancelled."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+
+    async def watch(self, stream: UUID) -> AsyncIterator[None]:
+        woken = asyncio.Event()
+        self._watchers[stream].add(woken)
+        try:
+            while True:
+                yield
+                await woken.wait()
+                woken.clear()
+        finally:
+            self._watchers[stream].discard(woken)
+            if not self._watchers[stream]:
+                del self._watchers[stream]
+
+    async def _listen_for_ever(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except psycopg.Error as error:
+                log.warning("cannot listen to the event store: %s", error)
+                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
+
+    async def _listen(self) -> None:
+        async with await AsyncConnection.connect(
+            self._url, autocommit=True, connect_timeout=5, application_name="darkroom news"
+        ) as connection:
+            await connection.execute("LISTEN stored_events")
+            position = await self._last_position(connection)
+            self._wake_all()
+            while True:
+                position = await self._tell(connection, position)
+                async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+
+    async def _tell(self, connection: AsyncConnection[Any], position: int) -> int:
+        while True:
+            cursor = await connection.execute(
+                "SELECT notification_id, originator_id FROM stored_events"
+                " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+                (position, A_PAGE),
+                prepare=True,
+            )
+            rows = await cursor.fetchall()
+            for _, stream in rows:
+                self._wake(stream)
+            position = rows[-1][0] if rows else position
+            if len(rows) < A_PAGE:
+                return position
+
+    async def _last_position(self, connection: AsyncConnection[Any]) -> int:
+        cursor = await connection.execute(
+            "SELECT coalesce(max(notification_id), 0) FROM stored_events"
+        )
+        row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    def _wake(self, stream: UUID) -> None:
+        for woken in self._watchers.get(stream, ()):
+            woken.set()
+
+    def _wake_all(self) -> None:
+        for stream in self._watchers:
+            self._wake(stream)

@@ -1,0 +1,390 @@
+"""What every event store does, PostgreSQL's and the one in memory alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from tests.fakes import MemoryEventStore
+from tests.generations import HOUR, events_of, new_generation, request_command
+
+from application.ports import (
+    Accepted,
+    ClaimWork,
+    CloseWork,
+    Command,
+    Conflict,
+    DueWork,
+    Duplicate,
+    EventStore,
+    Fenced,
+    HoldWork,
+    IdempotencyKey,
+    OpenWork,
+    OverLimit,
+    ReleaseWork,
+    Units,
+    WindowClosed,
+    WorkBoard,
+)
+from domain.generation import Generation
+from domain.quota import Window, windows_at
+from domain.user import Profile, User
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.work import PostgresWorkBoard
+
+LEASE = timedelta(seconds=30)
+
+
+class Case:
+    """A store, its work board, and how to look at its counters."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        board: WorkBoard,
+        units_taken: Callable[[UUID, Window], Awaitable[int]],
+        limit_user: Callable[[UUID, str, int | None], Awaitable[None]],
+    ) -> None:
+        self.store, self.board = store, board
+        self.units_taken, self.limit_user = units_taken, limit_user
+
+    def generation(self, **wanted: object) -> Generation:
+        return new_generation(self.store.now(), **wanted)  # type: ignore[arg-type]  # as there
+
+    async def placed(self, **wanted: object) -> Generation:
+        generation = self.generation(**wanted)
+        assert isinstance(await self.store.append(request_command(generation)), Accepted)
+        placed = await self.store.get(Generation, generation.id)
+        assert placed is not None
+        return placed
+
+    async def worker(self, slots: int = 8, lease: timedelta = LEASE) -> UUID:
+        worker = uuid4()
+        await self.board.register(worker, slots=slots, lease=lease)
+        return worker
+
+    async def claim(self, generation: Generation, worker: UUID) -> object:
+        return await self.store.append(Command(work=ClaimWork("generate", generation.id, worker)))
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    if request.param == "memory":
+        yield memory_case()
+        return
+    store = PostgresEventStore(request.getfixturevalue("database_url"))
+    await store.open()
+    yield postgres_case(store)
+    await store.close()
+
+
+def memory_case() -> Case:
+    store = MemoryEventStore()
+
+    async def units_taken(user: UUID, window: Window) -> int:
+        return store.units.get((user, window.type, window.starts_at), 0)
+
+    async def limit_user(user: UUID, window: str, limit: int | None) -> None:
+        store.limits[user, window] = limit  # type: ignore[index]  # daily or monthly
+
+    return Case(store, store.board, units_taken, limit_user)
+
+
+def postgres_case(store: PostgresEventStore) -> Case:
+    async def units_taken(user: UUID, window: Window) -> int:
+        rows = await store.fetch(
+            "SELECT units FROM quota_counters"
+            " WHERE user_id = %s AND window_type = %s AND starts_at = %s",
+            (user, window.type, window.starts_at),
+        )
+        return rows[0][0] if rows else 0
+
+    async def limit_user(user: UUID, window: str, limit: int | None) -> None:
+        await store.fetch(
+            "INSERT INTO quota_limits VALUES (%s, %s, %s) RETURNING 1", (user, window, limit)
+        )
+
+    return Case(store, PostgresWorkBoard(store), units_taken, limit_user)
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+async def test_what_was_appended_is_read_back_in_order(case: Case) -> None:
+    first, second = await case.placed(), await case.placed()
+    log = await case.store.read(after=0, limit=10)
+    assert [r.event.originator_id for r in log] == [first.id, second.id]
+    assert [r.position for r in log] == sorted(r.position for r in log)
+    assert log[0].recorded_at <= log[1].recorded_at
+
+
+async def test_an_aggregate_is_folded_with_the_stores_times(case: Case) -> None:
+    generation = await case.placed(count=3)
+    assert generation.spec.count == 3
+    assert generation.created_on == (await case.store.read(after=0, limit=1))[0].recorded_at
+
+
+async def test_an_unknown_stream_is_none_and_so_is_one_of_another_aggregate(case: Case) -> None:
+    user = User.register(issuer="i", role="user", profile=Profile(subject="s"))
+    await case.store.append(Command(events=tuple(user.collect_events())))  # type: ignore[arg-type]  # ours
+    assert await case.store.get(Generation, uuid4()) is None
+    assert await case.store.get(Generation, user.id) is None
+    assert await case.store.get(User, user.id) is not None
+
+
+async def test_the_history_of_a_stream_is_read_in_pages(case: Case) -> None:
+    generation = await case.placed(count=2)
+    await case.placed()
+    generation.start_call(provider="sketch", model="m", images=(1,))
+    generation.start_call(provider="sketch", model="m", images=(2,))
+    await case.store.append(Command(events=events_of(generation)))
+    page = await case.store.history(generation.id, after=0, limit=2)
+    rest = await case.store.history(generation.id, after=page[-1].position, limit=10)
+    assert [r.event.originator_version for r in [*page, *rest]] == [1, 2, 3]
+
+
+async def test_the_second_of_two_decisions_on_the_same_state_is_a_conflict(case: Case) -> None:
+    generation = await case.placed()
+    copy = await case.store.get(Generation, generation.id)
+    assert copy is not None
+    generation.cancel(by=generation.user_id)
+    copy.start_call(provider="sketch", model="m", images=(1,))
+    assert isinstance(await case.store.append(Command(events=events_of(generation))), Accepted)
+    assert await case.store.append(Command(events=events_of(copy))) == Conflict()
+
+
+async def test_a_gap_in_a_stream_is_a_conflict(case: Case) -> None:
+    generation = await case.placed(count=2)
+    generation.start_call(provider="sketch", model="m", images=(1,))
+    generation.start_call(provider="sketch", model="m", images=(2,))
+    assert await case.store.append(Command(events=events_of(generation)[1:])) == Conflict()
+
+
+async def test_a_command_sent_again_is_recorded_once_and_takes_units_once(case: Case) -> None:
+    generation = case.generation(count=2)
+    command = request_command(generation, daily=2)
+    first = await case.store.append(command)
+    again = await case.store.append(command)
+    assert isinstance(first, Accepted)
+    assert again == Accepted(first.position, first.recorded_at, repeated=True)
+    assert await case.units_taken(generation.user_id, generation.windows[0]) == 2
+    assert len(await case.store.read(after=0, limit=10)) == 1
+
+
+async def test_commands_sent_at_once_get_their_own_outcomes(case: Case) -> None:
+    user = uuid4()
+    generations = [case.generation(user_id=user) for _ in range(40)]
+    outcomes = await asyncio.gather(
+        *(case.store.append(request_command(g, daily=30)) for g in generations)
+    )
+    assert sum(isinstance(o, Accepted) for o in outcomes) == 30
+    assert sum(isinstance(o, OverLimit) for o in outcomes) == 10
+    positions = [o.position for o in outcomes if isinstance(o, Accepted)]
+    assert len(set(positions)) == 30
+
+
+# --- quota -----------------------------------------------------------------------------------
+
+
+async def test_units_are_taken_from_every_window_or_from_none(case: Case) -> None:
+    generation = case.generation(count=3)
+    outcome = await case.store.append(request_command(generation, daily=10, monthly=2))
+    month = generation.windows[1]
+    assert outcome == OverLimit(month, limit=2, used=0)
+    for window in generation.windows:
+        assert await case.units_taken(generation.user_id, window) == 0
+    assert await case.store.read(after=0, limit=1) == []
+
+
+async def test_the_first_request_of_a_window_can_be_above_the_limit(case: Case) -> None:
+    generation = case.generation(count=5)
+    outcome = await case.store.append(request_command(generation, daily=4))
+    assert outcome == OverLimit(generation.windows[0], limit=4, used=0)
+
+
+async def test_a_limit_of_zero_lets_nothing_through(case: Case) -> None:
+    outcome = await case.store.append(request_command(case.generation(), daily=0))
+    assert isinstance(outcome, OverLimit)
+    assert (outcome.limit, outcome.used) == (0, 0)
+
+
+async def test_exactly_the_limit_fits(case: Case) -> None:
+    user = uuid4()
+    first, second = case.generation(user_id=user, count=3), case.generation(user_id=user, count=2)
+    assert isinstance(await case.store.append(request_command(first, daily=5)), Accepted)
+    assert isinstance(await case.store.append(request_command(second, daily=5)), Accepted)
+    third = await case.store.append(request_command(case.generation(user_id=user), daily=5))
+    assert third == OverLimit(first.windows[0], limit=5, used=5)
+
+
+async def test_a_users_own_limit_wins_over_the_configured_one(case: Case) -> None:
+    low, none = uuid4(), uuid4()
+    await case.limit_user(low, "daily", 1)
+    await case.limit_user(none, "daily", None)
+    refused = await case.store.append(
+        request_command(case.generation(user_id=low, count=2), daily=100)
+    )
+    assert isinstance(refused, OverLimit)
+    passed = await case.store.append(
+        request_command(case.generation(user_id=none, count=2), daily=1)
+    )
+    assert isinstance(passed, Accepted)
+
+
+async def test_units_go_back_to_the_recorded_window_even_when_it_is_over(case: Case) -> None:
+    user, yesterday = uuid4(), windows_at(case.store.now() - timedelta(days=40))
+    await case.store.append(Command(units=Units(user, -2, yesterday)))
+    assert await case.units_taken(user, yesterday[0]) == -2
+    assert await case.units_taken(user, windows_at(case.store.now())[0]) == 0
+
+
+async def test_units_are_never_taken_from_a_window_that_is_not_open(case: Case) -> None:
+    user, yesterday = uuid4(), windows_at(case.store.now() - timedelta(days=40))
+    outcome = await case.store.append(Command(units=Units(user, 1, yesterday, {"daily": 9})))
+    assert isinstance(outcome, WindowClosed)
+    assert abs(outcome.now - case.store.now()) < timedelta(seconds=5)
+    assert await case.units_taken(user, yesterday[0]) == 0
+
+
+# --- idempotency -----------------------------------------------------------------------------
+
+
+async def test_a_key_used_again_names_what_the_first_one_made(case: Case) -> None:
+    first, second = case.generation(), case.generation()
+    user = uuid4()
+
+    def keyed(generation: Generation, fingerprint: str) -> Command:
+        key = IdempotencyKey(user, "k", fingerprint, generation.id)
+        return Command(events=events_of(generation), idempotency=key)
+
+    await case.store.append(keyed(first, "a"))
+    assert await case.store.append(keyed(second, "a")) == Duplicate(first.id, True)
+    assert await case.store.append(keyed(case.generation(), "b")) == Duplicate(first.id, False)
+    assert len(await case.store.read(after=0, limit=10)) == 1
+
+
+async def test_keys_of_different_users_are_different_and_a_refusal_keeps_none(case: Case) -> None:
+    generation = case.generation()
+    command = request_command(generation, daily=0)
+    mine = IdempotencyKey(uuid4(), "k", "a", generation.id)
+    refused = Command(command.events, command.units, mine, command.work)
+    assert isinstance(await case.store.append(refused), OverLimit)
+    accepted = Command(command.events, None, mine, command.work)
+    assert isinstance(await case.store.append(accepted), Accepted)
+    other = case.generation()
+    theirs = IdempotencyKey(uuid4(), "k", "b", other.id)
+    assert isinstance(
+        await case.store.append(Command(events_of(other), idempotency=theirs)), Accepted
+    )
+
+
+# --- work ------------------------------------------------------------------------------------
+
+
+async def test_work_is_claimed_by_one_worker(case: Case) -> None:
+    generation = await case.placed()
+    one, two = await case.worker(), await case.worker()
+    assert isinstance(await case.claim(generation, one), Accepted)
+    assert await case.claim(generation, two) == Fenced()
+    assert await case.claim(generation, one) == Fenced()
+
+
+async def test_a_worker_that_is_not_registered_claims_nothing(case: Case) -> None:
+    assert await case.claim(await case.placed(), uuid4()) == Fenced()
+
+
+async def test_a_fenced_command_records_nothing(case: Case) -> None:
+    generation, one, two = await case.placed(), await case.worker(), await case.worker()
+    await case.claim(generation, one)
+    generation.start_call(provider="sketch", model="m", images=(1,))
+    back = Units(generation.user_id, -1, generation.windows)
+    hold = HoldWork("generate", generation.id, two)
+    assert await case.store.append(Command(events_of(generation), back, work=hold)) == Fenced()
+    assert len(await case.store.history(generation.id, after=0, limit=9)) == 1
+    assert await case.units_taken(generation.user_id, generation.windows[0]) == 1
+
+
+async def test_a_worker_whose_lease_ended_is_fenced_for_ever(case: Case) -> None:
+    generation, worker = await case.placed(), await case.worker(lease=timedelta())
+    assert await case.claim(generation, worker) == Fenced()
+    assert not await case.board.extend(worker, lease=LEASE)
+
+
+async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None:
+    generation, worker = await case.placed(), await case.worker()
+    await case.claim(generation, worker)
+
+    def release(due_in: timedelta) -> Command:
+        due_at = case.store.now() + due_in
+        return Command(work=ReleaseWork("generate", generation.id, worker, due_at))
+
+    assert isinstance(await case.store.append(release(HOUR / 2)), Accepted)
+    assert await case.claim(generation, worker) == Fenced()
+    assert await case.store.append(release(timedelta())) == Fenced()
+    seconds = await case.board.seconds_to_next()
+    assert seconds is not None
+    assert 1700 < seconds <= 1800
+
+
+async def test_closed_work_is_gone_and_opening_open_work_changes_nothing(case: Case) -> None:
+    generation, worker = await case.placed(), await case.worker()
+    await case.claim(generation, worker)
+    reopen = OpenWork("generate", generation.id, generation.user_id, HOUR)
+    assert isinstance(await case.store.append(Command(work=reopen)), Accepted)
+    assert await case.claim(generation, worker) == Fenced()
+    closing = CloseWork("generate", generation.id, worker)
+    assert isinstance(await case.store.append(Command(work=closing)), Accepted)
+    assert await case.store.append(Command(work=closing)) == Fenced()
+    assert isinstance(
+        await case.store.append(Command(work=CloseWork("generate", generation.id))), Accepted
+    )
+
+
+async def test_a_swept_or_retired_workers_work_is_due_at_once(case: Case) -> None:
+    first, second = await case.placed(), await case.placed()
+    leaving, staying = await case.worker(), await case.worker()
+    await case.claim(first, leaving)
+    await case.claim(second, staying)
+    await case.board.retire(leaving)
+    assert await case.board.sweep() == 0
+    assert isinstance(await case.claim(first, staying), Accepted)
+    assert await case.claim(second, staying) == Fenced()
+
+
+async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> None:
+    held, handed, waiting = [await case.placed() for _ in range(3)]
+    worker = await case.worker(slots=4)
+    await case.worker(slots=5, lease=timedelta())
+    await case.claim(held, worker)
+    free, unclaimed = await case.board.credits([held.id, handed.id])
+    assert (free, unclaimed) == (2, {handed.id})
+    await case.board.drain(worker)
+    assert await case.board.credits([]) == (0, set())
+    assert waiting.id not in unclaimed
+
+
+async def test_due_work_comes_in_turn_by_user(case: Case) -> None:
+    users = sorted(uuid4() for _ in range(3))
+    flood = [await case.placed(user_id=users[0]) for _ in range(4)]
+    single = await case.placed(user_id=users[1])
+    for _ in range(2):
+        await case.placed(user_id=users[2])
+    due = await case.board.next_due(after_user=users[0], limit=9, handed_over=[flood[0].id])
+    assert due[0] == DueWork("generate", single.id, users[1])
+    assert [users.index(d.user_id) for d in due] == [1, 2, 0, 2, 0, 0]
+    assert flood[0].id not in {d.ref for d in due}
+
+
+async def test_open_generations_without_work_are_found(case: Case) -> None:
+    lost, working, ended = [await case.placed() for _ in range(3)]
+    await case.store.append(Command(work=CloseWork("generate", lost.id)))
+    ended.cancel(by=ended.user_id)
+    closing = CloseWork("generate", ended.id)
+    await case.store.append(Command(events_of(ended), work=closing))
+    refs, at_end = await case.board.open_without_work(after=0, span=1000)
+    assert (list(refs), at_end) == ([lost.id], True)
+    assert working.id not in refs

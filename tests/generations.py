@@ -1,0 +1,60 @@
+"""Generations for tests, in whatever state is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from application.ports import Command, OpenWork, Units
+from domain.aggregate import Event
+from domain.generation import Generation, Wish
+from domain.image import Cost, ImageSpec, StoredImage, image_key
+from domain.quota import windows_at
+
+HOUR = timedelta(hours=1)
+COST = Cost(amount=Decimal("0.001"), price_list="test-1")
+
+
+def new_generation(
+    now: datetime, *, user_id: UUID | None = None, count: int = 1, **wanted: Any
+) -> Generation:
+    """A generation that was just asked for, not yet recorded."""
+    return Generation.request(
+        id=wanted.pop("id", None) or uuid4(),
+        user_id=user_id or uuid4(),
+        spec=ImageSpec(count=count, **wanted.pop("spec", {})),
+        wish=Wish(prompt=wanted.pop("prompt", "a lighthouse")),
+        windows=windows_at(now),
+        **wanted,
+    )
+
+
+def events_of(generation: Generation) -> Sequence[Event]:
+    """Its decisions not yet recorded."""
+    return cast(Sequence[Event], generation.collect_events())
+
+
+def request_command(generation: Generation, **limits: int | None) -> Command:
+    """What placing it records."""
+    return Command(
+        events=events_of(generation),
+        units=Units(generation.user_id, generation.units, generation.windows, limits),  # type: ignore[arg-type]  # daily, monthly
+        work=OpenWork("generate", generation.id, generation.user_id, HOUR),
+    )
+
+
+def stored_image(generation: UUID, number: int) -> StoredImage:
+    """A picture of it as the store holds it."""
+    sha256 = f"{number:064x}"
+    return StoredImage(
+        number=number,
+        key=image_key(generation, number, sha256, "image/png"),
+        sha256=sha256,
+        content_type="image/png",
+        width=8,
+        height=8,
+        bytes=70,
+    )
