@@ -29,6 +29,7 @@ from application.ports import (
     QueueUnavailableError,
     Recorded,
     ReleaseWork,
+    SpoolFullError,
     Units,
     WindowClosed,
     Work,
@@ -317,3 +318,22 @@ class FakeQueue:
         if not self.available:
             raise QueueUnavailableError("the queue is down")
         self.handed_over.extend(work)
+
+
+class FakeSpool:
+    """A spool in memory that holds at most so many bytes."""
+
+    def __init__(self, most_bytes: int = 1_000_000) -> None:
+        self.kept: dict[str, bytes] = {}
+        self._most_bytes = most_bytes
+
+    async def put(self, key: str, data: bytes) -> None:
+        if sum(map(len, self.kept.values())) + len(data) > self._most_bytes:
+            raise SpoolFullError("The spool is full. Bring the image store back.")
+        self.kept[key] = data
+
+    async def get(self, key: str) -> bytes | None:
+        return self.kept.get(key)
+
+    async def remove(self, key: str) -> None:
+        self.kept.pop(key, None)

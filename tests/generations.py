@@ -13,6 +13,7 @@ from domain.aggregate import Event
 from domain.generation import Generation, Wish
 from domain.image import Cost, ImageSpec, StoredImage, image_key
 from domain.quota import windows_at
+from infrastructure.event_store.mapper import JsonMapper
 
 HOUR = timedelta(hours=1)
 COST = Cost(amount=Decimal("0.001"), price_list="test-1")
@@ -58,3 +59,17 @@ def stored_image(generation: UUID, number: int) -> StoredImage:
         height=8,
         bytes=70,
     )
+
+
+def recorded(generation: Generation, at: datetime) -> Generation:
+    """The generation as it is loaded after its decisions were recorded at this time."""
+    mapper = JsonMapper()
+    folded: Any = None
+    for event in generation.pending_events:
+        folded = mapper.to_domain_event(mapper.to_stored_event(event), at).mutate(folded)
+    return cast(Generation, folded)
+
+
+def decisions(generation: Generation) -> list[str]:
+    """The names of its decisions not yet recorded."""
+    return [type(event).__name__ for event in generation.pending_events]

@@ -11,6 +11,7 @@ from functools import partial
 from typing import cast
 from uuid import UUID
 
+from application.pictures import Pictures
 from application.ports import (
     Accepted,
     Answer,
@@ -23,11 +24,8 @@ from application.ports import (
     EventStore,
     Fenced,
     HoldWork,
-    ImageFacts,
-    ImageInspector,
     ImageStore,
     ImageStoreUnavailableError,
-    NotAnImageError,
     Outcome,
     OutcomeUnknownError,
     Picture,
@@ -40,11 +38,11 @@ from application.routing import Route, Router
 from domain.aggregate import Event, caused_by
 from domain.failure import Failure
 from domain.generation import Ask, Finish, Generation, Step, Wait
-from domain.image import Cost, StoredImage, image_key
+from domain.image import Cost, StoredImage
 
 log = logging.getLogger(__name__)
 
-PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds between tries to store, read or record
+PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds between tries to read a reference or to record
 UNREADABLE_AGAIN = timedelta(seconds=5)
 UNEXPECTED_AGAIN = timedelta(seconds=30)
 
@@ -89,14 +87,14 @@ class Performer:
         store: EventStore,
         router: Router,
         images: ImageStore,
-        inspector: ImageInspector,
+        pictures: Pictures,
         call_timeout: timedelta,
         jitter: Callable[[], float],
     ) -> None:
         self.store = store
         self.router = router
         self.images = images
-        self.inspector = inspector
+        self.pictures = pictures
         self.call_timeout = call_timeout
         self.jitter = jitter
 
@@ -243,7 +241,10 @@ class Performance:
         except TimeoutError:
             return Lost(f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
-        return await self._keep(request, answer)
+        kept = await self._all.pictures.keep(request, answer)
+        if isinstance(kept, Failure):
+            return Refused(kept, answer.provider_request_id, answer.cost)
+        return Answered(answer, kept)
 
     def _call_request(self, call: int, references: tuple[Picture, ...]) -> CallRequest:
         generation, asked = self._generation, self._generation.calls[call]
@@ -262,50 +263,6 @@ class Performance:
             references=references,
             correlation_id=generation.correlation_id,
         )
-
-    # --- keeping what came back ----------------------------------------------------------------
-
-    async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
-        """Verify and store each picture; what is no picture is asked for again."""
-        images: list[StoredImage] = []
-        failure = Failure(kind="no_image", message="the answer held no readable picture")
-        for number, picture in zip(request.images, answer.pictures, strict=False):
-            try:
-                facts = await self._all.inspector.inspect(picture.data)
-                images.append(await self._store_image(request.generation, number, picture, facts))
-            except NotAnImageError as error:
-                log.warning("the provider's picture is unusable: %s", error)
-            except ImageStoreUnavailableError as error:
-                log.error("the picture cannot be stored: %s", error)
-                failure = Failure(kind="image_store_unavailable", message=str(error))
-        if images:
-            return Answered(answer, tuple(images))
-        return Refused(failure, answer.provider_request_id, answer.cost)
-
-    async def _store_image(
-        self, generation: UUID, number: int, picture: Picture, facts: ImageFacts
-    ) -> StoredImage:
-        key = image_key(generation, number, facts.sha256, facts.content_type)
-        await self._patiently_put(key, picture.data, facts)
-        return StoredImage(
-            number=number,
-            key=key,
-            sha256=facts.sha256,
-            content_type=facts.content_type,
-            width=facts.width,
-            height=facts.height,
-            bytes=len(picture.data),
-            provenance=facts.provenance,
-        )
-
-    async def _patiently_put(self, key: str, data: bytes, facts: ImageFacts) -> None:
-        for pause in PAUSES:
-            try:
-                return await self._all.images.put(key, data, facts.content_type)
-            except ImageStoreUnavailableError as error:
-                log.warning("a picture cannot be stored yet: %s", error)
-                await asyncio.sleep(pause)
-        return await self._all.images.put(key, data, facts.content_type)
 
     # --- recording -----------------------------------------------------------------------------
 
@@ -362,7 +319,7 @@ class Performance:
 
     async def _finish(self) -> None:
         """Confirm that each image can be read, then complete; without any image, fail."""
-        urls = await self._readable()
+        urls = await self._all.pictures.readable(self._generation.images.values())
         missing = len(self._generation.images) - len(urls)
         if missing and self._store.now() < self._generation.deadline:
             log.error("stored pictures cannot be read", extra={"pictures": missing})
@@ -373,17 +330,6 @@ class Performance:
         log.info(
             "generation %s", self._generation.status, extra={"generation": str(self._generation.id)}
         )
-
-    async def _readable(self) -> dict[int, str]:
-        store = self._all.images
-        urls: dict[int, str] = {}
-        for number, image in self._generation.images.items():
-            try:
-                if await store.holds(image.key, sha256=image.sha256):
-                    urls[number] = store.url(image.key)
-            except ImageStoreUnavailableError as error:
-                log.warning("a stored picture cannot be read yet: %s", error)
-        return urls
 
     def _hold(self) -> HoldWork:
         return HoldWork("generate", self._generation.id, self._worker)

@@ -425,3 +425,23 @@ class ImageStore(Protocol):
     def url(self, key: str) -> str:
         """The permanent public URL of an image; it does not say whether it is there."""
         ...
+
+
+class SpoolFullError(Exception):
+    """The spool takes no more bytes."""
+
+
+class Spool(Protocol):
+    """Where answered pictures wait, next to the log, while the image store takes none. Bounded."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Keep durably; again is no error. Raises SpoolFullError, StoreUnavailableError."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """The bytes, None when they are not (or no longer) here."""
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Forget them; absent ones are no error."""
+        ...

@@ -242,9 +242,10 @@ class Generation(BaseAggregate[UUID]):
         wanted = self._unasked_images()
         if not wanted or now >= self.deadline:
             return Finish()
-        if self._retry_at is not None and now < self._retry_at:
-            return Wait(until=min(self._retry_at, self.deadline))
-        return Ask(images=wanted)
+        askable = tuple(n for n in wanted if self._retry_at.get(n, now) <= now)
+        if askable:
+            return Ask(images=askable)
+        return Wait(until=min(*(self._retry_at[n] for n in wanted), self.deadline))
 
     def start_call(self, *, provider: str, model: str, images: tuple[int, ...]) -> int:
         """Say, before it is made, that a provider will be asked for these images."""
@@ -315,7 +316,7 @@ class Generation(BaseAggregate[UUID]):
         """
         self._refuse_if_closed()
         images = tuple(
-            PublishedImage(**dict(image), url=urls[number])
+            PublishedImage(**{**dict(image), "held": "store"}, url=urls[number])
             for number, image in sorted(self.images.items())
             if number in urls
         )
@@ -440,7 +441,7 @@ class Generation(BaseAggregate[UUID]):
         self.error: tuple[FailureKind, str] | None = None
         self.started_on: datetime | None = None
         self.ended_on: datetime | None = None
-        self._retry_at: datetime | None = None
+        self._retry_at: dict[int, datetime] = {}
         self._given_up: set[int] = set()
         self._failures: dict[int, int] = {}
         self._losses: dict[int, int] = {}
@@ -459,7 +460,6 @@ class Generation(BaseAggregate[UUID]):
         self.status = "processing"
         self.started_on = self.started_on or timestamp
         self.calls[call] = Call(call, provider, model, images)
-        self._retry_at = None
 
     @event(CallAnswered)
     def _call_answered(
@@ -500,7 +500,7 @@ class Generation(BaseAggregate[UUID]):
         if retry_at is None:
             self._given_up.update(asked.images)
         else:
-            self._retry_at = max(retry_at, self._retry_at or retry_at)
+            self._retry_at.update(dict.fromkeys(asked.images, retry_at))
 
     @event(CallLost)
     def _call_lost(self, call: int, reason: str, repeat: bool) -> None:

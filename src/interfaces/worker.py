@@ -17,12 +17,15 @@ import psycopg
 from application.dispatch import Dispatcher, Sweeper
 from application.perform import Performer
 from application.ports import QueueUnavailableError, StoreUnavailableError, WorkBoard
+from infrastructure.container import Container
 from infrastructure.event_store.leadership import leadership
 from infrastructure.queue import ArqWorker
+from infrastructure.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RECREATE_EVERY = 30.0
+DRAIN_MARGIN = 15.0  # seconds to store and record what a call answered
 BUSY_PAUSE = 0.02  # between rounds while no slot is free: news of accepted requests cost nothing
 
 
@@ -136,3 +139,29 @@ async def stop_together(stopping: asyncio.Event, *duties: Coroutine[Any, Any, No
     for error in ended:
         if isinstance(error, Exception):
             raise error
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """The whole worker process, until `stopping` is set; then it drains."""
+    container = Container(settings=settings)
+    store, board, queue = container.store(), container.board(), container.queue()
+    await store.open()
+    lease = timedelta(seconds=settings.lease_seconds)
+    incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)
+    await incarnation.open()
+    dispatcher = Dispatcher(board, queue)
+    dispatching = dispatch_for_ever(dispatcher, Sweeper(store, board), container.database_url())
+    performing = perform_work(
+        container.performer(),
+        incarnation,
+        board,
+        redis_url=container.redis_url(),
+        slots=settings.worker_slots,
+        drain=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN),
+        stopping=stopping,
+    )
+    try:
+        await asyncio.gather(performing, stop_together(stopping, dispatching))
+    finally:
+        await queue.close()
+        await store.close()

@@ -77,3 +77,11 @@ CREATE TABLE work (
 CREATE INDEX work_waiting_idx ON work (user_id, due_at, ref) WHERE worker IS NULL;
 CREATE INDEX work_due_idx ON work (due_at) WHERE worker IS NULL;
 CREATE INDEX work_held_idx ON work (worker) WHERE worker IS NOT NULL;
+
+-- Answered pictures that the image store did not take yet.
+CREATE TABLE spool (
+    key        text        PRIMARY KEY,
+    data       bytea       NOT NULL,
+    spooled_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE spool ALTER COLUMN data SET STORAGE EXTERNAL;

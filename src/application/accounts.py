@@ -1,0 +1,31 @@
+"""Who there is: for now, the administrator whose key the operator configures."""
+
+from __future__ import annotations
+
+from application.ports import Command, Conflict, EventStore
+from domain.user import Profile, User, user_id
+
+ISSUER = "darkroom"
+ADMINISTRATOR = user_id(ISSUER, "admin")
+
+
+class Accounts:
+    """The commands on users."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+
+    async def register_administrator(self) -> None:
+        """See to it that the bootstrap user is recorded, once, from however many processes.
+
+        Raises StoreUnavailableError.
+        """
+        if await self._store.get(User, ADMINISTRATOR) is not None:
+            return
+        user = User.register(
+            issuer=ISSUER, role="admin", profile=Profile(subject="admin", name="Administrator")
+        )
+        command = Command(events=user.collect_events())  # type: ignore[arg-type]  # all ours
+        outcome = await self._store.append(command)
+        if isinstance(outcome, Conflict):  # another process was first
+            return

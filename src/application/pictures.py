@@ -1,0 +1,96 @@
+"""Pictures on their way from a provider's answer to their permanent URL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Literal
+from uuid import UUID
+
+from application.ports import (
+    Answer,
+    CallRequest,
+    ImageInspector,
+    ImageStore,
+    ImageStoreUnavailableError,
+    NotAnImageError,
+    Picture,
+    Spool,
+    SpoolFullError,
+)
+from domain.failure import Failure
+from domain.image import ContentType, StoredImage, image_key
+
+log = logging.getLogger(__name__)
+
+
+class Pictures:
+    """Verifies what providers send, keeps it safe, and says what can be read."""
+
+    def __init__(self, images: ImageStore, spool: Spool, inspector: ImageInspector) -> None:
+        self._images = images
+        self._spool = spool
+        self._inspector = inspector
+
+    async def keep(self, request: CallRequest, answer: Answer) -> tuple[StoredImage, ...] | Failure:
+        """Verify and store each picture of an answer; why none was kept, if none was."""
+        kept: list[StoredImage] = []
+        failure = Failure(kind="no_image", message="the answer held no readable picture")
+        for number, picture in zip(request.images, answer.pictures, strict=False):
+            try:
+                kept.append(await self._keep_one(request.generation, number, picture))
+            except NotAnImageError as error:
+                log.warning("the provider's picture is unusable: %s", error)
+            except SpoolFullError as error:
+                log.error("a picture is lost: %s", error)
+                failure = Failure(kind="image_store_unavailable", message=str(error))
+        return tuple(kept) or failure
+
+    async def readable(self, images: Iterable[StoredImage]) -> dict[int, str]:
+        """The permanent URLs, by number, of those that can be read from the image store.
+
+        What still lies in the spool is moved there first.
+        """
+        urls: dict[int, str] = {}
+        for image in images:
+            try:
+                if image.held == "spool":
+                    await self._move_from_spool(image)
+                if await self._images.holds(image.key, sha256=image.sha256):
+                    urls[image.number] = self._images.url(image.key)
+            except ImageStoreUnavailableError as error:
+                log.warning("a picture cannot be read yet: %s", error)
+        return urls
+
+    async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
+        facts = await self._inspector.inspect(picture.data)
+        key = image_key(generation, number, facts.sha256, facts.content_type)
+        return StoredImage(
+            number=number,
+            key=key,
+            sha256=facts.sha256,
+            content_type=facts.content_type,
+            width=facts.width,
+            height=facts.height,
+            bytes=len(picture.data),
+            provenance=facts.provenance,
+            held=await self._hold(key, picture.data, facts.content_type),
+        )
+
+    async def _hold(
+        self, key: str, data: bytes, content_type: ContentType
+    ) -> Literal["store", "spool"]:
+        try:
+            await self._images.put(key, data, content_type)
+        except ImageStoreUnavailableError as error:
+            log.warning("a picture goes to the spool: %s", error)
+            await self._spool.put(key, data)
+            return "spool"
+        return "store"
+
+    async def _move_from_spool(self, image: StoredImage) -> None:
+        data = await self._spool.get(image.key)
+        if data is not None:
+            await self._images.put(image.key, data, image.content_type)
+            if await self._images.holds(image.key, sha256=image.sha256):
+                await self._spool.remove(image.key)

@@ -1,0 +1,112 @@
+"""`darkroom`: every process of the service, and what an operator types."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import typer
+
+from infrastructure.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    name="darkroom",
+    help="Image generation behind one durable API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+MISCONFIGURED = 2
+
+
+@app.command()
+def up() -> None:
+    """Run the whole service on this machine until Ctrl-C."""
+    from interfaces.cli.up import up as run_up
+
+    sys.exit(asyncio.run(run_up(_settings())))
+
+
+@app.command()
+def demo() -> None:
+    """Paint two pictures on a throw-away stack and prove what was recorded of them."""
+    from interfaces.cli.demo import demo as run_demo
+
+    sys.exit(asyncio.run(run_demo()))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from infrastructure.event_store.follower_tables import ensure_tables
+    from infrastructure.event_store.migrate import migrate as apply_migrations
+
+    settings = _settings()
+    if settings.database_url is None:
+        _refuse(("DATABASE_URL is not set. `darkroom up` migrates its own database.",))
+    apply_migrations(settings.database_url)
+    asyncio.run(ensure_tables(settings.database_url))
+
+
+@app.command()
+def api() -> None:
+    """Serve the REST API; any number may run."""
+    from interfaces.rest.serve import serve
+
+    _run_process(serve)
+
+
+@app.command()
+def worker() -> None:
+    """Perform generations; any number may run, one of them dispatches."""
+    from interfaces.worker import run
+
+    _run_process(run)
+
+
+@app.command()
+def projector() -> None:
+    """Keep the read models up to date; any number may run, one of them leads each."""
+    from interfaces.projector import run
+
+    _run_process(run)
+
+
+def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+    from infrastructure.logging import configure_logging
+
+    settings = _settings()
+    configure_logging(settings.log_format)
+    asyncio.run(_until_told(settings, run))
+
+
+async def _until_told(
+    settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
+) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    try:
+        await run(settings, stopping)
+    except SettingsError as error:
+        _refuse(error.mistakes)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        _refuse(error.mistakes)
+
+
+def _refuse(mistakes: tuple[str, ...]) -> NoReturn:
+    for mistake in mistakes:
+        typer.echo(f"darkroom: {mistake}", err=True)
+    sys.exit(MISCONFIGURED)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,336 @@
+"""What a worker does with a generation, on the in-memory store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
+from tests.fakes_images import HANG, FakeImageStore, FakeProvider, answer_to
+from tests.generations import events_of, new_generation, request_command
+
+from application.perform import Performer
+from application.pictures import Pictures
+from application.ports import (
+    Accepted,
+    CallFailedError,
+    CloseWork,
+    Command,
+    OutcomeUnknownError,
+    Picture,
+    StoreUnavailableError,
+)
+from application.routing import Router
+from domain.failure import Failure
+from domain.generation import Generation
+from infrastructure.images import PillowInspector
+
+LEASE = timedelta(seconds=30)
+
+
+class Studio:
+    """A store, a provider, an image store, and workers to perform with."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryEventStore(self.clock)
+        self.provider = FakeProvider()
+        self.images = FakeImageStore()
+        self.spool = FakeSpool()
+        self.performer = Performer(
+            store=self.store,
+            router=Router({"fake": self.provider}),
+            images=self.images,
+            pictures=Pictures(self.images, self.spool, PillowInspector()),
+            call_timeout=timedelta(seconds=0.2),
+            jitter=lambda: 0.5,
+        )
+
+    async def place(self, **wanted: object) -> UUID:
+        generation = new_generation(self.clock.now, **wanted)  # type: ignore[arg-type]  # as there
+        assert isinstance(await self.store.append(request_command(generation)), Accepted)
+        return generation.id
+
+    async def worker(self) -> UUID:
+        worker = uuid4()
+        await self.store.board.register(worker, slots=4, lease=LEASE)
+        return worker
+
+    async def perform(self, ref: UUID) -> Generation:
+        await self.performer.perform(ref, await self.worker())
+        return await self.load(ref)
+
+    async def load(self, ref: UUID) -> Generation:
+        generation = await self.store.get(Generation, ref)
+        assert generation is not None
+        return generation
+
+    async def trail(self, ref: UUID) -> list[str]:
+        history = await self.store.history(ref, after=0, limit=99)
+        return [recorded.event.topic.removeprefix("generation.") for recorded in history]
+
+    def units(self) -> set[int]:
+        return set(self.store.units.values())
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -> None:
+    ref = await studio.place(count=2)
+    generation = await studio.perform(ref)
+    assert await studio.trail(ref) == [
+        "requested", "call_started", "call_started", "call_answered", "call_answered", "completed",
+    ]  # fmt: skip
+    assert generation.status == "completed"
+    assert [image.url for image in generation.published] == [
+        f"https://images.example/{image.key}" for image in generation.published
+    ]
+    assert studio.store.work == {}
+
+
+async def test_a_provider_that_makes_several_at_once_is_called_once(studio: Studio) -> None:
+    offered = studio.provider.capabilities
+    studio.provider.capabilities = type(offered)(**{**vars(offered), "images_per_call": 4})
+    ref = await studio.place(count=3)
+    await studio.perform(ref)
+    assert [request.images for request in studio.provider.asked] == [(1, 2, 3)]
+
+
+async def test_the_provider_is_given_what_was_asked_for(studio: Studio) -> None:
+    ref = await studio.place(prompt="a red fox", spec={"size": "64x64", "seed": 7})
+    await studio.perform(ref)
+    (request,) = studio.provider.asked
+    assert (request.prompt, request.size, request.seed) == ("a red fox", "64x64", 7)
+
+
+async def test_a_second_delivery_of_the_same_work_does_nothing(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.provider.told = [HANG]
+    first = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.provider.asked) == 1)
+    await studio.perform(ref)
+    assert len(studio.provider.asked) == 1
+    first.cancel()
+
+
+async def test_work_of_a_closed_or_unknown_generation_is_closed(studio: Studio) -> None:
+    ref = await studio.place()
+    generation = await studio.load(ref)
+    generation.cancel(by=generation.user_id)
+    await studio.store.append(Command(events_of(generation)))
+    await studio.performer.perform(ref, await studio.worker())
+    await studio.performer.perform(uuid4(), await studio.worker())
+    assert studio.store.work == {}
+    assert studio.provider.asked == []
+
+
+async def test_a_refusal_ends_it_and_gives_the_units_back(studio: Studio) -> None:
+    studio.provider.told = [CallFailedError(Failure(kind="moderation_input"))]
+    generation = await studio.perform(await studio.place())
+    assert generation.error is not None
+    assert generation.error[0] == "moderation_input"
+    assert studio.units() == {0}
+
+
+async def test_a_passing_failure_is_repeated_when_its_time_has_come(studio: Studio) -> None:
+    failure = Failure(kind="rate_limited", retry_after=timedelta(seconds=20))
+    studio.provider.told = [CallFailedError(failure)]
+    ref = await studio.place()
+    assert (await studio.perform(ref)).status == "processing"
+    assert (await studio.perform(ref)).status == "processing"
+    assert len(studio.provider.asked) == 1
+    studio.clock.advance(seconds=20)
+    assert (await studio.perform(ref)).status == "completed"
+    assert len(studio.provider.asked) == 2
+
+
+async def test_what_was_answered_is_not_asked_for_again(studio: Studio) -> None:
+    studio.provider.told = [CallFailedError(Failure(kind="unavailable"))]
+    ref = await studio.place(count=2)
+    await studio.perform(ref)
+    studio.clock.advance(seconds=5)
+    assert (await studio.perform(ref)).status == "completed"
+    assert [request.images for request in studio.provider.asked] == [(1,), (2,), (1,)]
+
+
+async def test_a_call_without_an_answer_in_time_is_lost_and_repeated_once(studio: Studio) -> None:
+    studio.provider.told = [HANG, HANG]
+    ref = await studio.place()
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "outcome_unknown"
+    assert (await studio.trail(ref)).count("call_lost") == 2
+    assert studio.units() == {0}
+
+
+async def test_a_lost_connection_is_an_unknown_outcome(studio: Studio) -> None:
+    studio.provider.told = [OutcomeUnknownError("the connection broke")]
+    ref = await studio.place(on_unknown="fail")
+    assert (await studio.perform(ref)).status == "failed"
+    assert len(studio.provider.asked) == 1
+
+
+async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: Studio) -> None:
+    studio.provider.told = [HANG]
+    ref = await studio.place()
+    killed = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.provider.asked) == 1)
+    killed.cancel()
+    studio.clock.advance(seconds=31)
+    assert await studio.store.board.sweep() == 1
+    assert (await studio.perform(ref)).status == "completed"
+    assert await studio.trail(ref) == [
+        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
+    ]  # fmt: skip
+
+
+async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.images.holds = _never  # type: ignore[method-assign]  # the crash comes before completing
+    killed = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 3)
+    killed.cancel()
+    del studio.images.holds
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep()
+    assert (await studio.perform(ref)).status == "completed"
+    assert len(studio.provider.asked) == 1
+
+
+async def _never(*_: object, **__: object) -> bool:
+    return await asyncio.Event().wait()
+
+
+async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: Studio) -> None:
+    ref = await studio.place()
+    answered = asyncio.Event()
+
+    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+        await answered.wait()
+        return answer_to(request)
+
+    studio.provider.call = slow_call  # type: ignore[method-assign]
+    stopped = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 2)
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep()
+    answered.set()
+    await stopped
+    assert (await studio.trail(ref))[-1] == "call_answered_late"
+    assert (await studio.perform(ref)).status == "completed"
+    assert (await studio.trail(ref)).count("call_started") == 1
+
+
+async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Studio) -> None:
+    ref = await studio.place()
+    answered = asyncio.Event()
+
+    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+        await answered.wait()
+        return answer_to(request)
+
+    studio.provider.call = slow_call  # type: ignore[method-assign]
+    performing = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 2)
+    generation = await studio.load(ref)
+    generation.cancel(by=generation.user_id)
+    await studio.store.append(Command(events_of(generation), work=CloseWork("generate", ref)))
+    answered.set()
+    await performing
+    generation = await studio.load(ref)
+    assert generation.status == "cancelled"
+    assert generation.calls[1].cost is not None
+
+
+async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> None:
+    ref = await studio.place()
+    answer = answer_to(_request(ref))
+    bad = type(answer)((Picture(b"<html>", "image/png"),), answer.cost)
+    studio.provider.told = [bad, bad]
+    await studio.perform(ref)
+    studio.clock.advance(seconds=5)
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "no_image"
+    assert all(call.cost == answer.cost for call in generation.calls.values())
+
+
+def _request(ref: UUID):  # type: ignore[no-untyped-def]  # a CallRequest
+    from application.ports import CallRequest
+
+    return CallRequest(ref, 1, (1,), "p", "fake-1")
+
+
+async def test_what_happened_is_recorded_although_the_store_was_away(studio: Studio) -> None:
+    ref = await studio.place()
+    away = StoreUnavailableError("away")
+    studio.provider.told = []
+
+    async def call_while_the_store_goes(request):  # type: ignore[no-untyped-def]
+        studio.store.fail_next = [away, away]
+        return answer_to(request)
+
+    studio.provider.call = call_while_the_store_goes  # type: ignore[method-assign]
+    assert (await studio.perform(ref)).status == "completed"
+    assert studio.store.fail_next == []
+
+
+async def test_after_the_deadline_nothing_is_called(studio: Studio) -> None:
+    ref = await studio.place(deadline=timedelta(seconds=60))
+    studio.clock.advance(seconds=61)
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "deadline_passed"
+    assert studio.provider.asked == []
+    assert studio.units() == {0}
+
+
+async def test_the_unexpected_puts_the_work_back_for_later(studio: Studio) -> None:
+    ref = await studio.place()
+
+    async def broken(_: object) -> None:
+        raise RuntimeError("a bug in an adapter")
+
+    studio.provider.call = broken  # type: ignore[assignment,method-assign]
+    with pytest.raises(RuntimeError, match="a bug"):
+        await studio.perform(ref)
+    row = studio.store.work["generate", ref]
+    assert row.worker is None
+    assert row.due_at > studio.clock.now
+
+
+async def test_an_outage_of_the_image_store_never_costs_a_second_call(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.images.unavailable = True
+    assert (await studio.perform(ref)).status == "processing"
+    assert len(studio.spool.kept) == 1
+    studio.images.unavailable = False
+    studio.clock.advance(seconds=5)
+    generation = await studio.perform(ref)
+    assert generation.status == "completed"
+    assert generation.published[0].held == "store"
+    assert studio.spool.kept == {}
+    assert len(studio.provider.asked) == 1
+
+
+async def test_a_full_spool_fails_it_with_the_cost_recorded(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.images.unavailable = True
+    await studio.spool.put("somebody's", bytes(1_000_000))
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert generation.calls[1].cost is not None
+    assert studio.units() == {0}

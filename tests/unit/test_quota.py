@@ -1,0 +1,38 @@
+"""Windows of the quota."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.quota import windows_at
+
+
+@pytest.mark.parametrize(
+    ("now", "day", "month", "next_month"),
+    [
+        ("2026-11-23T12:00:00+00:00", "2026-11-23", "2026-11-01", "2026-12-01"),
+        ("2026-12-31T23:59:59.999999+00:00", "2026-12-31", "2026-12-01", "2027-01-01"),
+        ("2028-02-29T00:00:00+00:00", "2028-02-29", "2028-02-01", "2028-03-01"),
+        ("2026-11-01T00:30:00+09:00", "2026-10-31", "2026-10-01", "2026-11-01"),
+    ],
+)
+def test_windows_are_the_day_and_the_month_in_utc(
+    now: str, day: str, month: str, next_month: str
+) -> None:
+    daily, monthly = windows_at(datetime.fromisoformat(now))
+    assert daily.starts_at == datetime.fromisoformat(day).replace(tzinfo=UTC)
+    assert daily.ends_at == daily.starts_at + timedelta(days=1)
+    assert monthly.starts_at == datetime.fromisoformat(month).replace(tzinfo=UTC)
+    assert monthly.ends_at == datetime.fromisoformat(next_month).replace(tzinfo=UTC)
+
+
+@given(
+    st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)),
+    st.integers(-14, 14),
+)
+def test_every_moment_lies_in_both_of_its_windows(naive: datetime, hours: int) -> None:
+    now = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
+    for window in windows_at(now):
+        assert window.starts_at <= now < window.ends_at
