@@ -175,7 +175,9 @@ BEGIN
     RETURN jsonb_build_object('outcome', 'accepted', 'repeated', false, 'position', last, 'recorded_at', moment);
 END $$;
 
-CREATE FUNCTION append_v1(commands jsonb[]) RETURNS jsonb[] LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+-- Plans must not depend on statistics: a session may begin on empty tables and stay for weeks.
+CREATE FUNCTION append_v1(commands jsonb[]) RETURNS jsonb[] LANGUAGE plpgsql
+SET lock_timeout = '5s' SET enable_seqscan = off AS $$
 DECLARE
     moment   timestamptz;
     command  jsonb;
@@ -247,7 +249,9 @@ END $$;
 -- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up each,
 -- however many wait.
 CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over uuid[])
-RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql STABLE AS $$
+RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql STABLE
+-- Plans must not depend on statistics: this table is empty one minute and full the next.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
     nobody constant uuid := '00000000-0000-0000-0000-000000000000';
     turn   uuid := after_user;
@@ -270,4 +274,20 @@ BEGIN
             turn := nobody;
         END IF;
     END LOOP;
+END $$;
+
+-- Free slots of open incarnations less what was handed over and still waits, and which those are.
+CREATE FUNCTION credits_v1(handed_over uuid[])
+RETURNS TABLE (free bigint, waiting uuid[]) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+    SELECT coalesce(sum(greatest(slots - held.pieces, 0)), 0) INTO free
+      FROM workers CROSS JOIN LATERAL
+           (SELECT count(*) AS pieces FROM work WHERE worker = incarnation) held
+     WHERE expires_at > clock_timestamp();
+    SELECT coalesce(array_agg(ref), '{}') INTO waiting
+      FROM work
+     WHERE ref = ANY (handed_over) AND worker IS NULL AND due_at <= clock_timestamp();
+    free := greatest(free - cardinality(waiting), 0);
+    RETURN NEXT;
 END $$;

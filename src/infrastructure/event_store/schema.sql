@@ -71,7 +71,7 @@ CREATE TABLE work (
     calls    integer     NOT NULL DEFAULT 0,
     worker   uuid,
     deadline timestamptz NOT NULL,
-    PRIMARY KEY (kind, ref)
+    PRIMARY KEY (ref, kind)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
 CREATE INDEX work_waiting_idx ON work (user_id, due_at, ref) WHERE worker IS NULL;

@@ -17,17 +17,6 @@ CLOSING = tuple(
 )
 
 
-CREDITS = """
-SELECT coalesce(sum(greatest(slots - coalesce(pieces, 0), 0)), 0),
-       ARRAY(SELECT ref FROM work
-              WHERE ref = ANY(%s) AND worker IS NULL AND due_at <= clock_timestamp())
-  FROM workers
-  LEFT JOIN (SELECT worker, count(*) AS pieces FROM work WHERE worker IS NOT NULL GROUP BY worker)
-       held ON held.worker = incarnation
- WHERE expires_at > clock_timestamp()
-"""
-
-
 class PostgresWorkBoard:
     """The work and workers tables; they are written under the log's lock, by functions."""
 
@@ -64,12 +53,9 @@ class PostgresWorkBoard:
         return freed
 
     async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        rows = await self._fetch(
-            CREDITS,
-            (list(handed_over),),
-        )
+        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(handed_over),))
         free, waiting = rows[0]
-        return max(int(free) - len(waiting), 0), set(waiting)
+        return free, set(waiting)
 
     async def next_due(
         self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]

@@ -1,0 +1,140 @@
+"""The dispatcher on a real work table, however much waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.dispatch import LONGEST_PAUSE, Dispatcher, Sweeper
+from application.ports import Accepted, ClaimWork, CloseWork, Command, QueueUnavailableError
+from domain.generation import Generation
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.work import PostgresWorkBoard
+from tests.fakes import FakeQueue
+from tests.generations import events_of, new_generation, request_command
+
+LEASE = timedelta(minutes=5)
+MANY = 10_000
+
+
+class Desk:
+    """A dispatcher with a queue that keeps what it was given, and a clock that moves when told."""
+
+    def __init__(self, store: PostgresEventStore) -> None:
+        self.store, self.board, self.queue = store, PostgresWorkBoard(store), FakeQueue()
+        self.seconds = 0.0
+        self.dispatcher = Dispatcher(self.board, self.queue, clock=lambda: self.seconds)
+
+    async def place(self, *, user_id: UUID | None = None, times: int = 1) -> list[Generation]:
+        generations = [new_generation(self.store.now(), user_id=user_id) for _ in range(times)]
+        for first in range(0, times, 500):
+            outcomes = await asyncio.gather(
+                *(self.store.append(request_command(g)) for g in generations[first : first + 500])
+            )
+            assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+        return generations
+
+    async def worker(self, slots: int) -> UUID:
+        worker = uuid4()
+        await self.board.register(worker, slots=slots, lease=LEASE)
+        return worker
+
+    async def claim_all(self, worker: UUID) -> None:
+        for work in self.queue.handed_over:
+            await self.store.append(Command(work=ClaimWork("generate", work.ref, worker)))
+        self.queue.handed_over.clear()
+
+    async def rows_read(self) -> int:
+        """Rows of the work table that statements have looked at so far, by any access path."""
+        await self.store.fetch("SELECT pg_stat_force_next_flush()", ())
+        rows = await self.store.fetch(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'work'",
+            (),
+        )
+        return int(rows[0][0])
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    store = PostgresEventStore(database_url, readers=1)  # one session: its counts are all counts
+    await store.open()
+    yield Desk(store)
+    await store.close()
+
+
+async def test_no_more_is_handed_over_than_workers_can_start(desk: Desk) -> None:
+    await desk.place(times=5)
+    await desk.dispatcher.hand_over()
+    assert desk.queue.handed_over == []
+    await desk.worker(slots=2)
+    await desk.dispatcher.hand_over()
+    await desk.dispatcher.hand_over()
+    assert len(desk.queue.handed_over) == 2
+
+
+async def test_what_nobody_claimed_is_handed_over_again_and_what_was_claimed_is_not(
+    desk: Desk,
+) -> None:
+    await desk.place(times=2)
+    worker = await desk.worker(slots=4)
+    await desk.dispatcher.hand_over()
+    lost, claimed = [work.ref for work in desk.queue.handed_over]
+    await desk.store.append(Command(work=ClaimWork("generate", claimed, worker)))
+    desk.queue.handed_over.clear()
+    desk.seconds = 6.0
+    await desk.dispatcher.hand_over()
+    assert [work.ref for work in desk.queue.handed_over] == [lost]
+
+
+async def test_work_that_could_not_be_handed_over_is_still_due(desk: Desk) -> None:
+    await desk.place()
+    await desk.worker(slots=1)
+    desk.queue.available = False
+    with pytest.raises(QueueUnavailableError):
+        await desk.dispatcher.hand_over()
+    desk.queue.available = True
+    await desk.dispatcher.hand_over()
+    assert len(desk.queue.handed_over) == 1
+
+
+async def test_ten_thousand_waiting_cost_nearly_nothing_while_nothing_finishes(desk: Desk) -> None:
+    flooding = uuid4()
+    await desk.place(user_id=flooding, times=MANY)
+    worker = await desk.worker(slots=8)
+    await desk.dispatcher.hand_over()
+    await desk.claim_all(worker)
+    before = await desk.rows_read()
+    for _ in range(20):
+        assert await desk.dispatcher.hand_over() == LONGEST_PAUSE
+        assert desk.dispatcher.saturated
+    assert await desk.rows_read() - before <= 20 * 8
+    assert desk.queue.handed_over == []
+
+
+async def test_behind_ten_thousand_of_one_user_another_users_request_is_next(desk: Desk) -> None:
+    flooding, single = uuid4(), uuid4()
+    await desk.place(user_id=flooding, times=MANY)
+    worker = await desk.worker(slots=8)
+    await desk.dispatcher.hand_over()
+    await desk.claim_all(worker)
+    (wanted,) = await desk.place(user_id=single)
+    before = await desk.rows_read()
+    await desk.worker(slots=1)
+    await desk.dispatcher.hand_over()
+    assert [work.ref for work in desk.queue.handed_over] == [wanted.id]
+    assert await desk.rows_read() - before <= 50
+
+
+async def test_missing_work_of_open_generations_is_recreated(desk: Desk) -> None:
+    lost, ended = await desk.place(times=2)
+    await desk.store.append(Command(work=CloseWork("generate", lost.id)))
+    ended.cancel(by=ended.user_id)
+    await desk.store.append(Command(events_of(ended), work=CloseWork("generate", ended.id)))
+    await Sweeper(desk.store, desk.board).recreate_missing()
+    await desk.worker(slots=4)
+    await desk.dispatcher.hand_over()
+    assert [work.ref for work in desk.queue.handed_over] == [lost.id]
