@@ -1,0 +1,189 @@
+"""The image store on a folder of this machine, or of a disk that several machines share."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from uuid import uuid4
+
+from application.ports import ImageNotFoundError, ImageStoreUnavailableError
+from domain.image import ContentType
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+KEY = re.compile(r"(images|references)/[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,128}\.(png|jpg|webp)")
+UNFINISHED = ".unfinished-"
+TIMES_A_FOLDER_MAY_VANISH = 10
+
+
+class ImageKeyRefusedError(ValueError):
+    """No object can lie under such a key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
+            "each part of letters, digits and hyphens, with the extension png, jpg or webp."
+        )
+
+
+class ObjectDiffersError(Exception):
+    """Other bytes lie under this key already, and objects never change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Other bytes lie under this key already, and objects never change. "
+            "Store the image under the key that carries its own hash."
+        )
+
+
+class FilesystemImageStore:
+    """Objects as files below `folder`, images being served at `public_url`.
+
+    An object appears under its key whole and durable or not at all. What a crash leaves behind is
+    named `.unfinished-...` and may be removed.
+    """
+
+    def __init__(self, folder: Path, public_url: str) -> None:
+        self._folder, self._public_url = folder.absolute(), public_url.rstrip("/")
+
+    async def put(self, key: str, data: bytes, content_type: ContentType) -> None:  # noqa: ARG002  # the extension of the key says it
+        """Store durably; the same bytes again are no error.
+
+        Raises ImageStoreUnavailableError, ObjectDiffersError, ImageKeyRefusedError.
+        """
+        await _in_thread(self._put, self._path(key), data)
+
+    async def get(self, key: str) -> bytes:
+        """Raises ImageNotFoundError, ImageStoreUnavailableError, ImageKeyRefusedError."""
+        return await _in_thread(_read, self._path(key))
+
+    async def holds(self, key: str, *, sha256: str) -> bool:
+        """Whether exactly these bytes can be read there, by reading them."""
+        try:
+            return hashlib.sha256(await self.get(key)).hexdigest() == sha256
+        except ImageNotFoundError:
+            return False
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; absent ones are no error."""
+        await _in_thread(self._delete, [self._path(key) for key in keys])
+
+    def url(self, key: str) -> str:
+        """The permanent public URL of an image; references have none."""
+        self._path(key)
+        if not key.startswith("images/"):
+            raise ImageKeyRefusedError
+        return f"{self._public_url}/{key}"
+
+    def path_of(self, key: str) -> Path | None:
+        """The file of an object, to serve it; None when there is none, whatever the key looks like.
+
+        Blocks for as long as a look at the disk takes.
+        """
+        try:
+            path = self._path(key).resolve(strict=True)
+        except (OSError, ImageKeyRefusedError):
+            return None
+        return path if path.is_file() and path.is_relative_to(self._folder.resolve()) else None
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ImageKeyRefusedError
+        return self._folder / key
+
+    def _put(self, path: Path, data: bytes) -> None:
+        for _ in range(TIMES_A_FOLDER_MAY_VANISH):
+            try:
+                return self._write(path, data)
+            except FileNotFoundError:  # the last object of the folder was just deleted, and it too
+                continue
+        return self._write(path, data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._make_folders(path.parent)
+        with _unfinished(path.parent, data) as written:
+            try:
+                os.link(written, path)
+            except FileExistsError:
+                if path.read_bytes() != data:
+                    raise ObjectDiffersError from None
+        # Even when all of it was there: another process may not have synced it yet.
+        self._sync_folders(path.parent)
+
+    def _delete(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths}:
+            _remove_if_empty(folder)
+            self._sync_folders(folder)
+
+    def _make_folders(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(self._folder.parent)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+    def _sync_folders(self, folder: Path) -> None:
+        while folder.is_relative_to(self._folder):
+            with suppress(FileNotFoundError):
+                _sync(folder)
+            folder = folder.parent
+
+
+@contextmanager
+def _unfinished(folder: Path, data: bytes) -> Iterator[Path]:
+    """The bytes as a durable file without its name yet."""
+    path = folder / f"{UNFINISHED}{uuid4()}"
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageNotFoundError("No object lies under this key.") from None
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Disk work outside the event loop; what the disk refuses is said without naming a path."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except OSError as error:
+        raise ImageStoreUnavailableError(
+            f"The image store's disk refused: {os.strerror(error.errno or 0)}. "
+            "Look at its free space, its permissions and whether it is mounted."
+        ) from None

@@ -1,0 +1,198 @@
+"""Darkroom's settings, read once from environment variables: one sentence for every mistake."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from infrastructure import settings_values as values
+from infrastructure.settings_values import SketchFaults
+
+__all__ = ["Settings", "SettingsError", "SketchFaults", "load_settings", "variable"]
+
+FOR_THE_COMMAND_LINE = ("DARKROOM_URL", "DARKROOM_API_KEY")  # known here, read there
+PREFIX = "DARKROOM_"
+MASK = "********"
+
+_PASSWORD_IN_URL = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
+_SENTENCES = {
+    "int_parsing": "must be a whole number, not {input!r}",
+    "float_parsing": "must be a number, not {input!r}",
+    "finite_number": "must be a number, not {input!r}",
+    "greater_than": "must be more than {gt:g}, not {input}",
+    "greater_than_equal": "must be at least {ge:g}, not {input}",
+    "less_than_equal": "must be at most {le:g}, not {input}",
+    "literal_error": "must be {expected}, not {input!r}",
+    "value_error": "{error}",
+}
+
+
+class SettingsError(Exception):
+    """The environment does not describe a Darkroom; `mistakes` has one sentence for each reason."""
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+Secret = Annotated[SecretStr, AfterValidator(values.secret)]
+Quota = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(values.units)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+SomeSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What an operator decides; times are in seconds, quotas in images, None is no limit."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    database_url: Annotated[str, AfterValidator(values.postgres_url)] | None = Field(
+        None, repr=False
+    )
+    redis_url: Annotated[str, AfterValidator(values.redis_url)] | None = Field(
+        None, repr=False, validate_default=True
+    )
+    data_dir: Annotated[Path, AfterValidator(values.writable_folder)] = Field(
+        Path(".darkroom"), validate_default=True
+    )
+    host: Annotated[str, AfterValidator(values.host)] = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    public_url: Annotated[str, AfterValidator(values.web_address)] = Field(
+        default_factory=values.own_address
+    )
+    secret_key: Secret | None = None
+    admin_key: Secret | None = None
+    providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = values.PROVIDERS
+    image_store: Annotated[Literal["filesystem"], BeforeValidator(values.image_store)] = (
+        "filesystem"
+    )
+    daily_quota: Quota = 500
+    monthly_quota: Quota = 10_000
+    wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
+    sketch_seconds: Seconds = 0.0
+    sketch_faults: Annotated[SketchFaults, BeforeValidator(values.faults)] = SketchFaults()
+    sketch_images_per_call: int = Field(1, ge=1, le=10)
+    sketch_ledger: Path | None = None
+    lease_seconds: SomeSeconds = 15.0
+    call_seconds: SomeSeconds = 180.0
+    deadline_seconds: SomeSeconds = 900.0
+    worker_slots: int = Field(8, ge=1, le=1000)
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _servers_come_in_pairs(cls, redis_url: str | None, info: ValidationInfo) -> str | None:
+        database_url = info.data.get("database_url", redis_url)  # absent: it has its own mistake
+        if (database_url is None) != (redis_url is None):
+            here, there = ("is set", "is not") if redis_url else ("is not set", "is")
+            raise ValueError(
+                f"{here}, and DATABASE_URL {there}: set both to use servers of yours, or neither"
+                " to use the embedded ones"
+            )
+        return redis_url
+
+    @field_validator("deadline_seconds")
+    @classmethod
+    def _a_call_fits_into_the_deadline(cls, deadline: float, info: ValidationInfo) -> float:
+        if deadline < info.data.get("call_seconds", 0):
+            raise ValueError(
+                f"is {deadline:g}, less than one call may take: raise it, or lower"
+                f" {variable('call_seconds')} ({info.data['call_seconds']:g})"
+            )
+        return deadline
+
+    @classmethod
+    def settings_customise_sources(
+        cls, *_: Any, **sources: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given and nothing else: `load_settings` alone reads the environment."""
+        return (sources["init_settings"],)
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables that give these settings, secrets and all, to a child process."""
+        quotas = {variable(name): values.UNLIMITED for name in ("daily_quota", "monthly_quota")}
+        written = {variable(name): _written(value) for name, value in self if value is not None}
+        return quotas | written
+
+    def shown(self) -> dict[str, str]:
+        """Return the same for a reader: secrets and passwords are masked."""
+        return {
+            name: MASK if name in _SECRETS else _PASSWORD_IN_URL.sub(MASK, text)
+            for name, text in self.environ().items()
+        }
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from environment variables, the process's own unless told otherwise.
+
+    An empty variable counts as unset. All mistakes are raised together, as SettingsError.
+    """
+    given = os.environ if environ is None else environ
+    texts = {name: text.strip() for name, text in given.items() if text.strip()}
+    unknown = tuple(_unknown_variables(texts))
+    try:
+        settings = Settings.model_validate(
+            {
+                name: texts[variable(name)]
+                for name in Settings.model_fields
+                if variable(name) in texts
+            }
+        )
+    except ValidationError as error:
+        raise SettingsError((*_mistakes(error), *unknown)) from None  # it would show the values
+    if unknown:
+        raise SettingsError(unknown)
+    return settings
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return name.upper() if name in ("database_url", "redis_url") else PREFIX + name.upper()
+
+
+_SECRETS = {variable("secret_key"), variable("admin_key")}
+
+
+def _unknown_variables(names: Mapping[str, str]) -> Iterator[str]:
+    variables = [*map(variable, Settings.model_fields), *FOR_THE_COMMAND_LINE]
+    known = {name.removeprefix(PREFIX): name for name in variables}
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in variables:
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.5)
+            remedy = f"did you mean {known[near[0]]}?" if near else "`darkroom config` lists all."
+            yield f"{name} is no setting: {remedy}"
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    for detail in error.errors(include_url=False):
+        if detail["type"] != "default_factory_not_called":  # follows from another mistake
+            yield f"{variable(str(detail['loc'][0]))} {_explanation(detail)}."
+
+
+def _explanation(detail: ErrorDetails) -> str:
+    sentence = _SENTENCES.get(detail["type"])
+    if sentence is None:
+        return f"is not right: {detail['msg']}"
+    return sentence.format(input=detail["input"], **detail.get("ctx", {}))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)

@@ -1,0 +1,66 @@
+"""Real servers for the tests: one PostgreSQL and one Redis for all of them."""
+
+import itertools
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+
+from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
+from infrastructure.event_store.migrate import migrate
+
+
+class PostgresServer:
+    """A running PostgreSQL that gives every test a database of its own."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+
+    def new_database(self, template: str = "template1") -> str:
+        """Create a database, empty or as a copy of the named one, and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        with psycopg.connect(self._server.url, autocommit=True) as connection:
+            connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+        return urlsplit(self._server.url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL for the whole run, without the disk's guarantees."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with EmbeddedPostgres(folder, durable=False) as server:
+        yield PostgresServer(server)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """Redis for the whole run: tests take `redis_url`."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The address of an empty Redis."""
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of a migrated database to copy."""
+    url = postgres_server.new_database()
+    migrate(url)
+    return urlsplit(url).path.lstrip("/")
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, migrated_template: str) -> str:
+    """The address of a migrated, empty database."""
+    return postgres_server.new_database(migrated_template)

@@ -1,0 +1,159 @@
+"""What every image store does, shown over the one on the disk and the one in memory."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from application.ports import ImageNotFoundError, ImageStore, ImageStoreUnavailableError
+from domain.image import image_key, reference_key
+from infrastructure.image_stores.filesystem import (
+    FilesystemImageStore,
+    ImageKeyRefusedError,
+    ObjectDiffersError,
+)
+from tests.fakes_images import FakeImageStore, small_png
+
+PUBLIC_URL = "https://images.example"
+DATA = small_png("a picture")
+HASH = sha256(DATA).hexdigest()
+NO_KEYS = [
+    "",
+    "images",
+    "images/",
+    "/images/a/b.png",
+    "images/../secret.png",
+    "images/../../etc/passwd.png",
+    "images/a/../b.png",
+    "images/./a.png",
+    "images//a.png",
+    "images/a/b.png\n",
+    "images/a/b\0.png",
+    "images/a\\b/c.png",
+    "images/a/b/c.png",
+    "images/a/.unfinished-1.png",
+    "images/a/b.svg",
+    "images/ä/b.png",
+    "spool/a/b.png",
+    "images/" + "a" * 65 + "/b.png",
+]
+
+
+def full_store(_: Path) -> ImageStore:
+    store = FakeImageStore(PUBLIC_URL)
+    store.unavailable = True
+    return store
+
+
+def store_on_a_file(folder: Path) -> ImageStore:
+    (folder / "occupied").write_bytes(b"")
+    return FilesystemImageStore(folder / "occupied", PUBLIC_URL)
+
+
+STORES: dict[str, Callable[[Path], ImageStore]] = {
+    "filesystem": lambda folder: FilesystemImageStore(folder / "objects", PUBLIC_URL),
+    "fake": lambda _: FakeImageStore(PUBLIC_URL),
+}
+BROKEN = {"filesystem": store_on_a_file, "fake": full_store}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture(params=BROKEN)
+def broken_store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    return BROKEN[request.param](tmp_path)
+
+
+def new_key() -> str:
+    return image_key(uuid4(), 1, HASH, "image/png")
+
+
+async def test_what_was_put_can_be_got(store: ImageStore) -> None:
+    for key in (new_key(), reference_key(uuid4(), HASH, "image/webp")):
+        await store.put(key, DATA, "image/png")
+        assert await store.get(key) == DATA
+
+
+async def test_the_same_bytes_again_are_no_error(store: ImageStore) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA
+
+
+async def test_an_object_never_changes(store: ImageStore) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    with pytest.raises(ObjectDiffersError):
+        await store.put(key, DATA + b"!", "image/png")
+    assert await store.get(key) == DATA
+
+
+async def test_what_was_never_put_is_not_found(store: ImageStore) -> None:
+    with pytest.raises(ImageNotFoundError):
+        await store.get(new_key())
+
+
+async def test_a_store_holds_exactly_the_bytes_of_the_hash(store: ImageStore) -> None:
+    key = new_key()
+    assert not await store.holds(key, sha256=HASH)
+    await store.put(key, DATA, "image/png")
+    assert await store.holds(key, sha256=HASH)
+    assert not await store.holds(key, sha256="0" * 64)
+
+
+async def test_deleted_objects_are_gone_and_others_stay(store: ImageStore) -> None:
+    generation = uuid4()
+    first, second = (image_key(generation, n, HASH, "image/png") for n in (1, 2))
+    await store.put(first, DATA, "image/png")
+    await store.put(second, DATA, "image/png")
+    await store.delete([first, new_key()])
+    assert not await store.holds(first, sha256=HASH)
+    assert await store.holds(second, sha256=HASH)
+
+
+async def test_deleting_twice_is_no_error_and_one_can_put_again(store: ImageStore) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    await store.delete([key])
+    await store.delete([key])
+    await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA
+
+
+def test_the_url_of_an_image_is_permanent(store: ImageStore) -> None:
+    key = new_key()
+    assert store.url(key) == f"{PUBLIC_URL}/{key}"
+
+
+def test_a_reference_has_no_public_url(store: ImageStore) -> None:
+    with pytest.raises(ImageKeyRefusedError):
+        store.url(reference_key(uuid4(), HASH, "image/png"))
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+async def test_only_keys_of_images_and_references_are_taken(store: ImageStore, key: str) -> None:
+    with pytest.raises(ImageKeyRefusedError, match="letters, digits and hyphens"):
+        await store.put(key, DATA, "image/png")
+    with pytest.raises(ImageKeyRefusedError):
+        await store.get(key)
+    with pytest.raises(ImageKeyRefusedError):
+        await store.delete([key])
+    with pytest.raises(ImageKeyRefusedError):
+        store.url(key)
+
+
+async def test_an_unavailable_store_says_so_without_a_path(broken_store: ImageStore) -> None:
+    key = new_key()
+    with pytest.raises(ImageStoreUnavailableError) as put:
+        await broken_store.put(key, DATA, "image/png")
+    with pytest.raises(ImageStoreUnavailableError):
+        await broken_store.get(key)
+    with pytest.raises(ImageStoreUnavailableError):
+        await broken_store.holds(key, sha256=HASH)
+    assert "/" not in str(put.value)

@@ -1,0 +1,141 @@
+"""Stand-ins for providers and image stores, which pass the contract tests of the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from hashlib import sha256
+from typing import Literal
+
+from PIL import Image
+
+from application.ports import (
+    Answer,
+    CallFailedError,
+    CallRequest,
+    Capabilities,
+    ImageNotFoundError,
+    ImageStoreUnavailableError,
+    OutcomeUnknownError,
+    Picture,
+)
+from domain.failure import Failure
+from domain.image import ContentType, Cost
+from infrastructure.image_stores.filesystem import KEY, ImageKeyRefusedError, ObjectDiffersError
+
+FAKE_CAPABILITIES = Capabilities(
+    models=("fake-1",),
+    formats=("png",),
+    images_per_call=1,
+    max_pixels=4_000_000,
+    max_references=4,
+    negative_prompt=True,
+    seed=True,
+    repeat_costs=True,
+    price_list="fake-2026-11",
+)
+HANG: Literal["hang"] = "hang"
+
+Told = Answer | CallFailedError | OutcomeUnknownError | Literal["hang"]
+
+
+def small_png(text: str) -> bytes:
+    """A whole PNG of four by four pixels in a colour of its own for each text."""
+    colour = sha256(text.encode()).digest()
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4), (colour[0], colour[1], colour[2])).save(out, "PNG")
+    return out.getvalue()
+
+
+def answer_to(request: CallRequest, cost: str = "0.04") -> Answer:
+    """An answer with a picture for every one that was asked for."""
+    return Answer(
+        pictures=tuple(
+            Picture(small_png(f"{request.generation} {number}"), "image/png")
+            for number in request.images
+        ),
+        cost=Cost(
+            amount=Decimal(cost) * len(request.images), price_list=FAKE_CAPABILITIES.price_list
+        ),
+        provider_request_id=f"fake-{request.generation}-{request.call}",
+        usage={"images": len(request.images)},
+    )
+
+
+class FakeProvider:
+    """Gives the answers it was told, in order, and after them a picture for every image asked for.
+
+    It keeps what it was `asked`; told to HANG it never answers.
+    """
+
+    def __init__(
+        self,
+        told: Iterable[Told] = (),
+        *,
+        name: str = "fake",
+        capabilities: Capabilities = FAKE_CAPABILITIES,
+    ) -> None:
+        self.name, self.capabilities = name, capabilities
+        self.told = list(told)
+        self.asked: list[CallRequest] = []
+
+    async def call(self, request: CallRequest) -> Answer:
+        self.asked.append(request)
+        if len(request.images) > self.capabilities.images_per_call:
+            raise CallFailedError(Failure(kind="invalid_request", message="Too many images."))
+        answer = self.told.pop(0) if self.told else answer_to(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, Answer) else await _never()
+
+
+async def _never() -> Answer:
+    answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    return await answer
+
+
+class FakeImageStore:
+    """Objects in memory, which it gives no access to while it is told to be `unavailable`."""
+
+    def __init__(self, public_url: str = "https://images.example") -> None:
+        self.objects: dict[str, bytes] = {}
+        self.unavailable = False
+        self._public_url = public_url
+
+    async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
+        self._check(key)
+        if self.objects.setdefault(key, data) != data:
+            raise ObjectDiffersError
+
+    async def get(self, key: str) -> bytes:
+        self._check(key)
+        if key not in self.objects:
+            raise ImageNotFoundError(f"No object lies under {key}.")
+        return self.objects[key]
+
+    async def holds(self, key: str, *, sha256: str) -> bool:
+        self._check(key)
+        return key in self.objects and _hash(self.objects[key]) == sha256
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._check(key)
+        for key in keys:
+            self.objects.pop(key, None)
+
+    def url(self, key: str) -> str:
+        if not KEY.fullmatch(key) or not key.startswith("images/"):
+            raise ImageKeyRefusedError
+        return f"{self._public_url}/{key}"
+
+    def _check(self, key: str) -> None:
+        if not KEY.fullmatch(key):
+            raise ImageKeyRefusedError
+        if self.unavailable:
+            raise ImageStoreUnavailableError("The image store was told to be unavailable.")
+
+
+def _hash(data: bytes) -> str:
+    return sha256(data).hexdigest()
