@@ -8,8 +8,6 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.fakes import MemoryEventStore
-from tests.generations import HOUR, events_of, new_generation, request_command
 
 from application.ports import (
     Accepted,
@@ -35,6 +33,8 @@ from domain.quota import Window, windows_at
 from domain.user import Profile, User
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
+from tests.fakes import MemoryEventStore
+from tests.generations import HOUR, events_of, new_generation, request_command
 
 LEASE = timedelta(seconds=30)
 

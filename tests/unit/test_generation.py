@@ -5,7 +5,6 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from tests.generations import COST, decisions, new_generation, recorded, stored_image
 
 from domain.failure import Failure, FailureKind
 from domain.generation import (
@@ -16,6 +15,7 @@ from domain.generation import (
     GenerationOpenError,
     Wait,
 )
+from tests.generations import COST, decisions, new_generation, recorded, stored_image
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SOMEBODY = uuid4()

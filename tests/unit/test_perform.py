@@ -8,9 +8,6 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
-from tests.fakes_images import HANG, FakeImageStore, FakeProvider, answer_to
-from tests.generations import events_of, new_generation, request_command
 
 from application.perform import Performer
 from application.pictures import Pictures
@@ -27,6 +24,9 @@ from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
 from infrastructure.images import PillowInspector
+from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
+from tests.fakes_images import HANG, FakeImageStore, FakeProvider, answer_to
+from tests.generations import events_of, new_generation, request_command
 
 LEASE = timedelta(seconds=30)
 

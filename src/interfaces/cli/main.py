@@ -70,9 +70,14 @@ def worker() -> None:
 @app.command()
 def projector() -> None:
     """Keep the read models up to date; any number may run, one of them leads each."""
+    from infrastructure.container import Container
     from interfaces.projector import run
+    from interfaces.worker import stop_together
 
-    _run_process(run)
+    async def project(settings: Settings, stopping: asyncio.Event) -> None:
+        await stop_together(stopping, run(Container(settings=settings).database_url()))
+
+    _run_process(project)
 
 
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:

@@ -1,0 +1,119 @@
+"""The quota under load, through two API processes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from itertools import cycle
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from infrastructure.event_store.follower_tables import ensure_tables
+from tests.e2e.stack import ADMIN_KEY, free_port
+from tests.processes import eventually, processes
+
+LIMIT = 500
+REQUESTS = 2000
+CONCURRENCY = 64
+
+UNITS_BY_EVENTS = """
+SELECT w ->> 'type', (w ->> 'starts_at')::timestamptz,
+       sum((r.event ->> 'units')::int - coalesce((f.event ->> 'units_returned')::int, 0))
+  FROM events r
+ CROSS JOIN jsonb_array_elements(r.event -> 'windows') w
+  LEFT JOIN events f ON f.originator_id = r.originator_id AND f.topic IN
+       ('generation.completed@1', 'generation.failed@1', 'generation.cancelled@1')
+ WHERE r.topic = 'generation.requested@1'
+ GROUP BY 1, 2 ORDER BY 1
+"""
+COUNTED_UNITS = (
+    "SELECT window_type, starts_at, sum(units) FROM quota_counters GROUP BY 1, 2 ORDER BY 1"
+)
+
+
+async def _both_sums(database_url: str) -> tuple[list[object], list[object]]:
+    """Units by the events and by the counters, in one snapshot."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        by_events = await (await connection.execute(UNITS_BY_EVENTS)).fetchall()
+        counted = await (await connection.execute(COUNTED_UNITS)).fetchall()
+        return by_events, counted
+
+
+@pytest.mark.slow
+async def test_exactly_the_limit_is_taken_by_two_thousand_requests_through_two_processes(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    await ensure_tables(database_url)
+    settings = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+        "DARKROOM_DAILY_QUOTA": str(LIMIT),
+        "DARKROOM_SKETCH_FAULTS": "refuse=0.2",
+    }
+    ports = [free_port(), free_port()]
+    with processes(tmp_path, **settings) as running:
+        for port in ports:
+            running.start("api", DARKROOM_PORT=str(port))
+        clients = [await _client(port) for port in ports]
+        answers = await _flood(clients)
+        by_events, counted = await _both_sums(database_url)
+        assert counted == by_events
+        assert [(row[0], row[2]) for row in counted] == [("daily", LIMIT), ("monthly", LIMIT)]
+        assert set(answers) == {202, 429}
+
+        running.start("worker", DARKROOM_WORKER_SLOTS="32")
+        await eventually(lambda: _nothing_is_due(database_url), within=60, why="work is left")
+        by_events, counted = await _both_sums(database_url)
+        assert counted == by_events
+        assert counted[0][2] < LIMIT, "refused pictures gave their units back"
+        for client in clients:
+            await client.aclose()
+
+
+async def _client(port: int) -> httpx.AsyncClient:
+    client = httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+        timeout=60,
+        limits=httpx.Limits(max_connections=CONCURRENCY),
+    )
+
+    async def listening() -> bool:
+        try:
+            return (await client.get("/livez")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    await eventually(listening)
+    return client
+
+
+async def _flood(clients: list[httpx.AsyncClient]) -> Counter[int]:
+    """All requests, of one to four pictures, sixty-four at a time; single ones fill the rest."""
+    counts = random.Random(7)
+    sizes = iter([counts.randint(1, 4) for _ in range(REQUESTS // 2)] + [1] * (REQUESTS // 2))
+    turns, answers = cycle(clients), Counter[int]()
+
+    async def send_some() -> None:
+        for count in sizes:
+            answer = await next(turns).post(
+                "/api/v1/generations",
+                json={"prompt": "a tree", "size": "64x64", "count": count},
+                headers={"Prefer": "respond-async"},
+            )
+            answers[answer.status_code] += 1
+
+    await asyncio.gather(*(send_some() for _ in range(CONCURRENCY)))
+    return answers
+
+
+async def _nothing_is_due(database_url: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        row = await (await connection.execute("SELECT count(*) FROM work")).fetchone()
+        return row == (0,)

@@ -1,0 +1,174 @@
+"""The append on a real PostgreSQL: lost connections, unreadable commands, locks, time zones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from application.ports import (
+    Accepted,
+    Command,
+    IdempotencyKey,
+    OverLimit,
+    StoreBusyError,
+    StoreUnavailableError,
+)
+from infrastructure.event_store import appender
+from infrastructure.event_store.store import PostgresEventStore
+from tests.generations import new_generation, request_command
+
+APPEND_LOCK = "SELECT pg_advisory_lock(7232406001)"
+
+
+@asynccontextmanager
+async def opened(url: str, patience: float = 5.0) -> AsyncIterator[PostgresEventStore]:
+    store = PostgresEventStore(url, patience=patience)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class CuttingProxy:
+    """Stands before PostgreSQL; told to, it cuts a connection instead of passing an answer on."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._open: list[asyncio.StreamWriter] = []
+        self.cut_next_answer = False
+        self.cuts = 0
+
+    async def __aenter__(self) -> CuttingProxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._open:
+            writer.close()
+        await asyncio.gather(*(w.wait_closed() for w in self._open), return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        port = self._server.sockets[0].getsockname()[1]
+        account = f"{self._parts.username}:{self._parts.password}"
+        return self._parts._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()
+
+    async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        self._open += [answer, ask]
+        await asyncio.gather(self._pass_on(client, ask), self._pass_answers(server, answer, ask))
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    async def _pass_answers(
+        self, source: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter
+    ) -> None:
+        while data := await source.read(65536):
+            if self.cut_next_answer:
+                self.cut_next_answer, self.cuts = False, self.cuts + 1
+                ask.close()
+                break
+            answer.write(data)
+        answer.close()
+
+
+async def test_a_connection_lost_after_the_commit_is_no_conflict(database_url: str) -> None:
+    async with CuttingProxy(database_url) as proxy, opened(proxy.url) as store:
+        first = request_command(new_generation(store.now()))
+        assert isinstance(await store.append(first), Accepted)
+        proxy.cut_next_answer = True
+        generation = new_generation(store.now())
+        outcome = await store.append(request_command(generation, daily=1))
+        assert proxy.cuts == 1
+        assert isinstance(outcome, Accepted)
+        assert outcome.repeated
+        assert len(await store.read(after=0, limit=10)) == 2
+
+
+async def test_a_session_that_was_ended_is_replaced(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await store.append(request_command(new_generation(store.now())))
+        await store.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'darkroom append' AND datname = current_database()",
+            (),
+        )
+        outcome = await store.append(request_command(new_generation(store.now())))
+        assert isinstance(outcome, Accepted)
+        assert not outcome.repeated
+
+
+async def test_a_command_that_cannot_be_read_takes_no_other_with_it(database_url: str) -> None:
+    async with opened(database_url) as store:
+        bad = Command(idempotency=IdempotencyKey(uuid4(), "nul \0 byte", "f", uuid4()))
+        good = [request_command(new_generation(store.now())) for _ in range(5)]
+        outcomes = await asyncio.gather(
+            *(store.append(command) for command in [*good[:3], bad, *good[3:]]),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes.pop(3), psycopg.DataError)
+        assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+
+
+async def test_a_log_that_stays_locked_is_unavailable_and_then_back(database_url: str) -> None:
+    async with opened(database_url, patience=0.2) as store:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as holder:
+            await holder.execute(APPEND_LOCK)
+            with pytest.raises(StoreUnavailableError, match="same Idempotency-Key"):
+                await store.append(request_command(new_generation(store.now())))
+        outcome = await store.append(request_command(new_generation(store.now())))
+        assert isinstance(outcome, Accepted)
+
+
+async def test_an_unreachable_database_is_unavailable(database_url: str) -> None:
+    nobody = urlsplit(database_url)._replace(netloc="darkroom@127.0.0.1:1").geturl()
+    store = PostgresEventStore(nobody, patience=0.3)
+    with pytest.raises(StoreUnavailableError):
+        await store.append(request_command(new_generation(store.now())))
+    await store.close()
+
+
+async def test_more_commands_than_may_wait_are_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "MOST_WAITING", 10)
+    async with opened(database_url) as store:
+        outcomes = await asyncio.gather(
+            *(store.append(request_command(new_generation(store.now()))) for _ in range(30)),
+            return_exceptions=True,
+        )
+    assert sum(isinstance(o, StoreBusyError) for o in outcomes) == 20
+    assert sum(isinstance(o, Accepted) for o in outcomes) == 10
+
+
+async def test_windows_are_the_same_for_sessions_in_other_time_zones(database_url: str) -> None:
+    user = uuid4()
+    zones = ["UTC", "Pacific/Auckland", "America/Los_Angeles", "Asia/Kathmandu"]
+    for zone in zones:
+        async with opened(f"{database_url}?options=-c%20timezone%3D{zone}") as store:
+            generation = new_generation(store.now(), user_id=user)
+            outcome = await store.append(request_command(generation, daily=3))
+            if zone == zones[-1]:
+                assert outcome == OverLimit(generation.windows[0], limit=3, used=3)
+            else:
+                assert isinstance(outcome, Accepted)
+            rows = await store.fetch("SELECT count(*) FROM quota_counters", ())
+            assert rows == [(2,)]
+
+
+async def test_an_isolation_level_that_could_miss_commits_is_refused(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        with pytest.raises(psycopg.errors.RaiseException, match="READ COMMITTED"):
+            await connection.execute("SELECT append_v1('{}')")

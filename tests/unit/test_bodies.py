@@ -1,0 +1,145 @@
+"""Bodies have one meaning, and what is wrong with them is said without repeating them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from interfaces.rest.bodies import parse, strict_json
+from interfaces.rest.errors import MalformedBodyError, ShapeError
+
+SECRET = "a secret wish"
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"prompt": "a lighthouse", **fields}).encode()
+
+
+def refused(**fields: Any) -> ShapeError:
+    with pytest.raises(ShapeError) as caught:
+        parse(body(**fields))
+    return caught.value
+
+
+def pointers(error: ShapeError) -> list[str | None]:
+    return [mistake.pointer for mistake in error.mistakes]
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"",
+        b"{",
+        b'{"prompt": "a", "prompt": "b"}',
+        b'{"metadata": {"a": "1", "a": "2"}}',
+        b'{"prompt": "caf\xe9"}',
+        '{"prompt": "a"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"prompt": "a"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"seed": NaN}',
+        b'{"seed": Infinity}',
+        b'{"seed": ' + b"9" * 5000 + b"}",
+        b'{"prompt": "a"} trailing',
+        b'{"prompt": "a\nb"}',
+    ],
+    ids=lambda malformed: repr(malformed[:20]),
+)
+def test_what_is_no_json_or_has_two_meanings_is_malformed(malformed: bytes) -> None:
+    with pytest.raises(MalformedBodyError):
+        parse(malformed)
+
+
+def test_where_the_json_breaks_is_told_without_repeating_it() -> None:
+    with pytest.raises(MalformedBodyError) as caught:
+        strict_json(f'{{"prompt": "{SECRET}"'.encode())
+
+    assert "line 1, column 27" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"prompt": ""}, "#/prompt"),
+        ({"prompt": " \n\t　"}, "#/prompt"),
+        ({"prompt": "x" * 40_000}, "#/prompt"),
+        ({"prompt": "nul\x00byte"}, "#/prompt"),
+        ({"prompt": "\ud800"}, "#/prompt"),
+        ({"prompt": None}, "#/prompt"),
+        ({"prompt": 7}, "#/prompt"),
+        ({"prompt": ["a"]}, "#/prompt"),
+        ({"negativePrompt": "nul\x00byte"}, "#/negativePrompt"),
+        ({"count": 0}, "#/count"),
+        ({"count": 11}, "#/count"),
+        ({"count": 1000}, "#/count"),
+        ({"count": "1"}, "#/count"),
+        ({"count": True}, "#/count"),
+        ({"size": "0x0"}, "#/size"),
+        ({"size": "99999x99999"}, "#/size"),
+        ({"size": "1024"}, "#/size"),
+        ({"size": "15x16"}, "#/size"),
+        ({"size": "4097x16"}, "#/size"),
+        ({"size": "1024X1024"}, "#/size"),
+        ({"size": "1024x1024\n"}, "#/size"),
+        ({"size": "١٦x١٦"}, "#/size"),
+        ({"aspectRatio": "16/9"}, "#/aspectRatio"),
+        ({"aspectRatio": "0:1"}, "#/aspectRatio"),
+        ({"format": "gif"}, "#/format"),
+        ({"seed": -1}, "#/seed"),
+        ({"seed": 1.5}, "#/seed"),
+        ({"onUnknown": "hope"}, "#/onUnknown"),
+        ({"model": ""}, "#/model"),
+        ({"referenceImages": "aGVsbG8="}, "#/referenceImages"),
+        ({"referenceImages": [7]}, "#/referenceImages/0"),
+        ({"referenceImages": ["aGVsbG8="] * 17}, "#/referenceImages"),
+        ({"metadata": {"a": 1}}, "#/metadata/a"),
+        ({"metadata": {"x" * 41: "1"}}, f"#/metadata/{'x' * 41}"),
+        ({"metadata": {"a/b~c ü": "x" * 501}}, "#/metadata/a~1b~0c%20%C3%BC"),
+        ({"metadata": {f"{n}": "" for n in range(51)}}, "#/metadata"),
+        ({"metadata": []}, "#/metadata"),
+        ({"negative_prompt": "snake"}, "#/negative_prompt"),
+        ({"surprise": 1}, "#/surprise"),
+        ({"\ud800": 1}, "#"),
+    ],
+    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
+)
+def test_a_wrong_field_is_named_by_its_pointer(fields: dict[str, Any], pointer: str) -> None:
+    assert pointers(refused(**fields)) == [pointer]
+
+
+@pytest.mark.parametrize("value", [b"[]", b'"a lighthouse"', b"7", b"null", b"true"])
+def test_a_body_must_be_an_object(value: bytes) -> None:
+    with pytest.raises(ShapeError) as caught:
+        parse(value)
+
+    assert pointers(caught.value) == ["#"]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert pointers(refused(count=0, size="big")) == ["#/size", "#/count"]
+
+
+def test_a_thousand_mistakes_are_not() -> None:
+    assert len(refused(**{f"field{n}": n for n in range(1000)}).mistakes) == 20
+
+
+def test_a_mistake_never_repeats_what_was_sent() -> None:
+    error = refused(prompt=SECRET + "\x00", size=SECRET, count=SECRET, metadata={"a": [SECRET]})
+
+    assert len(error.mistakes) == 4
+    assert SECRET not in repr(error.mistakes) + str(error)
+    assert error.__cause__ is None
+
+
+def test_what_is_left_out_is_left_to_the_provider() -> None:
+    asked = parse(body())
+
+    assert (asked.count, asked.size, asked.on_unknown) == (1, None, "repeat")
+
+
+@pytest.mark.parametrize("size", ["16x16", "4096x4096", "1024x768"])
+def test_sizes_are_pixels(size: str) -> None:
+    assert parse(body(size=size)).size == size

@@ -1,0 +1,121 @@
+"""One table says what every error is over HTTP."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import get_args
+from uuid import uuid4
+
+import pytest
+
+import application
+import domain
+import interfaces.rest
+from domain.failure import FailureKind
+from domain.generation import Generation
+from interfaces.rest.errors import FAILED, EndedWithoutPictureError, ended_without_picture
+from interfaces.rest.problems import INTERNAL, OF_HTTP, PROBLEMS, problem_type
+from tests.fakes import FakeClock
+from tests.generations import new_generation
+
+# What is raised and answered for behind the command line, by workers and dispatchers alone.
+NEVER_AT_A_ROUTE = {
+    "CallFailedError": "the worker records it",
+    "FencedError": "the worker gives way",
+    "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
+    "OutcomeUnknownError": "the worker records it",
+    "QueueUnavailableError": "the dispatcher tries again; readiness tells it as data",
+    "SpoolFullError": "the worker records it",
+}
+PARENTS = {"RequestError", "OfGenerationError", "EndedWithoutPictureError"}
+
+
+def modules(package: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(found.name)
+
+
+def exceptions(package: ModuleType) -> Iterator[type[Exception]]:
+    for module in modules(package):
+        classes = (value for value in vars(module).values() if isinstance(value, type))
+        for cls in classes:
+            if issubclass(cls, Exception) and cls.__module__ == module.__name__:
+                yield cls
+
+
+@pytest.mark.parametrize("package", [domain, application, interfaces.rest], ids=str)
+def test_every_exception_that_can_reach_a_route_is_in_the_table(package: ModuleType) -> None:
+    missing = {error.__name__ for error in exceptions(package) if error not in PROBLEMS}
+
+    assert missing <= NEVER_AT_A_ROUTE.keys() | PARENTS
+
+
+def test_what_never_reaches_a_route_exists() -> None:
+    names = {error.__name__ for package in (domain, application) for error in exceptions(package)}
+
+    assert names >= NEVER_AT_A_ROUTE.keys()
+
+
+def test_a_code_has_one_type_status_and_title() -> None:
+    kinds = {*PROBLEMS.values(), *OF_HTTP.values(), INTERNAL}
+
+    assert len({kind.code for kind in kinds}) == len({kind.type for kind in kinds}) == len(kinds)
+
+
+def test_types_never_change() -> None:
+    kinds = {*PROBLEMS.values(), *OF_HTTP.values(), INTERNAL}
+
+    assert sorted((kind.status, kind.type) for kind in kinds) == [
+        (400, "/problems/cursor-refused"),
+        (400, "/problems/idempotency-key-malformed"),
+        (400, "/problems/malformed-body"),
+        (401, "/problems/not-authenticated"),
+        (404, "/problems/not-found"),
+        (405, "/problems/method-not-allowed"),
+        (409, "/problems/generation-cancelled"),
+        (409, "/problems/generation-closed"),
+        (409, "/problems/generation-open"),
+        (413, "/problems/body-too-large"),
+        (415, "/problems/not-json"),
+        (422, "/problems/idempotency-key-reused"),
+        (422, "/problems/invalid-request"),
+        (422, "/problems/moderation-refused"),
+        (422, "/problems/no-provider"),
+        (422, "/problems/unusable-reference-image"),
+        (429, "https://iana.org/assignments/http-problem-types#quota-exceeded"),
+        (500, "/problems/internal-error"),
+        (502, "/problems/provider-failed"),
+        (503, "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"),
+        (504, "/problems/deadline-passed"),
+    ]
+
+
+def test_an_error_that_nobody_thought_of_is_internal() -> None:
+    assert problem_type(ZeroDivisionError()) is INTERNAL
+
+
+@pytest.mark.parametrize("kind", get_args(FailureKind))
+def test_each_kind_of_failure_is_a_problem(kind: FailureKind) -> None:
+    assert problem_type(FAILED[kind](uuid4(), "why")).status in (422, 502, 504)
+
+
+def cancelled(generation: Generation) -> Generation:
+    generation.cancel(by=uuid4())
+    return generation
+
+
+def test_a_cancelled_generation_is_a_problem_with_its_id() -> None:
+    generation = cancelled(new_generation(FakeClock().now))
+
+    error = ended_without_picture(generation)
+
+    assert isinstance(error, EndedWithoutPictureError)
+    assert error.generation_id == generation.id
+    assert problem_type(error).status == 409
+
+
+def test_an_open_generation_is_no_problem() -> None:
+    assert ended_without_picture(new_generation(FakeClock().now)) is None
