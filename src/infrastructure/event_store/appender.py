@@ -13,6 +13,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from application.ports import StoreBusyError, StoreUnavailableError
+from infrastructure.event_store.connections import connect
 
 LARGEST_BATCH = 64
 MOST_WAITING = 5000
@@ -102,11 +103,9 @@ class Appender:
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = await AsyncConnection.connect(
+            self._connection = await connect(
                 self._url,
-                autocommit=True,
-                connect_timeout=5,
-                application_name="darkroom append",
+                "darkroom append",
                 options=f"-c statement_timeout={STATEMENT_TIMEOUT}s",
             )
         return self._connection

@@ -102,7 +102,7 @@ class Follower:
         async with leadership(
             self._url, duty, idle_session_timeout=self._idle_session_timeout
         ) as connection:
-            await self._settle(connection)
+            await connection.execute("SET synchronous_commit = off; LISTEN stored_events")
             self.position = await prepare(connection, self._read_model)
             self.leading = True
             log.info("leading", extra={"read_model": self.name, "position": self.position})
@@ -115,16 +115,6 @@ class Follower:
                 raise
             finally:
                 self.leading = False
-
-    async def _settle(self, connection: AsyncConnection[Any]) -> None:
-        """Who is stopped inside a transaction loses it too; LISTEN comes before the first read."""
-        milliseconds = int(self._idle_session_timeout * 1000)
-        await connection.execute(
-            f"SET idle_in_transaction_session_timeout = {milliseconds};"
-            f"SET tcp_user_timeout = {milliseconds};"
-            "SET synchronous_commit = off;"
-            "LISTEN stored_events"
-        )
 
     async def _follow(self, connection: AsyncConnection[Any]) -> None:
         await self._refuse_too_many_parked(connection)

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS parked_aggregates (
 
 HOLD = """
 SELECT position FROM follower_positions
- WHERE name = %s AND version = %s FOR UPDATE
+ WHERE name = %s AND version = %s AND log_identity = (SELECT identity FROM log) FOR UPDATE
 """
 
 START_OVER = """

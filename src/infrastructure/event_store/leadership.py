@@ -10,6 +10,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from infrastructure.event_store.connections import connect
+
 IDLE_SESSION_TIMEOUT = 5.0
 STANDBY_PAUSE = (0.7, 1.3)
 
@@ -21,14 +23,16 @@ async def leadership(
     """Wait until this process has the duty; the connection that holds the lock.
 
     All that the duty writes goes over this connection, with a statement each second: a leader that
-    is stopped, not dead, loses its session after `idle_session_timeout` seconds, and the lock.
+    is stopped, not dead, loses its session after `idle_session_timeout` seconds, and the lock: also
+    when it was stopped inside a transaction, or while PostgreSQL was sending to it.
     """
-    connection = await AsyncConnection.connect(
+    milliseconds = int(idle_session_timeout * 1000)
+    connection = await connect(
         database_url,
-        autocommit=True,
-        connect_timeout=5,
-        application_name=f"darkroom {duty}",
-        options=f"-c idle_session_timeout={int(idle_session_timeout * 1000)}"
+        f"darkroom {duty}",
+        options=f"-c idle_session_timeout={milliseconds}"
+        f" -c idle_in_transaction_session_timeout={milliseconds}"
+        f" -c tcp_user_timeout={milliseconds}"
         " -c statement_timeout=60s -c lock_timeout=10s",
     )
     async with connection:

@@ -13,6 +13,8 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 
+from infrastructure.event_store.connections import connect
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
@@ -63,9 +65,7 @@ class PostgresNews:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _listen(self) -> None:
-        async with await AsyncConnection.connect(
-            self._url, autocommit=True, connect_timeout=5, application_name="darkroom news"
-        ) as connection:
+        async with await connect(self._url, "darkroom news") as connection:
             await connection.execute("LISTEN stored_events")
             position = await self._last_position(connection)
             self._wake_all()

@@ -115,7 +115,8 @@ def describe(error: Exception) -> str:
     """What went wrong, without any value of an event: PostgreSQL's words for data repeat it."""
     if isinstance(error, psycopg.Error):
         kind = f"{type(error).__name__} {error.diag.constraint_name or ''}".strip()
-        return kind if isinstance(error, DATA_ERRORS) else f"{kind}: {error.diag.message_primary}"
+        words = error.diag.message_primary or str(error)
+        return kind if isinstance(error, DATA_ERRORS) else f"{kind}: {words}"
     unspeakable = isinstance(error, DATA_ERRORS) and not isinstance(error, UnreadableEventError)
     return type(error).__name__ if unspeakable else str(error)
 

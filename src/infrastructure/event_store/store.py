@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports import A, Command, Outcome, Recorded, StoreUnavailableError
 from infrastructure.event_store.appender import PATIENCE, Appender
+from infrastructure.event_store.connections import LIVENESS, session_options
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import decode, encode
 
@@ -47,10 +48,10 @@ class PostgresEventStore:
             timeout=patience,
             open=False,
             kwargs={
+                **LIVENESS,
                 "autocommit": True,
-                "connect_timeout": 5,
                 "application_name": "darkroom read",
-                "options": "-c statement_timeout=30s",
+                "options": session_options(database_url, "-c statement_timeout=30s"),
             },
         )
         self._ahead = timedelta()

@@ -1,0 +1,238 @@
+"""The history: every generation as its owner sees it in a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from domain.failure import FailureKind
+from domain.generation import Call, Generation, Status
+from domain.image import ImageSpec, PublishedImage, ReferenceImage
+from infrastructure.read_models import Fetch
+from infrastructure.read_models.read_model import ReadModel, Statement
+
+CREATE = """
+CREATE TABLE image_generations (
+    id                     uuid        PRIMARY KEY,
+    user_id                uuid        NOT NULL,
+    prompt                 text        NOT NULL,
+    negative_prompt        text,
+    metadata               jsonb       NOT NULL,
+    spec                   jsonb       NOT NULL,
+    count                  integer     NOT NULL,
+    provider_used          text,
+    model                  text,
+    reference_images       jsonb       NOT NULL,
+    reference_images_count integer     NOT NULL,
+    status                 text        NOT NULL DEFAULT 'queued' CHECK (
+                           status IN ('queued', 'processing', 'completed', 'failed', 'cancelled')),
+    calls                  jsonb       NOT NULL DEFAULT '{}',
+    image_url              text,
+    images                 jsonb       NOT NULL DEFAULT '[]',
+    missing                integer     NOT NULL DEFAULT 0,
+    error_kind             text,
+    error_message          text,
+    retry_of               uuid,
+    position               bigint      NOT NULL,
+    created_at             timestamptz NOT NULL,
+    started_at             timestamptz,
+    completed_at           timestamptz,
+    deleted_at             timestamptz
+);
+CREATE INDEX image_generations_history_idx ON image_generations (user_id, position DESC);
+COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
+COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
+COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
+"""
+
+REQUESTED = """
+INSERT INTO image_generations (id, user_id, prompt, negative_prompt, metadata, spec, count, model,
+       reference_images, reference_images_count, retry_of, position, created_at)
+SELECT id, user_id, prompt, negative_prompt, metadata, spec, (spec ->> 'count')::integer,
+       spec ->> 'model', reference_images, jsonb_array_length(reference_images), retry_of,
+       position, recorded_at
+  FROM jsonb_to_recordset(%s::jsonb) AS r(
+       id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text,
+       negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, retry_of uuid)
+"""
+
+# The provider used is that of the last call that was answered, until then of the last one made.
+CALLED = """
+WITH told AS (
+    SELECT g.id, min(r.recorded_at) AS first_at,
+           g.calls || jsonb_object_agg(
+               r.call, coalesce(g.calls -> r.call, '{}') || r.facts ORDER BY r.position) AS calls
+      FROM jsonb_to_recordset(%s::jsonb)
+           AS r(id uuid, position bigint, recorded_at timestamptz, call text, facts jsonb)
+      JOIN image_generations g ON g.id = r.id
+     GROUP BY g.id)
+UPDATE image_generations g
+   SET calls = told.calls, provider_used = used.call ->> 'provider', model = used.call ->> 'model',
+       status = CASE g.status WHEN 'queued' THEN 'processing' ELSE g.status END,
+       started_at = coalesce(g.started_at, told.first_at)
+  FROM told
+ CROSS JOIN LATERAL (SELECT value AS call FROM jsonb_each(told.calls)
+                      ORDER BY value ->> 'outcome' = 'answered' DESC, key::integer DESC
+                      LIMIT 1) used
+ WHERE g.id = told.id
+"""
+
+COMPLETED = """
+UPDATE image_generations g
+   SET status = 'completed', images = r.images, image_url = r.images -> 0 ->> 'url',
+       missing = r.missing, completed_at = r.recorded_at
+  FROM jsonb_to_recordset(%s::jsonb)
+       AS r(id uuid, recorded_at timestamptz, images jsonb, missing integer)
+ WHERE g.id = r.id
+"""
+
+GIVEN_UP = """
+UPDATE image_generations g
+   SET status = r.status, error_kind = r.kind, error_message = r.message, missing = g.count,
+       completed_at = r.recorded_at
+  FROM jsonb_to_recordset(%s::jsonb)
+       AS r(id uuid, recorded_at timestamptz, status text, kind text, message text)
+ WHERE g.id = r.id
+"""
+
+DELETED = """
+UPDATE image_generations g
+   SET images = '[]', image_url = NULL, deleted_at = r.recorded_at
+  FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, recorded_at timestamptz)
+ WHERE g.id = r.id
+"""
+
+
+def _requested(event: Generation.Requested) -> dict[str, Any]:
+    return {
+        "user_id": event.user_id,
+        "prompt": event.personal.prompt,
+        "negative_prompt": event.personal.negative_prompt,
+        "metadata": event.personal.metadata,
+        "spec": event.spec,
+        "reference_images": event.references,
+        "retry_of": event.retry_of,
+    }
+
+
+def _call_started(event: Generation.CallStarted) -> dict[str, Any]:
+    facts = Call(event.call, event.provider, event.model, event.images)
+    return {"call": str(event.call), "facts": facts}
+
+
+def _call_answered(event: Generation.CallAnswered | Generation.CallAnsweredLate) -> dict[str, Any]:
+    facts = {"outcome": "answered", "cost": event.cost, "usage": event.usage}
+    return {"call": str(event.call), "facts": facts}
+
+
+def _call_failed(event: Generation.CallFailed) -> dict[str, Any]:
+    return {"call": str(event.call), "facts": {"outcome": "failed", "cost": event.cost}}
+
+
+def _call_lost(event: Generation.CallLost) -> dict[str, Any]:
+    return {"call": str(event.call), "facts": {"outcome": "lost"}}
+
+
+def _completed(event: Generation.Completed) -> dict[str, Any]:
+    return {"images": event.images, "missing": event.missing}
+
+
+def _failed(event: Generation.Failed) -> dict[str, Any]:
+    return {"status": "failed", "kind": event.kind, "message": event.message}
+
+
+def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
+    return {"status": "cancelled"}
+
+
+READ_MODEL = ReadModel(
+    name="image_generations",
+    version=1,
+    create=CREATE,
+    drop="DROP TABLE IF EXISTS image_generations",
+    statements=(
+        Statement(Generation.Requested, REQUESTED, _requested),
+        Statement(Generation.CallStarted, CALLED, _call_started),
+        Statement(Generation.CallAnswered, CALLED, _call_answered),
+        Statement(Generation.CallFailed, CALLED, _call_failed),
+        Statement(Generation.CallLost, CALLED, _call_lost),
+        Statement(Generation.CallAnsweredLate, CALLED, _call_answered),
+        Statement(Generation.Completed, COMPLETED, _completed),
+        Statement(Generation.Failed, GIVEN_UP, _failed),
+        Statement(Generation.Cancelled, GIVEN_UP, _cancelled),
+        Statement(Generation.Deleted, DELETED),
+    ),
+)
+
+# --- how it is read ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageGenerationRow:
+    """One generation in its owner's history; `position` is the cursor.
+
+    `provider_used` is None before the first call, `completed_at` the time of the final state.
+    """
+
+    id: UUID
+    position: int
+    user_id: UUID
+    prompt: str
+    negative_prompt: str | None
+    metadata: dict[str, str]
+    spec: ImageSpec
+    provider_used: str | None
+    model: str | None
+    reference_images: tuple[ReferenceImage, ...]
+    status: Status
+    calls: tuple[Call, ...]
+    image_url: str | None
+    images: tuple[PublishedImage, ...]
+    missing: int
+    error_kind: FailureKind | None
+    error_message: str | None
+    retry_of: UUID | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    deleted_at: datetime | None
+
+
+NAMES = tuple(field.name for field in fields(ImageGenerationRow))
+LAST = 2**63 - 1
+PAGE = """
+SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
+       reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
+       images::text, missing, error_kind, error_message, retry_of,
+       created_at, started_at, completed_at, deleted_at
+  FROM image_generations
+ WHERE user_id = %s AND position < %s::bigint
+ ORDER BY position DESC
+ LIMIT %s::bigint
+"""
+
+_references = TypeAdapter(tuple[ReferenceImage, ...])
+_images = TypeAdapter(tuple[PublishedImage, ...])
+_calls = TypeAdapter(list[Call])
+
+
+async def history_page(
+    fetch: Fetch, *, user_id: UUID, limit: int, before: int | None = None
+) -> list[ImageGenerationRow]:
+    """Up to `limit` generations of one user, the newest first, that are older than `before`."""
+    rows = await fetch(PAGE, (user_id, LAST if before is None else before, limit))
+    return [_row(dict(zip(NAMES, row, strict=True))) for row in rows]
+
+
+def _row(columns: dict[str, Any]) -> ImageGenerationRow:
+    parsed = {
+        "spec": ImageSpec.model_validate_json(columns["spec"]),
+        "reference_images": _references.validate_json(columns["reference_images"]),
+        "calls": tuple(sorted(_calls.validate_json(columns["calls"]), key=lambda c: c.number)),
+        "images": _images.validate_json(columns["images"]),
+    }
+    return ImageGenerationRow(**columns | parsed)

@@ -1,0 +1,44 @@
+"""What a read model says about itself; a follower does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from domain.aggregate import Event
+
+E = TypeVar("E", bound=Event)
+
+
+def _nothing(_: Event) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Statement(Generic[E]):
+    """What the events of one class (subclasses included) do to the tables, a whole batch at once.
+
+    `sql` takes one parameter, a JSON array of the batch's rows in position order: `id` (the
+    stream), `position`, `recorded_at`, and what `row` makes of the event.
+    """
+
+    event: type[E]
+    sql: str
+    row: Callable[[E], Mapping[str, Any]] = _nothing
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """Tables that are made of events alone, and can be dropped and rebuilt at will.
+
+    A higher `version` rebuilds them. `create` and `drop` are DDL, `drop` of what may be absent.
+    In a batch the statements run in their order here, so they may not depend on how the log falls
+    into batches. An event may change only rows that belong to its own stream.
+    """
+
+    name: str
+    version: int
+    create: str
+    drop: str
+    statements: tuple[Statement[Any], ...]

@@ -1,0 +1,36 @@
+"""The projector process: a follower for every read model, each with a lock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from infrastructure.event_store.follower import Follower
+from infrastructure.read_models import discover
+from infrastructure.read_models.read_model import ReadModel
+
+log = logging.getLogger(__name__)
+
+PAUSE_AFTER_A_BUG = (3.0, 6.0)
+
+
+async def run(database_url: str, *, read_models: Sequence[ReadModel] | None = None) -> None:
+    """Keep every read model up to date until cancelled."""
+    models = discover() if read_models is None else read_models
+    log.info("following the log", extra={"read_models": [model.name for model in models]})
+    async with asyncio.TaskGroup() as group:
+        for model in models:
+            group.create_task(_follow(Follower(database_url, model)), name=model.name)
+
+
+async def _follow(follower: Follower) -> None:
+    """One that fails never stops another: a bug in one read model is said, and tried again."""
+    while True:
+        try:
+            await follower.run()
+        except Exception as error:  # noqa: BLE001  # a bug; its message may hold a user's words
+            facts = {"read_model": follower.name, "error": type(error).__name__}
+            log.error("the follower failed", extra=facts)
+            await asyncio.sleep(random.uniform(*PAUSE_AFTER_A_BUG))  # noqa: S311  # spreads standbys

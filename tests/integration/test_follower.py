@@ -1,0 +1,169 @@
+"""Every event, in order, once; and what a release, a version or a restore makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from eventsourcing.domain import BaseAggregate
+
+from domain.aggregate import Event as DomainEvent
+from domain.generation import Generation
+from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.store import PostgresEventStore
+from tests.generations import new_generation
+from tests.integration.following import (
+    RECORDING,
+    append,
+    eventually,
+    follower,
+    goes_on,
+    has_position,
+    recorded,
+    recorded_all,
+    rows,
+    running,
+    write,
+    write_raw,
+)
+
+
+async def test_eight_writers_and_a_follower_that_sees_every_event_in_order_once(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(follower(database_url, batch=50)):
+        await write(stores, each=40)
+        await recorded_all(database_url)
+
+    assert len(await recorded(database_url)) == 8 * 40 * 3
+
+
+async def test_an_event_recorded_while_nobody_listens_is_found_by_the_first_read(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    await write(stores, each=2)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+
+
+async def test_a_notification_makes_an_event_visible_before_the_next_poll(
+    store: PostgresEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.POLL_SECONDS", 60)
+    async with running(Follower(database_url, RECORDING, idle_session_timeout=60)):
+        for _ in range(5):
+            await append(store, new_generation(store.now()))
+            await recorded_all(database_url, within=5)
+
+
+async def test_a_leader_that_somebody_overtook_writes_nothing(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    async with running(follower(database_url)):
+        await append(store, new_generation(store.now()))
+        await recorded_all(database_url)
+        await rows(
+            database_url,
+            """WITH more AS (
+                   INSERT INTO stored_events
+                          (originator_id, originator_version, topic, state, recorded_at)
+                   SELECT gen_random_uuid(), 1, topic, state, now() FROM stored_events)
+               UPDATE follower_positions SET position = 2 WHERE name = 'recording'""",
+        )
+        await append(store, new_generation(store.now()))
+        await eventually(lambda: has_position(database_url, 3))
+
+    assert await recorded(database_url) == [1, 3]
+
+
+async def test_a_missed_notification_costs_a_poll_and_no_event(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    async with running(follower(database_url)):
+        await append(store, new_generation(store.now()))
+        await recorded_all(database_url)
+        await rows(
+            database_url,
+            """INSERT INTO stored_events
+                      (originator_id, originator_version, topic, state, recorded_at)
+               SELECT gen_random_uuid(), 1, topic, state, now() FROM stored_events""",
+        )
+        await recorded_all(database_url, within=3)
+
+
+async def leads(follower: Follower) -> None:
+    async def leading() -> bool:
+        return follower.leading
+
+    await eventually(leading, what=f"leading {follower.name}")
+
+
+class Tomorrow(BaseAggregate[UUID]):
+    """What only a newer release knows."""
+
+    class Event(DomainEvent):
+        """A decision of tomorrow."""
+
+    class Melted(Event):
+        topic = "tomorrow.melted"
+        version = 1
+
+
+async def test_an_unknown_event_makes_it_give_way_to_a_newer_release(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    old = follower(database_url)
+    new = Follower(database_url, RECORDING, JsonMapper([Generation, Tomorrow]))
+    async with running(old):
+        await append(store, new_generation(store.now()))
+        await write_raw(database_url, "tomorrow.melted@1", "{}")
+        await append(store, new_generation(store.now()))
+        await eventually(lambda: has_position(database_url, 1))
+        async with running(new):
+            await eventually(lambda: has_position(database_url, 3))
+            assert (new.leading, old.leading) == (True, False)
+            assert await goes_on(store)
+
+    assert await recorded(database_url) == [1, 3]
+
+
+async def test_a_higher_version_rebuilds_and_a_lower_one_then_stands_by(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    await write(stores, each=2)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+    changed = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
+    newer, older = follower(database_url, replace(RECORDING, version=2, create=changed)), None
+    async with running(newer):
+        await leads(newer)
+        await recorded_all(database_url)
+    assert await rows(database_url, "SELECT DISTINCT more FROM recording") == [("new",)]
+
+    older = follower(database_url)
+    async with running(older):
+        await eventually(lambda: says(older, "of version 2"), what="standing by")
+        assert not older.leading
+    await recorded_all(database_url)
+
+
+async def says(follower: Follower, words: str) -> bool:
+    return words in (follower.error or "")
+
+
+async def test_another_log_under_a_running_follower_is_followed_from_its_beginning(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    await write(stores, each=2)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+        await rows(
+            database_url,
+            """WITH lost AS (DELETE FROM stored_events WHERE notification_id > 9)
+               UPDATE log SET identity = gen_random_uuid()""",
+        )
+        await write(stores, each=1)
+        await recorded_all(database_url)
