@@ -36,7 +36,7 @@ PRICE_PER_IMAGE = Decimal("0.0010")  # USD
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 PIXELS_BY_ASPECT_RATIO = 1024 * 1024
 QUALITIES = ("low", "medium", "high")
-MAX_REFERENCES = 4
+MAX_REFERENCES = 16
 HANG_SECONDS = 3600.0
 PAINTERS = min(2, os.cpu_count() or 1)  # painting small pictures holds the GIL: more only wait
 

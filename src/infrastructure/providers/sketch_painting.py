@@ -214,13 +214,14 @@ def _palette_of(references: Sequence[Image.Image]) -> Palette:
 
 
 def _pin(picture: Image.Image, references: Sequence[Image.Image], chance: random.Random) -> None:
-    """Prints of the references, tilted, in the upper right corner."""
+    """Prints of the references, tilted, from the upper right corner on, the closer the more."""
     side = max(6, round(min(picture.size) * 0.25))
+    step = min(side * 0.62, (picture.width - side * 1.4) / max(len(references) - 1, 1))
     for k, reference in reversed(list(enumerate(references))):
         printed = _print_of(reference, side).rotate(
             chance.uniform(4, 11) * (-1 if k % 2 else 1), Image.Resampling.BICUBIC, expand=True
         )
-        at = picture.width - printed.width - side // 8 - round(k * side * 0.62), side // 8
+        at = picture.width - printed.width - side // 8 - round(k * step), side // 8
         shadow = printed.getchannel("A").point([v * 2 // 5 for v in range(256)])
         picture.paste((10, 12, 20), (at[0] + side // 24, at[1] + side // 18), shadow)
         picture.paste(printed, at, printed)

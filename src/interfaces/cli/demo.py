@@ -70,7 +70,9 @@ class DemoError(Exception):
 
 async def _tell(api: httpx.AsyncClient, console: Console, claims: Claims) -> None:
     console.print("\n[bold]1. A prompt becomes a permanent URL[/]")
-    first, picture = await _generate(api, console, claims, {"prompt": LIGHTHOUSE})
+    first, picture = await _generate(
+        api, console, claims, {"prompt": LIGHTHOUSE}, name="lighthouse"
+    )
     console.print("\n[bold]2. A prompt with a reference image: the picture just made[/]")
     reference = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
     second, _ = await _generate(
@@ -78,6 +80,7 @@ async def _tell(api: httpx.AsyncClient, console: Console, claims: Claims) -> Non
         console,
         claims,
         {"prompt": GARDEN, "size": "1280x720", "count": 2, "referenceImages": [reference]},
+        name="garden",
     )
     claims.check("the reference image is recorded", len(second["referenceImages"]) == 1)
     await _show_history(api, console, claims, [second, first])
@@ -86,9 +89,9 @@ async def _tell(api: httpx.AsyncClient, console: Console, claims: Claims) -> Non
 
 
 async def _generate(
-    api: httpx.AsyncClient, console: Console, claims: Claims, request: Json
+    api: httpx.AsyncClient, console: Console, claims: Claims, request: Json, *, name: str
 ) -> tuple[Json, bytes]:
-    console.print(f"  POST /api/v1/generations  [dim]{request['prompt']}[/]")
+    console.print(f"  POST /api/v1/generations\n    [italic]{request['prompt']}[/]")
     answer = await api.post(
         "/api/v1/generations", json=request, headers={"Prefer": "respond-async"}
     )
@@ -97,7 +100,10 @@ async def _generate(
     generation = await _follow(api, console, answer.headers["Location"])
     claims.check(f"it is {generation['status']}", generation["status"] == "completed")
     recorded = await _recorded_hashes(api, generation)
-    pictures = [await _fetch(console, claims, image, recorded) for image in generation["images"]]
+    pictures = [
+        await _fetch(console, claims, image, recorded, name=f"{name}-{number}")
+        for number, image in enumerate(generation["images"], 1)
+    ]
     claims.check(
         "imageUrl is the first picture's URL",
         bool(pictures) and generation["imageUrl"] == generation["images"][0]["url"],
@@ -127,11 +133,14 @@ async def _recorded_hashes(api: httpx.AsyncClient, generation: Json) -> dict[str
     return {image["url"]: image["sha256"] for e in completed for image in e["data"]["images"]}
 
 
-async def _fetch(console: Console, claims: Claims, image: Json, recorded: dict[str, str]) -> bytes:
+async def _fetch(
+    console: Console, claims: Claims, image: Json, recorded: dict[str, str], *, name: str
+) -> bytes:
     async with httpx.AsyncClient() as anybody:  # a permanent URL needs no key
         answer = await anybody.get(image["url"])
     digest = hashlib.sha256(answer.content).hexdigest()
-    console.print(f"    {image['url']}\n    [dim]kept as {_keep(image, answer.content)}[/]")
+    console.print(f"    {image['url']}", soft_wrap=True)
+    console.print(f"    [dim]kept as {_keep(name, answer.content)}[/]", soft_wrap=True)
     claims.check(
         f"its {len(answer.content):,} bytes have the SHA-256 of the event, {digest[:12]}…",
         answer.status_code == httpx.codes.OK and recorded.get(image["url"]) == digest,
@@ -139,9 +148,9 @@ async def _fetch(console: Console, claims: Claims, image: Json, recorded: dict[s
     return answer.content
 
 
-def _keep(image: Json, data: bytes) -> Path:
+def _keep(name: str, data: bytes) -> Path:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    place = PICTURES / Path(image["url"]).name
+    place = PICTURES / f"{name}.png"
     place.write_bytes(data)
     return place
 
