@@ -1,4 +1,4 @@
-"""arq, behind one file: the wake-up of workers, how many calls run at once, and the drain.
+"""arq, behind one file: what wakes a worker.
 
 PostgreSQL is the truth about what is due: whatever Redis loses or repeats does no harm.
 """
@@ -16,8 +16,9 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 from arq import Worker, func
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from application.ports import DueWork, QueueUnavailableError
@@ -26,37 +27,41 @@ log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
 EXPIRES = timedelta(minutes=10)
-LONGEST_JOB = timedelta(hours=24)
+REDIS_SECONDS = 5.0  # for an answer; a connection that is silent for longer is given up
 POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 0.5
+LOST = (RedisError, OSError, TimeoutError)
 
 
 def _serialize(job: dict[str, Any]) -> bytes:
     return json.dumps(job, default=str).encode()
 
 
-def _redis_settings(redis_url: str) -> RedisSettings:
-    settings = RedisSettings.from_dsn(redis_url)
-    settings.conn_retries = 0
-    settings.conn_timeout = 2
-    return settings
-
-
-async def _connect(redis_url: str) -> ArqRedis:
-    return await create_pool(
-        _redis_settings(redis_url),
+def _redis(redis_url: str) -> ArqRedis:
+    pool = ConnectionPool.from_url(
+        redis_url,
+        socket_connect_timeout=2.0,
+        socket_timeout=REDIS_SECONDS,
+        socket_keepalive=True,
+    )
+    return ArqRedis(
+        pool,
         job_serializer=_serialize,
         job_deserializer=json.loads,
         default_queue_name=QUEUE,
     )
 
 
+async def _disconnect(redis: ArqRedis) -> None:
+    with suppress(*LOST):
+        await redis.aclose(close_connection_pool=True)
+
+
 class ArqQueue:
     """Hands work over to whichever worker is free."""
 
     def __init__(self, redis_url: str) -> None:
-        self._url = redis_url
-        self._redis: ArqRedis | None = None
+        self._redis = _redis(redis_url)
 
     async def hand_over(self, work: Sequence[DueWork]) -> None:
         """Wake somebody for each piece. Raises QueueUnavailableError.
@@ -64,15 +69,14 @@ class ArqQueue:
         Each hand-over has an id of its own: arq refuses one that it believes to be running.
         """
         try:
-            redis = self._redis = self._redis or await _connect(self._url)
             for piece in work:
-                await redis.enqueue_job(
+                await self._redis.enqueue_job(
                     "perform",
                     str(piece.ref),
                     _job_id=f"{piece.ref}:{uuid4().hex[:12]}",
                     _expires=EXPIRES,
                 )
-        except (RedisError, OSError, TimeoutError) as error:
+        except LOST as error:
             raise QueueUnavailableError(
                 "Redis cannot be reached; what is due waits in PostgreSQL."
             ) from error
@@ -80,22 +84,22 @@ class ArqQueue:
     async def ping(self) -> None:
         """Raises QueueUnavailableError."""
         try:
-            self._redis = self._redis or await _connect(self._url)
             await self._redis.ping()
-        except (RedisError, OSError, TimeoutError) as error:
+        except LOST as error:
             raise QueueUnavailableError("Redis cannot be reached.") from error
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._redis is not None:
-            await self._redis.aclose(close_connection_pool=True)
+        await _disconnect(self._redis)
 
 
 class ArqWorker:
     """Performs what is handed over, at most `slots` pieces at once.
 
-    A call under way is never cancelled because Redis went away: arq's job is only the wake-up, the
-    work itself is a task of ours. `stop` takes nothing new and waits for what is under way.
+    arq's job is only the wake-up: it waits for a free slot, starts a task of ours and ends. So a
+    call under way is never cancelled because Redis went away, and a worker that is killed leaves
+    no job behind that Redis believes to be running. `stop` takes nothing new and waits for what is
+    under way.
     """
 
     def __init__(
@@ -110,16 +114,13 @@ class ArqWorker:
 
     async def run(self) -> None:
         """Take work until `stop`; reconnect to Redis as often as it goes."""
+        stopped = asyncio.create_task(self._stopping.wait())
         while not self._stopping.is_set():
             worker = self._new_worker()
-            stopped = asyncio.create_task(self._stopping.wait())
             running = asyncio.create_task(worker.async_run())
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
             await self._close(worker, running)
-            if not self._stopping.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), RECONNECT_SECONDS)
+            await asyncio.wait({stopped}, timeout=RECONNECT_SECONDS)
 
     async def stop(self, *, within: timedelta) -> bool:
         """Take nothing new and wait for what is under way; False when some had to be cancelled."""
@@ -134,38 +135,38 @@ class ArqWorker:
 
     def _new_worker(self) -> Worker:
         return Worker(
-            functions=[func(cast(WorkerCoroutine, self._job), name="perform", max_tries=1)],
+            functions=[func(cast(WorkerCoroutine, self._start), name="perform", max_tries=1)],
             queue_name=QUEUE,
-            redis_settings=_redis_settings(self._url),
+            redis_pool=_redis(self._url),
             job_serializer=_serialize,
             job_deserializer=json.loads,
             handle_signals=False,
             max_jobs=self._slots,
-            job_timeout=LONGEST_JOB,
             keep_result=0,
             poll_delay=POLL_SECONDS,
             health_check_interval=15,
             log_results=False,
         )
 
-    async def _job(self, _: dict[str, Any], ref: str) -> None:
-        task = asyncio.create_task(self._perform_in_slot(UUID(ref)))
+    async def _start(self, _: dict[str, Any], ref: str) -> None:
+        await self._free.acquire()
+        task = asyncio.create_task(self._perform_one(UUID(ref)))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        await asyncio.shield(task)
+        task.add_done_callback(self._ended)
 
-    async def _perform_in_slot(self, ref: UUID) -> None:
-        async with self._free:
-            try:
-                await self._perform(ref)
-            except Exception:
-                log.exception("performing failed", extra={"generation": str(ref)})
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._free.release()
+
+    async def _perform_one(self, ref: UUID) -> None:
+        try:
+            await self._perform(ref)
+        except Exception:
+            log.exception("performing failed", extra={"generation": str(ref)})
 
     async def _close(self, worker: Worker, running: asyncio.Task[None]) -> None:
         worker.handle_sig(signal.SIGTERM)  # arq's way to stop polling; our tasks go on
-        running.cancel()
         ended = await asyncio.gather(running, *worker.tasks.values(), return_exceptions=True)
-        if isinstance(ended[0], Exception) and not self._stopping.is_set():
+        if isinstance(ended[0], Exception):
             log.warning("lost Redis, reconnecting: %s", type(ended[0]).__name__)
-        with suppress(RedisError, OSError, AttributeError):
-            await worker.pool.aclose(close_connection_pool=True)
+        await _disconnect(worker.pool)

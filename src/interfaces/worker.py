@@ -95,7 +95,7 @@ async def dispatch_for_ever(dispatcher: Dispatcher, sweeper: Sweeper, database_u
         try:
             async with leadership(database_url, "dispatcher") as connection:
                 log.info("this worker dispatches")
-                await connection.execute("LISTEN stored_events")
+                await connection.execute("LISTEN work")
                 await _dispatch(dispatcher, sweeper, connection)
         except (psycopg.Error, StoreUnavailableError) as error:
             log.warning("the dispatcher lost the database: %s", type(error).__name__)

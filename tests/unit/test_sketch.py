@@ -206,7 +206,7 @@ async def test_a_call_for_several_images_makes_each_as_if_alone_and_costs_each()
         {"quality": "hd"},
         {"format": "gif"},
         {"images": (1, 2)},
-        {"references": (plain("red"),) * 5},
+        {"references": (plain("red"),) * 17},
         {"references": (Picture(b"no image", "image/png"),)},
     ],
     ids=str,

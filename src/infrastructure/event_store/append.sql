@@ -6,6 +6,8 @@
 --   {"outcome": "over_limit", "window": {...}, "limit": n, "used": n}
 --   {"outcome": "duplicate", "ref": id, "same_fingerprint": bool}
 -- and "now", the time under the lock. A command checks everything before it writes anything.
+-- The channel stored_events says that the log grew, the channel work that something became due or
+-- somebody free.
 --
 --   {"events":      [{"id": uuid, "version": n, "topic": text, "state": text}],
 --    "units":       {"user": uuid, "units": n, "windows": [{"type", "starts_at", "ends_at", "limit"}]},
@@ -184,6 +186,7 @@ DECLARE
     outcome  jsonb;
     outcomes jsonb[] := '{}';
     changed  boolean := false;
+    due      boolean := false;
 BEGIN
     PERFORM lock_log_v1();
     -- Position order is time order, also when the machine's clock steps back.
@@ -192,10 +195,16 @@ BEGIN
     FOREACH command IN ARRAY commands LOOP
         outcome := append_one_v1(command, moment);
         outcomes := outcomes || (outcome || jsonb_build_object('now', moment));
-        changed := changed OR outcome ->> 'outcome' = 'accepted';
+        IF outcome ->> 'outcome' = 'accepted' THEN
+            changed := changed OR command ? 'events';
+            due := due OR command #>> '{work,op}' IN ('open', 'release', 'close');
+        END IF;
     END LOOP;
     IF changed THEN
         NOTIFY stored_events;
+    END IF;
+    IF due THEN
+        NOTIFY work;
     END IF;
     RETURN outcomes;
 END $$;
@@ -210,7 +219,7 @@ BEGIN
        AND NOT EXISTS (SELECT FROM workers WHERE incarnation = work.worker);
     GET DIAGNOSTICS freed = ROW_COUNT;
     IF freed > 0 THEN
-        NOTIFY stored_events;
+        NOTIFY work;
     END IF;
     RETURN freed;
 END $$;
