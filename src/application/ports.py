@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeVar
@@ -201,8 +201,8 @@ class EventStore(Protocol):
 class EventNews(Protocol):
     """Says, as it happens, in which streams something was recorded."""
 
-    def watch(self, stream: UUID) -> AsyncIterator[None]:
-        """Yields at once, and then each time after something was recorded in the stream."""
+    def watch(self, stream: UUID) -> AsyncGenerator[None]:
+        """Yields at once, and then each time after something was recorded; close it when done."""
         ...
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Value(BaseModel):
     """A strict, frozen value: wrong types and unknown fields are errors."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Metadata(Value):

@@ -19,7 +19,10 @@ NOT_STARTED = 127
 def leashed(
     command: Sequence[str], at_parents_death: signal.Signals, *, user: int | None = None
 ) -> list[str]:
-    """Return the command that runs `command` (as the user with that id) until this process ends."""
+    """Return the command that runs `command` (as the user with that id) until this process ends.
+
+    The program is to be a path: after the change of user Python may not be able to search for it.
+    """
     runs_as = "" if user is None else str(user)
     this_script = [sys.executable, "-I", "-S", __file__]
     return [*this_script, str(os.getpid()), str(int(at_parents_death)), runs_as, *command]
@@ -33,7 +36,7 @@ def _become(parent: int, death_signal: int, runs_as: str, command: list[str]) ->
         sys.exit("The process that started this one is already gone.")
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
-    os.execvp(command[0], command)  # noqa: S606 - there is no shell to mistrust
+    os.execv(command[0], command)  # noqa: S606 - there is no shell to mistrust
 
 
 def _give_up_root(user: int) -> None:

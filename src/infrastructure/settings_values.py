@@ -68,7 +68,7 @@ def postgres_url(url: str) -> str:
         )
     try:
         for port in str(psycopg.conninfo.conninfo_to_dict(url).get("port", "0")).split(","):
-            int(port)
+            int(port or 0)
     except (psycopg.ProgrammingError, ValueError):  # their messages would repeat a password
         raise ValueError(
             "cannot be read as an address: write postgresql://user:password@host:5432/name, with"

@@ -172,3 +172,14 @@ async def test_an_isolation_level_that_could_miss_commits_is_refused(database_ur
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         with pytest.raises(psycopg.errors.RaiseException, match="READ COMMITTED"):
             await connection.execute("SELECT append_v1('{}')")
+
+
+async def test_reading_goes_on_after_every_idle_connection_died(database_url: str) -> None:
+    async with opened(database_url) as store:
+        await asyncio.gather(*(store.fetch("SELECT pg_sleep(0.05)", ()) for _ in range(4)))
+        async with await psycopg.AsyncConnection.connect(database_url) as other:
+            await other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'darkroom read' AND datname = current_database()"
+            )
+        assert await store.fetch("SELECT 1", ()) == [(1,)]

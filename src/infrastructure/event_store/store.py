@@ -46,6 +46,7 @@ class PostgresEventStore:
             max_size=readers,
             max_waiting=1000,
             timeout=patience,
+            reconnect_timeout=5.0,
             open=False,
             kwargs={
                 **LIVENESS,
@@ -54,6 +55,7 @@ class PostgresEventStore:
                 "options": session_options(database_url, "-c statement_timeout=30s"),
             },
         )
+        self._readers = readers
         self._ahead = timedelta()
 
     async def open(self) -> None:
@@ -102,19 +104,38 @@ class PostgresEventStore:
         )
 
     async def fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """Rows of one reading statement. Raises StoreUnavailableError."""
-        try:
-            async with self.pool.connection() as connection:
-                cursor = await connection.execute(query, parameters, prepare=True)
-                return await cursor.fetchall()
-        except (PoolTimeout, psycopg.OperationalError) as error:
-            raise StoreUnavailableError("The database does not answer. Try again.") from error
+        """Rows of one statement that may run twice. Raises StoreUnavailableError.
+
+        It runs again while the pool gives connections that died when nobody used them.
+        """
+        lost = 0
+        while True:
+            try:
+                return await self._fetch(query, parameters)
+            except (PoolTimeout, psycopg.OperationalError) as error:
+                lost += 1
+                if lost > self._readers or not _is_lost(error):
+                    raise StoreUnavailableError(
+                        "The database does not answer. Try again."
+                    ) from error
+
+    async def _fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(query, parameters, prepare=True)
+            return await cursor.fetchall()
 
     def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
         return [recorded(cast(Row, row), self.mapper) for row in rows]
 
     def _learn_clock(self, told: datetime) -> None:
         self._ahead = told - datetime.now(UTC)
+
+
+def _is_lost(error: psycopg.OperationalError) -> bool:
+    """Whether a connection was there and broke, so that another one may do."""
+    if isinstance(error, PoolTimeout):
+        return False
+    return error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown)
 
 
 def recorded(row: Row, mapper: JsonMapper) -> Recorded:

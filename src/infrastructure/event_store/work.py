@@ -26,7 +26,9 @@ class PostgresWorkBoard:
     async def register(self, worker: UUID, *, slots: int, lease: timedelta) -> None:
         await self._fetch(
             "INSERT INTO workers (incarnation, slots, started_at, expires_at)"
-            " VALUES (%s, %s, clock_timestamp(), clock_timestamp() + %s) RETURNING incarnation",
+            " VALUES (%s, %s, clock_timestamp(), clock_timestamp() + %s)"
+            " ON CONFLICT (incarnation) DO UPDATE SET expires_at = excluded.expires_at"
+            " RETURNING incarnation",
             (worker, slots, lease),
         )
 

@@ -81,11 +81,14 @@ def projector() -> None:
 
 
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+    import uvloop
+
     from infrastructure.logging import configure_logging
 
     settings = _settings()
     configure_logging(settings.log_format)
-    asyncio.run(_until_told(settings, run))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(settings, run))
 
 
 async def _until_told(

@@ -1,0 +1,136 @@
+"""The one composition root: from settings to everything that processes and routes work with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dependency_injector import containers, providers
+
+from application.accounts import Accounts
+from application.generations import Generations
+from application.perform import Performer
+from application.pictures import Pictures
+from application.ports import Provider
+from application.references import References
+from application.routing import Router
+from domain.quota import WindowType
+from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.news import PostgresNews
+from infrastructure.event_store.quota import PostgresQuota
+from infrastructure.event_store.spool import PostgresSpool
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.work import PostgresWorkBoard
+from infrastructure.image_stores.filesystem import FilesystemImageStore
+from infrastructure.images import PillowInspector, decode_reference
+from infrastructure.read_models.image_generations import history_page
+from infrastructure.readiness import Readiness
+from infrastructure.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from infrastructure.queue import ArqQueue
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is None:
+        raise _no_server("DATABASE_URL")
+    return settings.database_url
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise _no_server("REDIS_URL")
+    return settings.redis_url
+
+
+def _no_server(variable: str) -> SettingsError:
+    return SettingsError(
+        (f"{variable} is not set. Set it, or let `darkroom up` start the embedded servers.",)
+    )
+
+
+def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
+    return {"daily": settings.daily_quota, "monthly": settings.monthly_quota}
+
+
+def _sketch(settings: Settings) -> Provider:
+    from infrastructure.providers.sketch import SketchProvider
+
+    return SketchProvider(
+        seconds=settings.sketch_seconds,
+        faults=settings.sketch_faults,
+        images_per_call=settings.sketch_images_per_call,
+        ledger=settings.sketch_ledger,
+    )
+
+
+MAKERS = {"sketch": _sketch}
+
+
+def _providers(settings: Settings) -> dict[str, Provider]:
+    """In the operator's order of preference; an SDK is imported only when it is configured."""
+    return {name: MAKERS[name](settings) for name in settings.providers}
+
+
+def _queue(redis_url: str) -> ArqQueue:
+    from infrastructure.queue import ArqQueue  # arq is slow to import
+
+    return ArqQueue(redis_url)
+
+
+def _image_store(settings: Settings) -> FilesystemImageStore:
+    return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
+
+
+def _seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+class Container(containers.DeclarativeContainer):
+    """Everything is made once, when it is first asked for; opening and closing is a process's own.
+
+    `Container(settings=settings)`, then `container.store()`.
+    """
+
+    settings = providers.Dependency(instance_of=Settings)
+    database_url = providers.Callable(_database_url, settings)
+    redis_url = providers.Callable(_redis_url, settings)
+    limits = providers.Callable(_limits, settings)
+
+    store = providers.Singleton(PostgresEventStore, database_url)
+    fetch = store.provided.fetch
+    board = providers.Singleton(PostgresWorkBoard, store)
+    spool = providers.Singleton(PostgresSpool, store)
+    news = providers.Singleton(PostgresNews, database_url)
+    queue = providers.Singleton(_queue, redis_url)
+    log = providers.Singleton(PostgresLog, fetch)
+    quota = providers.Singleton(PostgresQuota, fetch, limits)
+    history_page = providers.Callable(history_page, fetch)
+    readiness = providers.Singleton(Readiness, fetch, queue.provider)
+
+    image_store = providers.Singleton(_image_store, settings)
+    inspector = providers.Singleton(PillowInspector)
+    router = providers.Singleton(Router, providers.Singleton(_providers, settings))
+
+    accounts = providers.Singleton(Accounts, store)
+    decode_reference = providers.Object(decode_reference)
+    references = providers.Singleton(References, images=image_store, inspector=inspector)
+    generations = providers.Singleton(
+        Generations,
+        store=store,
+        router=router,
+        limits=limits,
+        deadline=providers.Callable(_seconds, settings.provided.deadline_seconds),
+    )
+    pictures = providers.Singleton(Pictures, image_store, spool, inspector)
+    performer = providers.Singleton(
+        Performer,
+        store=store,
+        router=router,
+        images=image_store,
+        pictures=pictures,
+        call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
+        jitter=providers.Object(random.random),
+    )

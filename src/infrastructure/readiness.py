@@ -1,0 +1,131 @@
+"""Whether this process can serve: what it finds out about all that it depends on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, Protocol
+
+from psycopg.errors import UndefinedTable
+
+from application.ports import QueueUnavailableError, StoreUnavailableError
+from infrastructure.event_store.follower_tables import follower_states
+from infrastructure.read_models import Fetch, discover
+
+PATIENCE = 1.0  # seconds for each check; they run side by side
+
+State = Literal["ok", "degraded", "failing"]
+
+
+class Reachable(Protocol):
+    """Something that can be asked whether it is there."""
+
+    async def ping(self) -> None:
+        """Raises QueueUnavailableError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One dependency: `reason` says what is wrong and what to do, `facts` what was seen."""
+
+    state: State
+    reason: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+NO_SCHEMA = Check("failing", "The database has no schema. Run `darkroom migrate`.")
+
+
+class Readiness:
+    """Asks the database, the read models, Redis, and who is at work.
+
+    Without Redis or workers requests are accepted and wait: degraded. Without the rest they are
+    not: failing.
+    """
+
+    def __init__(self, fetch: Fetch, queue: Callable[[], Reachable]) -> None:
+        self._fetch = fetch
+        self._queue = queue
+
+    async def check(self) -> dict[str, Check]:
+        """All checks by name. Never raises, and takes little longer than PATIENCE."""
+        database, read_models, redis, workers = await asyncio.gather(
+            _of_database(self._database()),
+            _of_database(self._read_models()),
+            self._redis(),
+            _of_database(self._workers()),
+        )
+        return {
+            "database": database,
+            "readModels": read_models,
+            "redis": redis,
+            "workers": workers,
+        }
+
+    async def schema_is_current(self) -> bool:
+        """Whether the database answers and is migrated."""
+        return (await _of_database(self._database())).state == "ok"
+
+    async def _database(self) -> Check:
+        rows = await self._fetch("SELECT max(version_num) FROM alembic_version", ())
+        if (rows[0][0] or "") < newest_migration():
+            return Check("failing", "The schema is an older release's. Run `darkroom migrate`.")
+        return Check("ok", facts={"schema": rows[0][0]})
+
+    async def _read_models(self) -> Check:
+        rows = await self._fetch("SELECT to_regclass('follower_positions') IS NOT NULL", ())
+        states = await follower_states(self._fetch) if rows[0][0] else []
+        facts = {
+            state.name: {"behind": state.behind, "parked": state.parked, "error": state.error}
+            for state in states
+        }
+        missing = [model.name for model in discover() if model.name not in facts]
+        if missing:
+            names = ", ".join(missing)
+            return Check("failing", f"Not there: {names}. Start `darkroom projector`.", facts)
+        troubled = [state.name for state in states if state.error or state.parked]
+        if troubled:
+            names = ", ".join(troubled)
+            return Check("degraded", f"Not all of these is up to date: {names}.", facts)
+        return Check("ok", facts=facts)
+
+    async def _redis(self) -> Check:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._queue().ping()
+        except (QueueUnavailableError, TimeoutError):
+            return Check("degraded", "Redis does not answer; what is due waits in PostgreSQL.")
+        return Check("ok")
+
+    async def _workers(self) -> Check:
+        rows = await self._fetch(
+            "SELECT count(*), coalesce(sum(slots), 0)::bigint FROM workers"
+            " WHERE expires_at > clock_timestamp()",
+            (),
+        )
+        facts = {"count": rows[0][0], "slots": rows[0][1]}
+        if not rows[0][0]:
+            return Check("degraded", "Nobody is at work. Start `darkroom worker`.", facts)
+        return Check("ok", facts=facts)
+
+
+@cache
+def newest_migration() -> str:
+    """The revision that this release's schema is at; the files are named by it."""
+    versions = files("infrastructure.event_store").joinpath("migrations", "versions")
+    names = (file.name for file in versions.iterdir() if file.name.endswith(".py"))
+    return max(name.partition("_")[0] for name in names)
+
+
+async def _of_database(check: Coroutine[Any, Any, Check]) -> Check:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await check
+    except (StoreUnavailableError, TimeoutError):
+        return Check("failing", "The database does not answer. Look at DATABASE_URL and at it.")
+    except UndefinedTable:
+        return NO_SCHEMA

@@ -1,0 +1,98 @@
+"""The REST API as one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+
+from application.ports import StoreUnavailableError
+from infrastructure.container import Container
+from interfaces.rest import generations, images, me, operate
+from interfaces.rest.authentication import Authentication
+from interfaces.rest.middleware import BodyLimit, Requests
+from interfaces.rest.openapi import completed
+from interfaces.rest.problems import PROBLEMS, problem
+from interfaces.rest.waiting import Waiting
+
+log = logging.getLogger(__name__)
+
+MOST_BODY_BYTES = 32 * 1024 * 1024
+TRY_AGAIN_SECONDS = 0.25
+DESCRIPTION = "A prompt and reference images go in; a permanent URL comes out."
+
+
+def create_app(container: Container) -> FastAPI:
+    """Everything that is served, over this container."""
+    app = FastAPI(
+        title="Darkroom",
+        version="0.1.0",
+        summary="Image generation behind one durable API.",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.container = container
+    app.state.opened = asyncio.Event()
+    app.state.waiting = Waiting(container.store(), container.news())
+    app.add_exception_handler(HTTPException, problem)
+    for error in PROBLEMS:
+        app.add_exception_handler(error, problem)
+    for module in (generations, images, me, operate):
+        app.include_router(module.router)
+    key = container.settings().admin_key
+    app.add_middleware(BodyLimit, most=MOST_BODY_BYTES)
+    app.add_middleware(
+        Requests, authentication=Authentication(key.get_secret_value() if key else None)
+    )
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            routes=app.routes,
+        )
+        app.openapi_schema = completed(document)
+    return app.openapi_schema
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    container: Container = app.state.container
+    await container.news().open()
+    opening = asyncio.create_task(_open(container, app.state.opened))
+    try:
+        yield
+    finally:
+        app.state.waiting.stop()
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await container.news().close()
+        await container.queue().close()
+        await container.store().close()
+
+
+async def _open(container: Container, opened: asyncio.Event) -> None:
+    """Connect and register the administrator, however long the database keeps us waiting."""
+    while True:
+        try:
+            await container.store().open()
+            if await container.readiness().schema_is_current():
+                await container.accounts().register_administrator()
+                opened.set()
+                return
+        except StoreUnavailableError as error:
+            log.warning("the database does not answer yet: %s", error)
+        await asyncio.sleep(TRY_AGAIN_SECONDS)

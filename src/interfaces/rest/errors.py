@@ -1,0 +1,139 @@
+"""What can be wrong with a request, beside what the business says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.failure import FailureKind
+from domain.generation import Generation
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong, and where: a JSON pointer into the body, or the name of a parameter."""
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class RequestError(Exception):
+    """A request that HTTP or JSON, not the business, finds wrong."""
+
+    sentence = ""
+
+    def __init__(
+        self,
+        sentence: str = "",
+        mistakes: tuple[Mistake, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.mistakes = mistakes
+        self.headers = headers or {}
+        super().__init__(sentence or self.sentence)
+
+
+class NotAuthenticatedError(RequestError):
+    sentence = "Send your API key: `Authorization: Bearer <key>`."
+
+    def __init__(self, *, key_was_sent: bool) -> None:
+        challenge = 'Bearer realm="darkroom"' + (', error="invalid_token"' if key_was_sent else "")
+        super().__init__(
+            f"This API key is not valid. {self.sentence}" if key_was_sent else self.sentence,
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+class NotFoundError(RequestError):
+    sentence = "There is nothing here, or it is not yours."
+
+
+class BodyTooLargeError(RequestError):
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The body is larger than {most} bytes. Send smaller or fewer images.")
+
+
+class NotJsonError(RequestError):
+    sentence = "Send JSON, with `Content-Type: application/json`."
+
+
+class MalformedBodyError(RequestError):
+    """The body is no JSON, or has more than one meaning."""
+
+
+class ShapeError(RequestError):
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("Some fields are not as they must be; `errors` names them.", mistakes)
+
+
+class CursorRefusedError(RequestError):
+    sentence = "This cursor was not given by this service. Start again without one."
+
+
+class MalformedIdempotencyKeyError(RequestError):
+    sentence = (
+        'The Idempotency-Key is malformed. Send one of 1 to 255 printable characters: "8e03978e".'
+    )
+
+
+class OfGenerationError(Exception):
+    """Something about a generation that is there; `headers` are what the answer carries besides."""
+
+    def __init__(self, generation_id: UUID, sentence: str) -> None:
+        self.generation_id = generation_id
+        self.headers: dict[str, str] = {}
+        super().__init__(sentence)
+
+
+class AcceptedUnreadableError(OfGenerationError):
+    def __init__(self, generation_id: UUID) -> None:
+        super().__init__(
+            generation_id, "It was accepted and goes on, but cannot be shown now. Get it later."
+        )
+
+
+class EndedWithoutPictureError(OfGenerationError):
+    """A generation reached its final state without a picture while its caller waited."""
+
+
+class ModerationRefusedError(EndedWithoutPictureError):
+    pass
+
+
+class DeadlinePassedError(EndedWithoutPictureError):
+    pass
+
+
+class ProviderFailedError(EndedWithoutPictureError):
+    pass
+
+
+class GenerationCancelledError(EndedWithoutPictureError):
+    pass
+
+
+FAILED: Mapping[FailureKind, type[EndedWithoutPictureError]] = {
+    "moderation_input": ModerationRefusedError,
+    "moderation_output": ModerationRefusedError,
+    "no_image": ProviderFailedError,
+    "invalid_request": ProviderFailedError,
+    "rate_limited": ProviderFailedError,
+    "out_of_funds": ProviderFailedError,
+    "misconfigured": ProviderFailedError,
+    "unavailable": ProviderFailedError,
+    "outcome_unknown": ProviderFailedError,
+    "image_store_unavailable": ProviderFailedError,
+    "deadline_passed": DeadlinePassedError,
+}
+
+
+def ended_without_picture(generation: Generation) -> EndedWithoutPictureError | None:
+    """What to tell a caller who waited for this generation; None when all is well."""
+    if generation.status == "cancelled":
+        return GenerationCancelledError(generation.id, "The generation was cancelled.")
+    if generation.status == "failed" and generation.error is not None:
+        kind, sentence = generation.error
+        return FAILED[kind](generation.id, sentence)
+    return None

@@ -1,0 +1,74 @@
+"""What the headers Prefer (RFC 7240) and Idempotency-Key say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interfaces.rest.errors import MalformedIdempotencyKeyError
+
+LONGEST_KEY = 255
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  # RFC 9110's word for it
+_PREFERENCE = re.compile(
+    rf'\s*(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_TOKEN}|"(?:[^"\\]|\\.)*"))?(?P<parameters>[^,]*)'
+)
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(r"[!#-+\--\[\]-~]+")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits for the end, in seconds; `asked` for a wait, or `respond_async`."""
+
+    seconds: float
+    asked: bool
+    respond_async: bool
+
+    def applied(self, *, ended: bool) -> str | None:
+        """The value of Preference-Applied, once the answer is known."""
+        applied = [f"wait={self.seconds:g}"] if self.asked else []
+        if self.respond_async and not ended:
+            applied.insert(0, "respond-async")
+        return ", ".join(applied) or None
+
+
+def patience(values: Sequence[str], *, longest: float) -> Patience:
+    """What Prefer asks for, at most `longest` seconds.
+
+    `wait=10` waits ten seconds, `respond-async` not at all, both together ten seconds. What cannot
+    be understood is ignored, as the RFC has it.
+    """
+    preferences = _preferences(values)
+    respond_async = "respond-async" in preferences
+    wait = preferences.get("wait", "")
+    if wait.isascii() and wait.isdigit():
+        return Patience(min(float(wait[:9]), longest), asked=True, respond_async=respond_async)
+    return Patience(0.0 if respond_async else longest, asked=False, respond_async=respond_async)
+
+
+def _preferences(values: Sequence[str]) -> dict[str, str]:
+    """By name in lower case; the first of a name counts."""
+    found: dict[str, str] = {}
+    for part in ",".join(values).split(","):
+        match = _PREFERENCE.fullmatch(part)
+        if match:
+            found.setdefault(match["name"].lower(), (match["value"] or "").strip('"'))
+    return found
+
+
+def idempotency_key(values: Sequence[str]) -> str | None:
+    """The key, sent as a structured string (`"8e03"`) or bare.
+
+    Raises MalformedIdempotencyKeyError.
+    """
+    if not values:
+        return None
+    text = values[0].strip(" \t")
+    quoted = _QUOTED.fullmatch(text)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    well_formed = quoted is not None or _BARE.fullmatch(text) is not None
+    if len(values) > 1 or not well_formed or not 1 <= len(key) <= LONGEST_KEY:
+        raise MalformedIdempotencyKeyError
+    return key

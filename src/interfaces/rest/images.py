@@ -1,0 +1,69 @@
+"""Pictures at their permanent URLs, and reference images for their owners."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from domain.image import CONTENT_TYPES, EXTENSIONS
+from interfaces.rest import openapi
+from interfaces.rest.authentication import Authenticated
+from interfaces.rest.context import container_of
+from interfaces.rest.errors import NotFoundError
+from interfaces.rest.openapi import problems
+
+PUBLIC = "public, max-age=31536000, immutable"
+PRIVATE = "private, max-age=31536000, immutable"
+TYPES = {EXTENSIONS[content_type]: content_type for content_type in CONTENT_TYPES.values()}
+
+_PICTURE = {"content": {t: {"schema": {"type": "string", "format": "binary"}} for t in EXTENSIONS}}
+
+router = APIRouter(tags=["images"])
+
+
+@router.get(
+    "/images/{generation}/{name}",
+    operation_id="getImage",
+    summary="A picture, at its permanent URL",
+    openapi_extra=openapi.PUBLIC,
+    response_class=FileResponse,
+    responses={200: _PICTURE, 304: {"description": "You have it"}, **problems(404)},
+)
+@router.head("/images/{generation}/{name}", include_in_schema=False)
+async def image(request: Request, generation: str, name: str) -> Response:
+    """Whoever has the URL can see it. It never changes."""
+    return await _serve(request, f"images/{generation}/{name}", caching=PUBLIC)
+
+
+@router.get(
+    "/references/{user}/{name}",
+    operation_id="getReferenceImage",
+    summary="A reference image of yours",
+    response_class=FileResponse,
+    responses={200: _PICTURE, 304: {"description": "You have it"}, **problems(401, 404)},
+)
+@router.head("/references/{user}/{name}", include_in_schema=False)
+async def reference(request: Request, caller: Authenticated, user: str, name: str) -> Response:
+    """For its owner only."""
+    if user != str(caller.user_id):
+        raise NotFoundError
+    return await _serve(request, f"references/{user}/{name}", caching=PRIVATE)
+
+
+async def _serve(request: Request, key: str, *, caching: str) -> Response:
+    path = await asyncio.to_thread(container_of(request).image_store().path_of, key)
+    if path is None:
+        raise NotFoundError
+    etag = f'"{path.stem.rpartition("-")[2]}"'  # the name carries the hash
+    headers = {"ETag": etag, "Cache-Control": caching}
+    if _has_it(request.headers.getlist("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, headers=headers, media_type=TYPES[path.suffix[1:]])
+
+
+def _has_it(if_none_match: list[str], etag: str) -> bool:
+    """Weak comparison, as RFC 9110 has it for GET."""
+    sent = [tag.strip().removeprefix("W/") for tag in ",".join(if_none_match).split(",")]
+    return etag in sent or "*" in sent

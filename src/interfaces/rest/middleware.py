@@ -1,0 +1,130 @@
+"""What surrounds every request, as plain ASGI: nothing is buffered, nobody is cancelled."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain.aggregate import caused_by
+from interfaces.rest.authentication import Authentication
+from interfaces.rest.errors import BodyTooLargeError
+from interfaces.rest.problems import problem
+
+log = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+CLIENT_WENT_AWAY = 499  # nginx's word for it; nobody receives it
+
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+
+
+class Requests:
+    """Knows each request by id and caller, so that events and log lines carry both.
+
+    Logs one line a request: never its query, headers or body.
+    """
+
+    def __init__(self, app: ASGIApp, *, authentication: Authentication) -> None:
+        self._app = app
+        self._authentication = authentication
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        caller = self._authentication.caller(headers.get(b"authorization"))
+        scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
+        actor = f"user:{caller.user_id}" if caller else "anonymous"
+        with caused_by(actor=actor, correlation_id=request_id):
+            await self._serve(scope, receive, send, request_id)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        began = time.perf_counter()
+        status: int | None = None
+        added = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in added if header[0] not in present),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = CLIENT_WENT_AWAY
+        except Exception as error:
+            log.exception("a request failed unexpectedly")
+            if status is not None:
+                raise
+            response = await problem(Request(scope), error)
+            await response(scope, receive, send_with_headers)
+        finally:
+            _log_request(scope, status, time.perf_counter() - began)
+
+
+class BodyLimit:
+    """Refuses a body of more than `most` bytes while it is read.
+
+    Not Starlette's: its answers are plain text.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = announced.isdigit() and int(announced[:19]) > self._most
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            if too_large:
+                raise BodyTooLargeError(self._most)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._most:
+                raise BodyTooLargeError(self._most)
+            return message
+
+        await self._app(scope, receive_bounded, send)
+
+
+def _request_id(sent: bytes | None) -> str:
+    return sent.decode() if sent and SANE_REQUEST_ID.fullmatch(sent) else str(uuid4())
+
+
+def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", None)
+    code = scope["state"].get("problem")
+    log.info(
+        "request",
+        extra={
+            "method": scope["method"],
+            "route": route or "none",
+            "status": status,
+            "milliseconds": round(seconds * 1000, 1),
+            **({"problem": code} if code else {}),
+        },
+    )

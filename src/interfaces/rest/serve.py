@@ -1,0 +1,63 @@
+"""The API process: one server, one event loop; several of them share the work on several ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from infrastructure.container import Container
+from infrastructure.settings import Settings
+from interfaces.rest.app import create_app
+
+SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 75  # longer than common load balancers keep an idle connection
+
+
+class Server(uvicorn.Server):
+    """uvicorn, without signal handlers of its own: whoever runs the process has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+    """A server that was not started yet."""
+    return Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve until `stopping` is set; what waits then is answered 202, what runs ends first."""
+    app = create_app(Container(settings=settings))
+    server = server_of(app, host=settings.host, port=settings.port)
+
+    async def stop() -> None:
+        await stopping.wait()
+        app.state.waiting.stop()
+        server.should_exit = True
+
+    stopped = asyncio.create_task(stop())
+    try:
+        await server.serve()
+    finally:
+        stopped.cancel()
+        await asyncio.gather(stopped, return_exceptions=True)

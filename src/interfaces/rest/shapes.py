@@ -1,0 +1,260 @@
+"""What goes in and out as JSON on /api/v1: camelCase, unknown fields of a request are errors."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from domain.failure import FailureKind
+from domain.generation import OnUnknown, Status
+from domain.image import ContentType, Format
+from domain.quota import WindowType
+
+MOST_REFERENCES = 16
+MOST_IMAGES = 10
+SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
+MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
+LONGEST_PROMPT = 32_000
+
+SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
+ASPECT_RATIO = r"^[1-9][0-9]{0,3}:[1-9][0-9]{0,3}$"
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the character NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode: it contains a lone surrogate") from None
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must say something: it is empty or blank")
+    return text
+
+
+def _sane_size(size: str) -> str:
+    sides = [int(side) for side in size.split("x")]
+    if not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
+        raise ValueError(f"must have sides of {SHORTEST_SIDE} to {LONGEST_SIDE} pixels")
+    return size
+
+
+def _few(metadata: dict[str, str]) -> dict[str, str]:
+    if len(metadata) > MOST_METADATA:
+        raise ValueError(f"must have at most {MOST_METADATA} keys")
+    return metadata
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Prompt = Annotated[Text, Field(min_length=1, max_length=LONGEST_PROMPT), AfterValidator(_not_blank)]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+Size = Annotated[str, StringConstraints(pattern=SIZE), AfterValidator(_sane_size)]
+MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_METADATA_KEY)]
+MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
+
+
+class Shape(BaseModel):
+    """JSON with camelCase names. What was sent is never repeated in an error."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, frozen=True, hide_input_in_errors=True
+    )
+
+
+class GenerationRequest(Shape):
+    """One request for pictures."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        validate_by_name=False,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "A lighthouse in fog, woodcut", "size": "1024x1024"},
+                {
+                    "prompt": "The same dog, wearing a raincoat",
+                    "count": 2,
+                    "format": "webp",
+                    "referenceImages": ["data:image/png;base64,iVBORw0KGgo..."],
+                    "metadata": {"order": "4711"},
+                },
+            ]
+        },
+    )
+
+    prompt: Prompt = Field(description="What to paint.")
+    negative_prompt: Prompt | None = Field(None, description="What to leave out.")
+    provider: Name | None = Field(None, description="Leave it out to have one chosen.")
+    model: Name | None = None
+    size: Size | None = Field(None, description="WIDTHxHEIGHT in pixels.", examples=["1024x1024"])
+    aspect_ratio: Annotated[str, StringConstraints(pattern=ASPECT_RATIO)] | None = Field(
+        None, description="W:H, where no size is given.", examples=["16:9"]
+    )
+    quality: Name | None = None
+    format: Format | None = None
+    count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many pictures, a unit each.")
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    reference_images: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        max_length=MOST_REFERENCES,
+        description="PNG, JPEG or WebP images as base64 or data URLs.",
+        repr=False,
+    )
+    metadata: Annotated[dict[MetadataKey, MetadataValue], AfterValidator(_few)] = Field(
+        default_factory=dict,
+        description="Yours to keep with it: 50 keys of 40 characters, values of 500.",
+        json_schema_extra={"maxProperties": MOST_METADATA},
+    )
+    on_unknown: OnUnknown = Field(
+        "repeat",
+        description="Whether a call whose outcome is unknown may be repeated, and so billed twice.",
+    )
+
+
+class ImageShape(Shape):
+    url: str
+    sha256: str
+    content_type: ContentType
+    width: int
+    height: int
+    bytes: int
+
+
+class ReferenceImageShape(Shape):
+    sha256: str
+    content_type: ContentType
+    width: int
+    height: int
+
+
+class CostShape(Shape):
+    """What all calls cost together."""
+
+    amount: Decimal = Field(examples=["0.0010"])
+    currency: str
+    price_list: str
+
+
+class CallShape(Shape):
+    """One paid request to a provider."""
+
+    number: int
+    provider: str
+    model: str
+    images: tuple[int, ...]
+    outcome: Literal["open", "answered", "failed", "lost"]
+
+
+class ErrorShape(Shape):
+    kind: FailureKind
+    message: str
+
+
+class LinksShape(Shape):
+    self: str
+    events: str
+
+
+class GenerationShape(Shape):
+    """A generation as it is now."""
+
+    id: UUID
+    status: Status
+    prompt: str
+    negative_prompt: str | None
+    provider: str | None
+    model: str | None
+    size: str | None
+    aspect_ratio: str | None
+    quality: str | None
+    format: Format | None
+    count: int
+    seed: int | None
+    image_url: str | None = Field(description="The first image's permanent URL, once completed.")
+    images: tuple[ImageShape, ...]
+    missing: int
+    reference_images: tuple[ReferenceImageShape, ...]
+    calls: tuple[CallShape, ...]
+    cost: CostShape | None
+    usage: dict[str, int]
+    error: ErrorShape | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None = Field(description="When it reached its final state.")
+    retry_of: UUID | None
+    metadata: dict[str, str]
+    links: LinksShape
+
+
+class GenerationList(Shape):
+    items: tuple[GenerationShape, ...]
+    next_cursor: str | None
+
+
+class EventShape(Shape):
+    """One decision about a generation; `data` depends on `type`."""
+
+    position: int
+    type: str = Field(examples=["generation.requested"])
+    version: int
+    recorded_at: datetime
+    actor: str
+    correlation_id: str | None
+    data: dict[str, Any]
+
+
+class EventList(Shape):
+    items: tuple[EventShape, ...]
+    next_cursor: str | None
+
+
+class QuotaWindowShape(Shape):
+    """Without a limit both `limit` and `remaining` are null."""
+
+    type: WindowType
+    limit: int | None
+    used: int
+    remaining: int | None
+    starts_at: datetime
+    resets_at: datetime
+
+
+class QuotaShape(Shape):
+    windows: tuple[QuotaWindowShape, ...]
+
+
+class ErrorDetail(Shape):
+    """One mistake: where it is, in the body by JSON pointer, and what is wrong with it."""
+
+    detail: str
+    pointer: str | None = Field(None, examples=["#/prompt"])
+    parameter: str | None = None
+
+
+class ProblemShape(Shape):
+    """An error as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: tuple[ErrorDetail, ...] | None = None
+    generation_id: UUID | None = None
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Fit for a message: printable, and no longer than that."""
+    clean = "".join(c if c.isprintable() else "?" for c in text[:most])
+    return clean if len(text) <= most else f"{clean}…"

@@ -1,0 +1,76 @@
+"""Waiting, on behalf of a client, for a generation to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import FIRST_COMPLETED
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from application.ports import EventNews, EventStore, StoreUnavailableError
+from domain.generation import Generation
+from interfaces.rest.errors import NotFoundError
+
+log = logging.getLogger(__name__)
+
+
+class Waiting:
+    """Folds the generation each time something happened to it; `stop` lets everybody go at once."""
+
+    def __init__(self, store: EventStore, news: EventNews) -> None:
+        self._store = store
+        self._news = news
+        self._under_way: set[asyncio.Task[Generation]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """This process is about to end: nobody waits any more."""
+        self._stopped = True
+        for waiting in self._under_way:
+            waiting.cancel()
+
+    async def for_end(
+        self, id_: UUID, *, seconds: float, gone: Coroutine[Any, Any, None]
+    ) -> Generation:
+        """The generation as soon as it has ended, or as it is when the time is up.
+
+        `gone` ends when the client goes away: then nobody is waiting any more.
+        Raises NotFoundError, StoreUnavailableError.
+        """
+        if seconds <= 0 or self._stopped:
+            gone.close()
+            return await self._now(id_)
+        waiting, leaving = asyncio.create_task(self._end(id_)), asyncio.create_task(gone)
+        self._under_way.add(waiting)
+        try:
+            await asyncio.wait({waiting, leaving}, timeout=seconds, return_when=FIRST_COMPLETED)
+            if waiting.done() and not waiting.cancelled():
+                return waiting.result()
+        finally:
+            waiting.cancel()
+            leaving.cancel()
+            self._under_way.discard(waiting)
+        return await self._now(id_)
+
+    async def _end(self, id_: UUID) -> Generation:
+        # The port promises an iterator; both that there are, are generators, to be closed at once.
+        news = self._news.watch(id_)
+        async with aclosing(news):
+            async for _ in news:
+                try:
+                    generation = await self._now(id_)
+                except StoreUnavailableError as error:
+                    log.warning("cannot look yet: %s", error)
+                    continue
+                if generation.closed:
+                    return generation
+        raise AssertionError("The news of a stream never ends.")
+
+    async def _now(self, id_: UUID) -> Generation:
+        generation = await self._store.get(Generation, id_)
+        if generation is None:
+            raise NotFoundError
+        return generation

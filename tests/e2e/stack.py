@@ -1,0 +1,151 @@
+"""The REST API on a real server and a real database, with a worker that the test drives."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+from PIL import Image
+
+from application.ports import WorkBoard
+from infrastructure.container import Container
+from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.read_models.image_generations import READ_MODEL
+from infrastructure.settings import Settings, load_settings
+from interfaces.rest.app import create_app
+from interfaces.rest.serve import server_of
+
+ADMIN_KEY = "an-administrators-key-for-tests"
+LEASE = timedelta(minutes=5)
+
+
+@dataclass
+class Stack:
+    """One API process (several share a database), its client, and its worker."""
+
+    container: Container
+    client: httpx.AsyncClient
+    settings: Settings
+
+    async def perform_all(self) -> None:
+        """Do what is due, as a worker process would, until nothing is."""
+        board: WorkBoard = self.container.board()
+        worker = uuid4()
+        await board.register(worker, slots=1, lease=LEASE)
+        while due := await board.next_due(after_user=uuid4(), limit=10, handed_over=[]):
+            for work in due:
+                await self.container.performer().perform(work.ref, worker)
+        await board.retire(worker)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Let a worker perform whatever becomes due."""
+
+        async def work() -> None:
+            while True:
+                await self.perform_all()
+                await asyncio.sleep(0.01)
+
+        working = asyncio.create_task(work())
+        yield
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+    @asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        """Keep the history up to date."""
+        follower = Follower(self.container.database_url(), READ_MODEL)
+        following = asyncio.create_task(follower.run())
+        yield
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    async def generate(self, **fields: Any) -> dict[str, Any]:
+        """A generation that was asked for and not waited for."""
+        response = await self.client.post(
+            "/api/v1/generations",
+            json={"prompt": "a lighthouse", "size": "64x64", **fields},
+            headers={"Prefer": "respond-async"},
+        )
+        assert response.status_code == 202, response.text
+        generation: dict[str, Any] = response.json()
+        return generation
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the database says, over a connection of its own."""
+        url = self.container.database_url()
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            cursor = await connection.execute(query)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def recorded(self) -> int:
+        """How many events there are about generations."""
+        topic = "SELECT count(*) FROM stored_events WHERE topic LIKE 'generation.%'"
+        return int((await self.rows(topic))[0][0])
+
+
+def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str) -> Settings:
+    """Settings of a stack, on a free port."""
+    given = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_DATA_DIR": str(folder),
+        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+        "DARKROOM_PORT": str(free_port()),
+        "DARKROOM_WAIT_SECONDS": "20",
+    }
+    named = {f"DARKROOM_{name.upper()}": value for name, value in changed.items()}
+    return load_settings({**given, **named})
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Stack]:
+    """The stack until the block ends; unless told otherwise, the administrator is registered."""
+    if ready:
+        assert settings.database_url
+        await ensure_tables(settings.database_url)
+    container = Container(settings=settings)
+    app = create_app(container)
+    server = server_of(app, port=settings.port)
+    serving = asyncio.create_task(server.serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        if ready:
+            await asyncio.wait_for(app.state.opened.wait(), 10)
+        async with httpx.AsyncClient(
+            base_url=settings.public_url,
+            headers={"Authorization": f"Bearer {ADMIN_KEY}"},
+            timeout=30,
+        ) as client:
+            yield Stack(container, client, settings)
+    finally:
+        app.state.waiting.stop()
+        server.should_exit = True
+        await serving
+
+
+def encoded(format_: str, size: tuple[int, int] = (8, 8), **options: Any) -> bytes:
+    """An image file of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", size, "teal").save(stream, format_, **options)
+    return stream.getvalue()

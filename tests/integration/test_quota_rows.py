@@ -1,0 +1,108 @@
+"""What a user has used of the quota, read from the counters that the append keeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.ports import Accepted
+from infrastructure.event_store.quota import PostgresQuota, QuotaWindowRow
+from infrastructure.event_store.store import PostgresEventStore
+from tests.generations import new_generation, request_command
+
+LIMITS = {"daily": 10, "monthly": None}
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[PostgresEventStore]:
+    store = PostgresEventStore(database_url)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def quota(store: PostgresEventStore) -> PostgresQuota:
+    return PostgresQuota(store.fetch, LIMITS)  # type: ignore[arg-type]  # by window type
+
+
+async def take(store: PostgresEventStore, user_id: UUID, count: int) -> None:
+    generation = new_generation(store.now(), user_id=user_id, count=count)
+    assert isinstance(await store.append(request_command(generation)), Accepted)
+
+
+async def own_limit(store: PostgresEventStore, user_id: UUID, window: str, units: str) -> None:
+    await store.fetch(
+        "INSERT INTO quota_limits VALUES (%s, %s, nullif(%s, 'none')::bigint) RETURNING units",
+        (user_id, window, units),
+    )
+
+
+async def test_before_the_first_request_nothing_is_used(quota: PostgresQuota) -> None:
+    now = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
+
+    assert await quota.of(uuid4(), now) == [
+        QuotaWindowRow(
+            type="daily",
+            limit=10,
+            used=0,
+            remaining=10,
+            starts_at=datetime(2026, 12, 31, tzinfo=UTC),
+            resets_at=datetime(2027, 1, 1, tzinfo=UTC),
+        ),
+        QuotaWindowRow(
+            type="monthly",
+            limit=None,
+            used=0,
+            remaining=None,
+            starts_at=datetime(2026, 12, 1, tzinfo=UTC),
+            resets_at=datetime(2027, 1, 1, tzinfo=UTC),
+        ),
+    ]
+
+
+async def test_what_is_used_counts_in_both_windows_for_its_user_alone(
+    store: PostgresEventStore, quota: PostgresQuota
+) -> None:
+    user = uuid4()
+    await take(store, user, 3)
+    await take(store, user, 4)
+    await take(store, uuid4(), 1)
+
+    daily, monthly = await quota.of(user, store.now())
+
+    assert (daily.used, daily.remaining) == (7, 3)
+    assert (monthly.used, monthly.remaining) == (7, None)
+
+
+async def test_another_window_has_its_own_count(
+    store: PostgresEventStore, quota: PostgresQuota
+) -> None:
+    user = uuid4()
+    await take(store, user, 3)
+
+    daily, monthly = await quota.of(user, store.now() + timedelta(days=32))
+
+    assert (daily.used, monthly.used) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("units", "limit", "remaining"), [("5", 5, 2), ("0", 0, 0), ("2", 2, 0), ("none", None, None)]
+)
+async def test_a_limit_of_ones_own_wins(
+    store: PostgresEventStore,
+    quota: PostgresQuota,
+    units: str,
+    limit: int | None,
+    remaining: int | None,
+) -> None:
+    user = uuid4()
+    await take(store, user, 3)
+    await own_limit(store, user, "daily", units)
+
+    daily, _ = await quota.of(user, store.now())
+
+    assert (daily.limit, daily.used, daily.remaining) == (limit, 3, remaining)
