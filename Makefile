@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-DATA   ?= .darkroom
 export PYTHONDONTWRITEBYTECODE =
+# The machine's own certificate authorities, where it keeps any: behind a company's proxy only they do.
+CERTS  := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
+INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
 .PHONY: setup demo up test check format lock bench clean
 setup: $(VENV)/.ready
@@ -15,20 +17,20 @@ $(VENV)/.uv: requirements-bootstrap.lock
 	@test -x $(BIN)/uv && touch $@
 
 $(VENV)/.ready: $(VENV)/.uv requirements.lock pyproject.toml
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes --compile-bytecode -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements-dev.lock
+	@$(INSTALL) --require-hashes --compile-bytecode -r requirements-dev.lock
 	@touch $@
 
 demo: setup  ## A throw-away stack paints two pictures and proves what it did.
 	@$(BIN)/darkroom demo
 
 up: setup  ## The whole service on this machine, until Ctrl-C.
-	@DARKROOM_DATA_DIR="$(DATA)" $(BIN)/darkroom up
+	@$(BIN)/darkroom up
 
 test: $(VENV)/.ready-dev
 	@$(BIN)/python -m pytest
