@@ -30,6 +30,7 @@ from application.ports import (
     Recorded,
     ReleaseWork,
     SpoolFullError,
+    Stretch,
     Units,
     WindowClosed,
     Work,
@@ -290,7 +291,7 @@ class MemoryWorkBoard:
             turn = row.user_id
         return [DueWork("generate", r.ref, r.user_id) for r in chosen]
 
-    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
+    async def open_without_work(self, *, after: int, span: int) -> Stretch:
         found = []
         for row in self._store.rows[after : after + span]:
             ref = UUID(str(row.stored.originator_id))
@@ -299,7 +300,8 @@ class MemoryWorkBoard:
                 missing = ("generate", ref) not in self._store.work
                 if generation is not None and missing and not generation.closed:
                     found.append(ref)
-        return found, after + span >= len(self._store.rows)
+        end = min(after + span, len(self._store.rows))
+        return Stretch(found, end, is_last=end == len(self._store.rows))
 
     async def seconds_to_next(self) -> float | None:
         now = self._store.now()

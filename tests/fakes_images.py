@@ -28,8 +28,10 @@ from infrastructure.image_stores.filesystem import KEY, ImageKeyRefusedError, Ob
 FAKE_CAPABILITIES = Capabilities(
     models=("fake-1",),
     formats=("png",),
+    qualities=("fine",),
     images_per_call=1,
     max_pixels=4_000_000,
+    max_steepness=4,
     max_references=4,
     negative_prompt=True,
     seed=True,

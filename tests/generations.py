@@ -11,7 +11,14 @@ from uuid import UUID, uuid4
 from application.ports import Command, OpenWork, Units
 from domain.aggregate import Event
 from domain.generation import Generation, Wish
-from domain.image import Cost, ImageSpec, StoredImage, image_key
+from domain.image import (
+    Cost,
+    ImageSpec,
+    ReferenceImage,
+    StoredImage,
+    image_key,
+    reference_key,
+)
 from domain.quota import windows_at
 from infrastructure.event_store.mapper import JsonMapper
 
@@ -58,6 +65,15 @@ def stored_image(generation: UUID, number: int) -> StoredImage:
         width=8,
         height=8,
         bytes=70,
+    )
+
+
+def reference_image() -> ReferenceImage:
+    """A reference image that lies in the store, or not."""
+    sha256 = "a" * 64
+    key = reference_key(UUID(int=1), sha256, "image/png")
+    return ReferenceImage(
+        sha256=sha256, key=key, content_type="image/png", width=4, height=4, bytes=70
     )
 
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
-from application.ports import Command, EventStore, JobQueue, OpenWork, WorkBoard
+from application.ports import (
+    Command,
+    EventStore,
+    JobQueue,
+    OpenWork,
+    StoreUnavailableError,
+    WorkBoard,
+)
 from domain.generation import Generation
 
 log = logging.getLogger(__name__)
 
 NOBODY = UUID(int=0)
-POSITIONS_A_SWEEP = 10_000
+POSITIONS_A_STRETCH = 10_000
 LONGEST_PAUSE = 1.0
 
 
@@ -75,12 +83,24 @@ class Dispatcher:
 
 
 class Sweeper:
-    """Frees what dead workers held, and recreates work that open generations lack."""
+    """Frees what dead workers held, and recreates work that open generations lack.
 
-    def __init__(self, store: EventStore, board: WorkBoard) -> None:
+    `deadline` is the longest that a generation may stay open.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        board: WorkBoard,
+        *,
+        deadline: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._board = board
-        self._after = 0
+        self._deadline = deadline.total_seconds()
+        self._clock = clock
+        self._ends: deque[tuple[float, int]] = deque([(float("-inf"), 0)])
 
     async def free_abandoned(self) -> None:
         """Close incarnations whose lease has ended; their work is due again."""
@@ -89,14 +109,26 @@ class Sweeper:
             log.warning("freed the work of workers that are gone", extra={"pieces": freed})
 
     async def recreate_missing(self) -> None:
-        """Walk one stretch of the log; at its end begin again."""
-        refs, ended = await self._board.open_without_work(after=self._after, span=POSITIONS_A_SWEEP)
-        for ref in refs:
-            await self._reopen(ref)
-        self._after = 0 if ended else self._after + POSITIONS_A_SWEEP
+        """Look through the log, a stretch at a time, from where generations may still be open."""
+        began = self._clock()
+        while len(self._ends) > 1 and self._ends[1][0] <= began - self._deadline:
+            self._ends.popleft()
+        after, is_last = self._ends[0][1], False
+        while not is_last:
+            stretch = await self._board.open_without_work(after=after, span=POSITIONS_A_STRETCH)
+            for ref in stretch.refs:
+                await self._reopen(ref)
+            after, is_last = stretch.end, stretch.is_last
+        self._ends.append((began, after))
 
     async def _reopen(self, ref: UUID) -> None:
-        generation = await self._store.get(Generation, ref)
+        try:
+            generation = await self._store.get(Generation, ref)
+        except StoreUnavailableError:
+            raise
+        except Exception:  # an event that cannot be read: the others are not to wait for it
+            log.exception("cannot recreate missing work", extra={"generation": str(ref)})
+            return
         if generation is None or generation.closed:
             return
         left = max(generation.deadline - self._store.now(), timedelta())

@@ -6,8 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from application.ports import (
     EventStore,
     Fenced,
     HoldWork,
+    ImageNotFoundError,
     ImageStore,
     ImageStoreUnavailableError,
     Outcome,
@@ -34,15 +34,15 @@ from application.ports import (
     Units,
     Work,
 )
-from application.routing import Route, Router
+from application.routing import NoProviderError, Route, Router
 from domain.aggregate import Event, caused_by
-from domain.failure import Failure
-from domain.generation import Ask, Finish, Generation, Step, Wait
+from domain.failure import Failure, FailureKind
+from domain.generation import Ask, Generation, Step, Wait
 from domain.image import Cost, StoredImage
 
 log = logging.getLogger(__name__)
 
-PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds between tries to read a reference or to record
+PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds between tries to record what happened
 UNREADABLE_AGAIN = timedelta(seconds=5)
 UNEXPECTED_AGAIN = timedelta(seconds=30)
 
@@ -99,76 +99,106 @@ class Performer:
         self.jitter = jitter
 
     async def perform(self, ref: UUID, worker: UUID) -> None:
-        """Do what the generation needs next, unless it is somebody else's or not due."""
+        """Claim the work and do what the generation needs next.
+
+        Does nothing when the work is somebody else's or not due. After an unexpected error it is
+        due again a little later, and the error is raised.
+        """
+        claimed = await self.store.append(Command(work=ClaimWork("generate", ref, worker)))
+        if isinstance(claimed, Fenced):
+            return
+        try:
+            await self._perform_claimed(ref, worker)
+        except FencedError:
+            log.info("the work is no longer this worker's", extra={"generation": str(ref)})
+        except Exception:
+            due_at = self.store.now() + UNEXPECTED_AGAIN
+            await self.store.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
+            raise
+
+    async def _perform_claimed(self, ref: UUID, worker: UUID) -> None:
         generation = await self.store.get(Generation, ref)
         if generation is None or generation.closed:
-            await self.store.append(Command(work=CloseWork("generate", ref)))
+            await self.store.append(Command(work=CloseWork("generate", ref, worker)))
             return
         with caused_by(
             actor=f"worker:{worker}",
             correlation_id=generation.correlation_id,
             causation_id=str(generation.requested_by_event),
         ):
-            performance = Performance(self, generation, worker)
-            try:
-                await performance.run()
-            except FencedError:
-                log.info("the work is somebody else's", extra={"generation": str(ref)})
-            except Exception:
-                await performance.put_back()
-                raise
+            await Performance(self, generation, worker).run()
 
 
 class Performance:
-    """One claim on one generation."""
+    """What one worker does with one generation that it has claimed."""
 
     def __init__(self, performer: Performer, generation: Generation, worker: UUID) -> None:
-        self._all = performer
+        self._performer = performer
         self._store = performer.store
         self._generation = generation
         self._worker = worker
 
     async def run(self) -> None:
-        """From the claim to a final state, or until there is something to wait for."""
-        step = await self._claim()
-        while isinstance(step, Ask):
-            await self._make_open_calls()
-            step = self._next_step()
-            if isinstance(step, Ask):
-                await self._record(partial(self._start_calls, step.images), self._hold())
+        """Go on until a final state, or until there is something to wait for."""
+        await self._lose_open_calls()
+        while isinstance(step := self._next_step(), Ask):
+            if not await self._ask(step.images):
+                return
         if isinstance(step, Wait):
-            await self._release(step)
+            await self._release(step.until)
         else:
             await self._finish()
 
-    async def put_back(self) -> None:
-        """Something unexpected happened: let it be tried again, later."""
-        due_at = self._store.now() + UNEXPECTED_AGAIN
-        release = ReleaseWork("generate", self._generation.id, self._worker, due_at)
-        await self._append(Command(work=release))
+    async def _lose_open_calls(self) -> None:
+        """Calls that a worker before this one left open: nobody will hear of them any more."""
+        if self._generation.open_calls:
+            await self._record(self._lose_all, self._hold())
 
-    # --- claiming ----------------------------------------------------------------------------
-
-    async def _claim(self) -> Step:
-        claim = ClaimWork("generate", self._generation.id, self._worker)
-        step: Step = Finish()
-
-        def take_over() -> None:
-            nonlocal step
-            for call in self._generation.open_calls:
-                self._lose(call, "its worker is gone")
-            step = self._next_step()
-            if isinstance(step, Ask):
-                self._start_calls(step.images)
-
-        await self._record(take_over, claim)
-        return step
+    def _lose_all(self) -> None:
+        for call in self._generation.open_calls:
+            self._lose(call, "its worker is gone")
 
     def _next_step(self) -> Step:
         return self._generation.next_step(self._store.now())
 
-    def _start_calls(self, images: tuple[int, ...]) -> None:
-        route = self._route()
+    # --- calling -----------------------------------------------------------------------------
+
+    async def _ask(self, images: tuple[int, ...]) -> bool:
+        """Call for these images; False when that has to wait, or can never be."""
+        try:
+            route = self._route()
+            references = await self._references()
+        except NoProviderError as error:
+            log.error("no provider for work that was accepted: %s", error)
+            await self._release(self._store.now() + UNEXPECTED_AGAIN)
+        except ImageStoreUnavailableError as error:
+            log.warning("a reference image cannot be read yet: %s", error)
+            await self._release(self._store.now() + UNREADABLE_AGAIN)
+        except ImageNotFoundError:
+            await self._finish(because="reference_gone")
+        else:
+            await self._record(lambda: self._start_calls(route, images), self._hold())
+            await self._make_open_calls(route, references)
+            return True
+        return False
+
+    def _route(self) -> Route:
+        generation = self._generation
+        return self._performer.router.route(
+            generation.spec,
+            references=len(generation.references),
+            negative_prompt=generation.wish.negative_prompt is not None,
+        )
+
+    async def _references(self) -> tuple[Picture, ...]:
+        return tuple(
+            [
+                Picture(await self._performer.images.get(reference.key), reference.content_type)
+                for reference in self._generation.references
+            ]
+        )
+
+    def _start_calls(self, route: Route, images: tuple[int, ...]) -> None:
         most = route.provider.capabilities.images_per_call
         for first in range(0, len(images), most):
             self._generation.start_call(
@@ -177,57 +207,34 @@ class Performance:
                 images=images[first : first + most],
             )
 
-    def _route(self) -> Route:
-        generation = self._generation
-        return self._all.router.route(
-            generation.spec,
-            references=len(generation.references),
-            negative_prompt=generation.wish.negative_prompt is not None,
-        )
-
-    # --- calling -----------------------------------------------------------------------------
-
-    async def _make_open_calls(self) -> None:
-        """All of them at once; each is recorded as soon as it ends."""
-        route = self._route()
-        references = await self._references()
+    async def _make_open_calls(self, route: Route, references: tuple[Picture, ...]) -> None:
+        """All of them at once; each is recorded as soon as it ends, whatever became of others."""
         calls = {
             asyncio.create_task(self._make_call(route, call, references)): call
             for call in self._generation.open_calls
         }
+        errors: list[Exception] = []
         try:
             pending = set(calls)
             while pending:
                 ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
-                    await self._record_outcome(calls[task], task.result())
+                    try:
+                        await self._record_outcome(calls[task], task.result())
+                    except Exception as error:  # noqa: BLE001  # raised when all are recorded
+                        errors.append(error)
         finally:
             for task in calls:
                 task.cancel()
-
-    async def _references(self) -> tuple[Picture, ...]:
-        return tuple(
-            [
-                Picture(await self._patiently_read(reference.key), reference.content_type)
-                for reference in self._generation.references
-            ]
-        )
-
-    async def _patiently_read(self, key: str) -> bytes:
-        for pause in PAUSES:
-            try:
-                return await self._all.images.get(key)
-            except ImageStoreUnavailableError as error:
-                log.warning("a reference image cannot be read yet: %s", error)
-                await asyncio.sleep(pause)
-        return await self._all.images.get(key)
+        if errors:
+            raise errors[0]
 
     async def _make_call(
         self, route: Route, call: int, references: tuple[Picture, ...]
     ) -> CallOutcome:
         request = self._call_request(call, references)
         left = self._generation.deadline - self._store.now()
-        seconds = max(min(left, self._all.call_timeout).total_seconds(), 0.0)
+        seconds = max(min(left, self._performer.call_timeout).total_seconds(), 0.0)
         facts = {"generation": str(request.generation), "call": call}
         log.info("calling %s", route.provider.name, extra=facts)
         try:
@@ -241,7 +248,7 @@ class Performance:
         except TimeoutError:
             return Lost(f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
-        kept = await self._all.pictures.keep(request, answer)
+        kept = await self._performer.pictures.keep(request, answer)
         if isinstance(kept, Failure):
             return Refused(kept, answer.provider_request_id, answer.cost)
         return Answered(answer, kept)
@@ -270,9 +277,18 @@ class Performance:
         try:
             await self._record(lambda: self._take(call, outcome), self._hold())
         except FencedError:
-            if isinstance(outcome, Answered):
-                await self._record(lambda: self._take_late(call, outcome), None)
+            await self._record_late(call, outcome)
             raise
+
+    async def _record_late(self, call: int, outcome: CallOutcome) -> None:
+        """Whoever lost the work may still tell what its call brought, and what it cost."""
+        if isinstance(outcome, Answered):
+            late = outcome
+        elif isinstance(outcome, Refused) and outcome.cost is not None:
+            late = Answered(Answer((), outcome.cost, outcome.provider_request_id), ())
+        else:
+            return
+        await self._record(lambda: self._answer(call, late, late=True), None)
 
     def _take(self, call: int, outcome: CallOutcome) -> None:
         match outcome:
@@ -283,15 +299,12 @@ class Performance:
                     call,
                     failure,
                     now=self._store.now(),
-                    jitter=self._all.jitter(),
+                    jitter=self._performer.jitter(),
                     provider_request_id=provider_request_id,
                     cost=cost,
                 )
             case Lost(reason):
                 self._lose(call, reason)
-
-    def _take_late(self, call: int, outcome: Answered) -> None:
-        self._answer(call, outcome, late=True)
 
     def _answer(self, call: int, answered: Answered, *, late: bool) -> None:
         self._generation.answer_call(
@@ -309,27 +322,31 @@ class Performance:
             reason,
             extra={"generation": str(self._generation.id), "call": call},
         )
-        provider = self._all.router.provider(self._generation.calls[call].provider)
+        provider = self._performer.router.provider(self._generation.calls[call].provider)
         costs = provider is None or provider.capabilities.repeat_costs
         self._generation.lose_call(call, reason=reason, repeat_costs=costs)
 
-    async def _release(self, step: Wait) -> None:
-        release = ReleaseWork("generate", self._generation.id, self._worker, step.until)
+    async def _release(self, due_at: datetime) -> None:
+        release = ReleaseWork("generate", self._generation.id, self._worker, due_at)
         await self._append(Command(work=release))
 
-    async def _finish(self) -> None:
+    async def _finish(self, *, because: FailureKind | None = None) -> None:
         """Confirm that each image can be read, then complete; without any image, fail."""
-        urls = await self._all.pictures.readable(self._generation.images.values())
-        missing = len(self._generation.images) - len(urls)
-        if missing and self._store.now() < self._generation.deadline:
-            log.error("stored pictures cannot be read", extra={"pictures": missing})
-            await self._release(Wait(self._store.now() + UNREADABLE_AGAIN))
+        images = list(self._generation.images.values())
+        urls = await self._performer.pictures.readable(images)
+        if len(urls) < len(images) and self._store.now() < self._generation.deadline:
+            log.error("stored pictures cannot be read", extra={"images": len(images) - len(urls)})
+            await self._release(self._store.now() + UNREADABLE_AGAIN)
             return
         close = CloseWork("generate", self._generation.id, self._worker)
-        await self._record(lambda: self._generation.finish(urls=urls, now=self._store.now()), close)
+        await self._record(
+            lambda: self._generation.finish(urls=urls, now=self._store.now(), because=because),
+            close,
+        )
         log.info(
             "generation %s", self._generation.status, extra={"generation": str(self._generation.id)}
         )
+        await self._performer.pictures.forget(images)
 
     def _hold(self) -> HoldWork:
         return HoldWork("generate", self._generation.id, self._worker)

@@ -62,6 +62,12 @@ class Pictures:
                 log.warning("a picture cannot be read yet: %s", error)
         return urls
 
+    async def forget(self, images: Iterable[StoredImage]) -> None:
+        """Leave nothing of an ended generation in the spool."""
+        for image in images:
+            if image.held == "spool":
+                await self._spool.remove(image.key)
+
     async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
         facts = await self._inspector.inspect(picture.data)
         key = image_key(generation, number, facts.sha256, facts.content_type)

@@ -218,6 +218,19 @@ class DueWork:
     user_id: UUID
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of the log that was looked through, up to the position `end`.
+
+    `refs` are the open generations without work that were asked for in it; `is_last` says that
+    nothing is recorded behind it yet.
+    """
+
+    refs: Sequence[UUID]
+    end: int
+    is_last: bool
+
+
 class WorkBoard(Protocol):
     """What is due, and who is at work. All times are the store's clock."""
 
@@ -254,8 +267,8 @@ class WorkBoard(Protocol):
         """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
         ...
 
-    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
-        """Open generations without work among `span` positions, and whether the log ends there."""
+    async def open_without_work(self, *, after: int, span: int) -> Stretch:
+        """Look for open generations without work among the `span` positions behind `after`."""
         ...
 
     async def seconds_to_next(self) -> float | None:
@@ -340,13 +353,16 @@ class OutcomeUnknownError(Exception):
 class Capabilities:
     """What a provider can do, as data: requests are checked and routed by it before anything costs.
 
-    `repeat_costs` says whether asking again after an unknown outcome may be billed twice.
+    `max_steepness` is the longest side over the shortest. `repeat_costs` says whether asking again
+    after an unknown outcome may be billed twice.
     """
 
     models: tuple[str, ...]
     formats: tuple[Format, ...]
+    qualities: tuple[str, ...]
     images_per_call: int
     max_pixels: int
+    max_steepness: int
     max_references: int
     negative_prompt: bool
     seed: bool

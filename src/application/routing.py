@@ -37,7 +37,7 @@ class Router:
             if reason is None:
                 return Route(provider, spec.model or provider.capabilities.models[0])
             reasons.append(f"{provider.name} {reason}")
-        raise NoProviderError("; ".join(reasons) + ".")
+        raise NoProviderError("; ".join(reasons or ["no provider is configured"]) + ".")
 
     def provider(self, name: str) -> Provider | None:
         """The provider of this name, None when it is not configured (any more)."""
@@ -58,22 +58,47 @@ def obstacle(
     offered: Capabilities, spec: ImageSpec, *, references: int, negative_prompt: bool
 ) -> str | None:
     """Why a provider cannot do this, as the end of a sentence; None when it can."""
-    if spec.model is not None and spec.model not in offered.models:
-        return f"has no model {spec.model!r}, choose one of {', '.join(offered.models)}"
-    if spec.format is not None and spec.format not in offered.formats:
-        return f"makes no {spec.format}, choose one of {', '.join(offered.formats)}"
-    if spec.size is not None and pixels(spec.size) > offered.max_pixels:
-        return f"makes at most {offered.max_pixels} pixels, choose a smaller size"
-    if references > offered.max_references:
-        return f"takes at most {offered.max_references} reference images"
-    if negative_prompt and not offered.negative_prompt:
-        return "takes no negative prompt, say it in the prompt"
-    if spec.seed is not None and not offered.seed:
-        return "takes no seed, leave it out"
-    return None
+    obstacles = (
+        (
+            spec.model not in (None, *offered.models),
+            f"has no model {spec.model!r}, choose one of {', '.join(offered.models)}",
+        ),
+        (
+            spec.format not in (None, *offered.formats),
+            f"makes no {spec.format}, choose one of {', '.join(offered.formats)}",
+        ),
+        (
+            spec.quality not in (None, *offered.qualities),
+            f"has no quality {spec.quality!r}, choose one of {', '.join(offered.qualities)}",
+        ),
+        (
+            spec.size is not None and pixels(spec.size) > offered.max_pixels,
+            f"makes at most {offered.max_pixels} pixels, choose a smaller size",
+        ),
+        (
+            spec.aspect_ratio is not None and steepness(spec.aspect_ratio) > offered.max_steepness,
+            f"makes nothing longer than {offered.max_steepness}:1, choose another aspect ratio",
+        ),
+        (
+            references > offered.max_references,
+            f"takes at most {offered.max_references} reference images",
+        ),
+        (
+            negative_prompt and not offered.negative_prompt,
+            "takes no negative prompt, say it in the prompt",
+        ),
+        (spec.seed is not None and not offered.seed, "takes no seed, leave it out"),
+    )
+    return next((reason for hinders, reason in obstacles if hinders), None)
 
 
 def pixels(size: str) -> int:
     """How many pixels `WIDTHxHEIGHT` is."""
     width, _, height = size.partition("x")
     return int(width) * int(height)
+
+
+def steepness(aspect_ratio: str) -> float:
+    """How many times the longer side of `W:H` is the shorter one."""
+    width, _, height = aspect_ratio.partition(":")
+    return max(int(width) / int(height), int(height) / int(width))

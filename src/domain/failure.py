@@ -18,6 +18,7 @@ FailureKind = Literal[
     "unavailable",
     "outcome_unknown",
     "image_store_unavailable",
+    "reference_gone",
     "deadline_passed",
 ]
 
@@ -78,6 +79,11 @@ CONSEQUENCES: dict[FailureKind, Consequence] = {
         repeats=0,
         sentence="The finished picture could not be stored. "
         "The operator has to look at the image store; ask again after that.",
+    ),
+    "reference_gone": Consequence(
+        repeats=0,
+        sentence="A reference image of this request is no longer there. "
+        "Send it again with a new request.",
     ),
     "deadline_passed": Consequence(
         repeats=0,

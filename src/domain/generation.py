@@ -309,10 +309,13 @@ class Generation(BaseAggregate[UUID]):
         allowed = self._paid_repeats_of_lost_calls() if repeat_costs else FREE_REPEATS_OF_LOST_CALLS
         self._call_lost(call=call, reason=reason, repeat=lost_before < allowed)
 
-    def finish(self, *, urls: Mapping[int, str], now: datetime) -> None:
+    def finish(
+        self, *, urls: Mapping[int, str], now: datetime, because: FailureKind | None = None
+    ) -> None:
         """End it: completed with the images there are, failed without any.
 
-        `urls` maps the numbers of the stored images that can be read to their permanent URLs.
+        `urls` maps the numbers of the stored images that can be read to their permanent URLs;
+        `because` says why nothing more can be asked for, where its calls do not.
         """
         self._refuse_if_closed()
         images = tuple(
@@ -321,7 +324,7 @@ class Generation(BaseAggregate[UUID]):
             if number in urls
         )
         if not images:
-            self._fail(now)
+            self._fail(because or self._reason(now))
             return
         missing = self.spec.count - len(images)
         self._completed(
@@ -396,10 +399,14 @@ class Generation(BaseAggregate[UUID]):
             total=(now - self.created_on).total_seconds(),
         )
 
-    def _fail(self, now: datetime) -> None:
-        kind: FailureKind = "deadline_passed" if now >= self.deadline else "unavailable"
+    def _reason(self, now: datetime) -> FailureKind:
+        if self.images:
+            return "image_store_unavailable"
         if self._last_failure is not None and not self._unasked_images():
-            kind = self._last_failure
+            return self._last_failure
+        return "deadline_passed" if now >= self.deadline else "unavailable"
+
+    def _fail(self, kind: FailureKind) -> None:
         self._failed(kind=kind, message=CONSEQUENCES[kind].sentence, units_returned=self.units)
 
     # --- applying: no check, no clock, no call out; it runs again on every replay ------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dependency_injector import containers, providers
 
 from application.accounts import Accounts
+from application.dispatch import Dispatcher, Sweeper
 from application.generations import Generations
 from application.perform import Performer
 from application.pictures import Pictures
@@ -17,6 +18,7 @@ from application.ports import Provider
 from application.references import References
 from application.routing import Router
 from domain.quota import WindowType
+from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.quota import PostgresQuota
@@ -98,6 +100,7 @@ class Container(containers.DeclarativeContainer):
     database_url = providers.Callable(_database_url, settings)
     redis_url = providers.Callable(_redis_url, settings)
     limits = providers.Callable(_limits, settings)
+    deadline = providers.Callable(_seconds, settings.provided.deadline_seconds)
 
     store = providers.Singleton(PostgresEventStore, database_url)
     fetch = store.provided.fetch
@@ -105,6 +108,17 @@ class Container(containers.DeclarativeContainer):
     spool = providers.Singleton(PostgresSpool, store)
     news = providers.Singleton(PostgresNews, database_url)
     queue = providers.Singleton(_queue, redis_url)
+    dispatching = providers.Singleton(
+        Dispatching,
+        database_url,
+        dispatcher=providers.Singleton(Dispatcher, board, queue),
+        sweeper=providers.Singleton(
+            Sweeper,
+            store,
+            board,
+            deadline=deadline,
+        ),
+    )
     log = providers.Singleton(PostgresLog, fetch)
     quota = providers.Singleton(PostgresQuota, fetch, limits)
     history_page = providers.Callable(history_page, fetch)
@@ -122,7 +136,7 @@ class Container(containers.DeclarativeContainer):
         store=store,
         router=router,
         limits=limits,
-        deadline=providers.Callable(_seconds, settings.provided.deadline_seconds),
+        deadline=deadline,
     )
     pictures = providers.Singleton(Pictures, image_store, spool, inspector)
     performer = providers.Singleton(

@@ -35,6 +35,7 @@ def configure_logging(format: Format = "auto") -> None:  # noqa: A002  # the set
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # we log each request ourselves
+    logging.getLogger("arq.worker").setLevel(logging.WARNING)  # and each generation
     logging.captureWarnings(capture=True)
 
 

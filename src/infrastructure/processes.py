@@ -108,7 +108,7 @@ class _Child:
         self._send(signal.SIGTERM)
         _, late = await asyncio.wait([self._running], timeout=self._grace)
         if late:
-            facts = {"process": self._name, "seconds": self._grace}
+            facts = {"child": self._name, "seconds": self._grace}
             log.warning("a process did not end in time and is killed", extra=facts)
             self._send_to_group(signal.SIGKILL)
         await self._running
@@ -128,7 +128,7 @@ class _Child:
                 end = await self._run_once(stdout, stderr)
                 if not self._stopping.is_set():
                     pause = backoff.pause_after(time.monotonic() - began)
-                    facts = {"process": self._name, "end": end, "pause": pause}
+                    facts = {"child": self._name, "end": end, "pause": pause}
                     log.warning("a process ended by itself and is started again", extra=facts)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), pause)

@@ -6,14 +6,28 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
+from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
+from infrastructure.settings import Settings
 
 log = logging.getLogger(__name__)
 
 PAUSE_AFTER_A_BUG = (3.0, 6.0)
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """The whole projector process, until `stopping` is set."""
+    following = asyncio.create_task(run(Container(settings=settings).database_url()))
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait([told, following], return_when=asyncio.FIRST_COMPLETED)
+    following.cancel()
+    told.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
 
 
 async def run(database_url: str, *, read_models: Sequence[ReadModel] | None = None) -> None:

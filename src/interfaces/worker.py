@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-
-from application.dispatch import Dispatcher, Sweeper
-from application.perform import Performer
-from application.ports import QueueUnavailableError, StoreUnavailableError, WorkBoard
+from application.ports import StoreUnavailableError, WorkBoard
 from infrastructure.container import Container
-from infrastructure.event_store.leadership import leadership
+from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.queue import ArqWorker
 from infrastructure.settings import Settings
 
 log = logging.getLogger(__name__)
 
-RECREATE_EVERY = 30.0
 DRAIN_MARGIN = 15.0  # seconds to store and record what a call answered
-BUSY_PAUSE = 0.02  # between rounds while no slot is free: news of accepted requests cost nothing
+LOOK_FOR_THE_STORE_EVERY = 1.0
 
 
 class Incarnation:
@@ -54,114 +45,77 @@ class Incarnation:
             except StoreUnavailableError as error:
                 log.warning("the lease cannot be extended: %s", error)
 
+    async def drain(self) -> None:
+        """Take nothing new."""
+        with suppress(StoreUnavailableError):
+            await self._board.drain(self.id)
+
     async def close(self) -> None:
         """Give back what is still held."""
         with suppress(StoreUnavailableError):
             await self._board.retire(self.id)
 
 
-async def perform_work(
-    performer: Performer,
-    incarnation: Incarnation,
-    board: WorkBoard,
-    *,
-    redis_url: str,
-    slots: int,
-    drain: timedelta,
-    stopping: asyncio.Event,
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """The whole worker process, until `stopping` is set; then it drains.
+
+    It drains too when one of its duties fails, and then raises the duty's error.
+    """
+    container = Container(settings=settings)
+    store, board, queue = container.store(), container.board(), container.queue()
+    try:
+        if await _opened(store, stopping):
+            lease = timedelta(seconds=settings.lease_seconds)
+            incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)
+            await incarnation.open()
+            await _work(container, settings, incarnation, stopping)
+    finally:
+        await queue.close()
+        await store.close()
+
+
+async def _opened(store: PostgresEventStore, stopping: asyncio.Event) -> bool:
+    """Wait for the database; False when told to stop meanwhile."""
+    while not stopping.is_set():
+        try:
+            await store.open()
+            return True
+        except StoreUnavailableError:
+            log.warning("waiting for the database")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), LOOK_FOR_THE_STORE_EVERY)
+    return False
+
+
+async def _work(
+    container: Container, settings: Settings, incarnation: Incarnation, stopping: asyncio.Event
 ) -> None:
-    """Perform what is handed over until told to stop; then let what is under way end."""
+    performer = container.performer()
 
     async def perform(ref: UUID) -> None:
         await performer.perform(ref, incarnation.id)
 
-    worker = ArqWorker(redis_url, perform, slots=slots)
-    running = asyncio.create_task(worker.run())
-    beating = asyncio.create_task(incarnation.beat_for_ever())
-    await stopping.wait()
-    with suppress(StoreUnavailableError):
-        await board.drain(incarnation.id)
-    if not await worker.stop(within=drain):
+    worker = ArqWorker(container.redis_url(), perform, slots=settings.worker_slots)
+    dispatching = asyncio.create_task(container.dispatching().run())
+    duties = [
+        dispatching,
+        asyncio.create_task(worker.run()),
+        asyncio.create_task(incarnation.beat_for_ever()),
+    ]
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait([told, *duties], return_when=asyncio.FIRST_COMPLETED)
+    dispatching.cancel()
+    await incarnation.drain()
+    if not await worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)):
         log.error("calls under way were abandoned: they took longer than a call may take")
-    await running
-    beating.cancel()
-    await asyncio.gather(beating, return_exceptions=True)
+    ended = await _end(told, *duties)
     await incarnation.close()
-
-
-async def dispatch_for_ever(dispatcher: Dispatcher, sweeper: Sweeper, database_url: str) -> None:
-    """Have the dispatcher's duty whenever nobody else has it."""
-    while True:
-        try:
-            async with leadership(database_url, "dispatcher") as connection:
-                log.info("this worker dispatches")
-                await connection.execute("LISTEN work")
-                await _dispatch(dispatcher, sweeper, connection)
-        except (psycopg.Error, StoreUnavailableError) as error:
-            log.warning("the dispatcher lost the database: %s", type(error).__name__)
-            await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
-
-
-async def _dispatch(
-    dispatcher: Dispatcher, sweeper: Sweeper, connection: psycopg.AsyncConnection[Any]
-) -> None:
-    swept = recreated = float("-inf")
-    while True:
-        if time.monotonic() - swept >= 1.0:
-            await connection.execute("SELECT")  # a statement each second keeps the duty
-            await sweeper.free_abandoned()
-            swept = time.monotonic()
-        if time.monotonic() - recreated >= RECREATE_EVERY:
-            await sweeper.recreate_missing()
-            recreated = time.monotonic()
-        pause = await _hand_over(dispatcher)
-        async for _ in connection.notifies(timeout=pause, stop_after=1):
-            await asyncio.sleep(BUSY_PAUSE if dispatcher.saturated else 0)
-
-
-async def _hand_over(dispatcher: Dispatcher) -> float:
-    try:
-        return await dispatcher.hand_over()
-    except QueueUnavailableError as error:
-        log.warning("%s", error)
-        return 1.0
-
-
-async def stop_together(stopping: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> None:
-    """Run duties until told to stop; one that ends by an error ends the process."""
-    tasks = [asyncio.create_task(duty) for duty in duties]
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    stop.cancel()
     for error in ended:
         if isinstance(error, Exception):
             raise error
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """The whole worker process, until `stopping` is set; then it drains."""
-    container = Container(settings=settings)
-    store, board, queue = container.store(), container.board(), container.queue()
-    await store.open()
-    lease = timedelta(seconds=settings.lease_seconds)
-    incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)
-    await incarnation.open()
-    dispatcher = Dispatcher(board, queue)
-    dispatching = dispatch_for_ever(dispatcher, Sweeper(store, board), container.database_url())
-    performing = perform_work(
-        container.performer(),
-        incarnation,
-        board,
-        redis_url=container.redis_url(),
-        slots=settings.worker_slots,
-        drain=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN),
-        stopping=stopping,
-    )
-    try:
-        await asyncio.gather(performing, stop_together(stopping, dispatching))
-    finally:
-        await queue.close()
-        await store.close()
+async def _end(*tasks: asyncio.Task[object]) -> list[object]:
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)

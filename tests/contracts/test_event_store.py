@@ -385,6 +385,9 @@ async def test_open_generations_without_work_are_found(case: Case) -> None:
     ended.cancel(by=ended.user_id)
     closing = CloseWork("generate", ended.id)
     await case.store.append(Command(events_of(ended), work=closing))
-    refs, at_end = await case.board.open_without_work(after=0, span=1000)
-    assert (list(refs), at_end) == ([lost.id], True)
-    assert working.id not in refs
+    stretch = await case.board.open_without_work(after=0, span=1000)
+    assert list(stretch.refs) == [lost.id]
+    assert stretch.is_last
+    assert working.id not in stretch.refs
+    behind = await case.board.open_without_work(after=stretch.end, span=1000)
+    assert (list(behind.refs), behind.end, behind.is_last) == ([], stretch.end, True)

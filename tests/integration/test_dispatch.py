@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from application import dispatch
 from application.dispatch import LONGEST_PAUSE, Dispatcher, Sweeper
 from application.ports import Accepted, ClaimWork, CloseWork, Command, QueueUnavailableError
 from domain.generation import Generation
@@ -19,6 +20,7 @@ from tests.generations import events_of, new_generation, request_command
 
 LEASE = timedelta(minutes=5)
 MANY = 10_000
+DEADLINE = timedelta(hours=1)
 
 
 class Desk:
@@ -47,6 +49,10 @@ class Desk:
         for work in self.queue.handed_over:
             await self.store.append(Command(work=ClaimWork("generate", work.ref, worker)))
         self.queue.handed_over.clear()
+
+    async def waiting(self) -> int:
+        rows = await self.store.fetch("SELECT count(*) FROM work WHERE worker IS NULL", ())
+        return int(rows[0][0])
 
     async def rows_read(self) -> int:
         """Rows of the work table that statements have looked at so far, by any access path."""
@@ -130,11 +136,45 @@ async def test_behind_ten_thousand_of_one_user_another_users_request_is_next(des
 
 
 async def test_missing_work_of_open_generations_is_recreated(desk: Desk) -> None:
+    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE, clock=lambda: desk.seconds)
     lost, ended = await desk.place(times=2)
     await desk.store.append(Command(work=CloseWork("generate", lost.id)))
     ended.cancel(by=ended.user_id)
     await desk.store.append(Command(events_of(ended), work=CloseWork("generate", ended.id)))
-    await Sweeper(desk.store, desk.board).recreate_missing()
+    await sweeper.recreate_missing()
     await desk.worker(slots=4)
     await desk.dispatcher.hand_over()
     assert [work.ref for work in desk.queue.handed_over] == [lost.id]
+
+
+async def test_missing_work_is_looked_for_where_generations_may_still_be_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "POSITIONS_A_STRETCH", 2)
+    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE, clock=lambda: desk.seconds)
+    old = await desk.place(times=5)
+    await sweeper.recreate_missing()
+    desk.seconds = DEADLINE.total_seconds() - 1
+    await desk.store.append(Command(work=CloseWork("generate", old[0].id)))
+    await sweeper.recreate_missing()
+    assert await desk.waiting() == 5, "within the deadline it is found again"
+    desk.seconds += 2
+    (new,) = await desk.place()
+    for generation in (old[0], new):
+        await desk.store.append(Command(work=CloseWork("generate", generation.id)))
+    await sweeper.recreate_missing()
+    assert await desk.waiting() == 5, "only the new one's work is recreated"
+
+
+async def test_one_unreadable_generation_does_not_keep_the_others_from_their_work(
+    desk: Desk,
+) -> None:
+    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE)
+    broken, lost = await desk.place(times=2)
+    for generation in (broken, lost):
+        await desk.store.append(Command(work=CloseWork("generate", generation.id)))
+    await desk.store.fetch(
+        "UPDATE stored_events SET state = '{}' WHERE originator_id = %s RETURNING 1", (broken.id,)
+    )
+    await sweeper.recreate_missing()
+    assert await desk.waiting() == 1

@@ -54,9 +54,15 @@ def used(made: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "name", ["with a space", "Größe 写真", "quote ' \" $HOME", "long-" * 25], ids=str.split
-)
+@pytest.fixture
+def foreign() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with us."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("name", ["Größe 写真 ' \" $HOME", "long-" * 25], ids=["odd", "long"])
 def test_servers_run_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     with (
@@ -151,14 +157,14 @@ def test_killing_the_owner_while_it_makes_the_data_leaves_nothing_half_made(
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n", "{foreign}\n/elsewhere\n"])
-def test_a_stale_lock_file_does_not_block_a_start(used: Path, content: str) -> None:
-    with subprocess.Popen(["sleep", "60"]) as foreign:
-        lock = used / "cluster" / "data" / "postmaster.pid"
-        lock.write_text(content.format(foreign=foreign.pid))
-        with EmbeddedPostgres(used) as postgres:
-            assert recall(postgres.url) == ["a lighthouse"]
-        assert foreign.poll() is None, "a foreign process was harmed"
-        foreign.kill()
+def test_a_stale_lock_file_does_not_block_a_start(
+    used: Path, foreign: subprocess.Popen[bytes], content: str
+) -> None:
+    lock = used / "cluster" / "data" / "postmaster.pid"
+    lock.write_text(content.format(foreign=foreign.pid))
+    with EmbeddedPostgres(used) as postgres:
+        assert recall(postgres.url) == ["a lighthouse"]
+    assert foreign.poll() is None, "a foreign process was harmed"
 
 
 def test_an_orphaned_backend_is_ended_before_the_next_start(used: Path) -> None:

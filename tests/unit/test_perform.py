@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -23,10 +24,17 @@ from application.ports import (
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
+from infrastructure.event_store.mapper import UnreadableEventError
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
-from tests.fakes_images import HANG, FakeImageStore, FakeProvider, answer_to
-from tests.generations import events_of, new_generation, request_command
+from tests.fakes_images import HANG, FakeImageStore, FakeProvider, answer_to, small_png
+from tests.generations import (
+    COST,
+    events_of,
+    new_generation,
+    reference_image,
+    request_command,
+)
 
 LEASE = timedelta(seconds=30)
 
@@ -334,3 +342,100 @@ async def test_a_full_spool_fails_it_with_the_cost_recorded(studio: Studio) -> N
     assert generation.error[0] == "image_store_unavailable"
     assert generation.calls[1].cost is not None
     assert studio.units() == {0}
+
+
+async def test_an_unreadable_reference_is_waited_for_and_no_call_is_made(studio: Studio) -> None:
+    ref = await studio.place(references=(reference_image(),))
+    studio.images.unavailable = True
+    assert (await studio.perform(ref)).status == "queued"
+    studio.images.unavailable = False
+    studio.images.objects[reference_image().key] = small_png("reference")
+    studio.clock.advance(seconds=5)
+    assert (await studio.perform(ref)).status == "completed"
+    assert len(studio.provider.asked[0].references) == 1
+    assert (await studio.trail(ref)).count("call_started") == 1
+
+
+async def test_a_reference_that_is_gone_fails_it_without_a_call(studio: Studio) -> None:
+    ref = await studio.place(references=(reference_image(),))
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "reference_gone"
+    assert await studio.trail(ref) == ["requested", "failed"]
+    assert studio.units() == {0}
+
+
+async def test_a_provider_that_left_lets_the_work_wait(studio: Studio) -> None:
+    ref = await studio.place(spec={"provider": "fake"})
+    studio.performer.router = Router({})
+    assert (await studio.perform(ref)).status == "queued"
+    assert studio.store.work["generate", ref].due_at > studio.clock.now
+    studio.performer.router = Router({"fake": studio.provider})
+    studio.clock.advance(seconds=30)
+    assert (await studio.perform(ref)).status == "completed"
+
+
+async def test_an_unreadable_generation_is_put_back_for_later(studio: Studio) -> None:
+    ref = await studio.place()
+    stored = studio.store.rows[0].stored
+    studio.store.rows[0].stored = replace(stored, state=b"{}")
+    with pytest.raises(UnreadableEventError):
+        await studio.performer.perform(ref, await studio.worker())
+    assert studio.store.work["generate", ref].worker is None
+    assert studio.store.work["generate", ref].due_at > studio.clock.now
+
+
+async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(
+    studio: Studio,
+) -> None:
+    ref = await studio.place(count=3)
+    answered = [asyncio.Event() for _ in range(3)]
+
+    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+        (number,) = request.images
+        await answered[number - 1].wait()
+        if number == 3:
+            raise CallFailedError(Failure(kind="no_image"), cost=COST)
+        return answer_to(request)
+
+    studio.provider.call = slow_call  # type: ignore[method-assign]
+    stopped = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 4)
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep()
+    for each in answered:
+        each.set()
+        await asyncio.sleep(0.01)
+    generation = await stopped
+    assert (await studio.trail(ref)).count("call_answered_late") == 3
+    assert sorted(generation.images) == [1, 2]
+    assert generation.calls[3].cost == COST
+
+
+async def test_a_bug_in_one_call_does_not_keep_the_others_from_being_recorded(
+    studio: Studio,
+) -> None:
+    ref = await studio.place(count=2)
+
+    async def broken_for_the_first(request):  # type: ignore[no-untyped-def]
+        if request.images == (1,):
+            raise RuntimeError("a bug in an adapter")
+        await asyncio.sleep(0.01)
+        return answer_to(request)
+
+    studio.provider.call = broken_for_the_first  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="a bug"):
+        await studio.perform(ref)
+    assert (await studio.trail(ref)).count("call_answered") == 1
+
+
+async def test_what_lay_in_the_spool_at_the_deadline_is_forgotten(studio: Studio) -> None:
+    ref = await studio.place(deadline=timedelta(seconds=60))
+    studio.images.unavailable = True
+    await studio.perform(ref)
+    assert len(studio.spool.kept) == 1
+    studio.clock.advance(seconds=61)
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert studio.spool.kept == {}

@@ -84,6 +84,7 @@ def test_types_never_change() -> None:
         (422, "/problems/invalid-request"),
         (422, "/problems/moderation-refused"),
         (422, "/problems/no-provider"),
+        (422, "/problems/request-refused"),
         (422, "/problems/unusable-reference-image"),
         (429, "https://iana.org/assignments/http-problem-types#quota-exceeded"),
         (500, "/problems/internal-error"),

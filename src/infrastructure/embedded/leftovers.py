@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LOOKS = 0.02
 
 # They notice the end of their parent by themselves, unless they are busy, stopped or stuck.
 _ONLY_LOOK = 0  # the signal that does nothing
-_PATIENCE = ((_ONLY_LOOK, 1.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 5.0))  # seconds after each
+_PATIENCE = ((_ONLY_LOOK, 0.5), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 5.0))  # seconds after each
 
 
 def end_leftovers(data: Path) -> None:

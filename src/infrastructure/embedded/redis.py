@@ -26,7 +26,7 @@ class EmbeddedRedis(EmbeddedServer):
 
     name = "Redis"
     seconds_to_start = 10.0
-    ways_to_end = ((signal.SIGTERM, 3.0),)
+    ways_to_end = ((signal.SIGTERM, 2.0),)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -1,6 +1,7 @@
-"""As whom PostgreSQL runs: it refuses to be root."""
+"""As whom PostgreSQL runs: it refuses to be root, and to be a user whom nobody has named."""
 
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class RunAs:
 
     def give(self, path: Path) -> None:
         """Make PostgreSQL the owner of a file, or of a folder and all that is in it."""
-        if self.owner is None or path.stat().st_uid == self.owner:
+        if self.owner is None or os.geteuid() != ROOT or path.stat().st_uid == self.owner:
             return
         for inner in path.rglob("*"):
             os.chown(inner, self.owner, self.owner, follow_symlinks=False)
@@ -49,7 +50,7 @@ class RunAs:
 
 
 THIS_USER = RunAs()
-# Seen from outside it is still root, which may go anywhere; inside it is an ordinary user.
+# Seen from outside it is still the same user, who may go anywhere; inside it is an ordinary one.
 IN_A_NAMESPACE = RunAs(
     before=("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=ROOT
 )
@@ -58,14 +59,24 @@ AS_NOBODY = RunAs(user=NOBODY, owner=NOBODY)
 
 def who_runs(postgres: Path, folder: Path) -> RunAs:
     """Choose how PostgreSQL is run on this folder, and give the folder to whom that needs."""
-    if os.geteuid() != ROOT:
+    user = os.geteuid()
+    if user != ROOT and _has_a_name(user):
         return THIS_USER
-    for way in (IN_A_NAMESPACE, AS_NOBODY):
+    for way in (IN_A_NAMESPACE, AS_NOBODY) if user == ROOT else (IN_A_NAMESPACE,):
         way.give(folder)
         if way.can_work(folder, postgres):
             return way
+    myself = "root" if user == ROOT else f"user {user}, who has no name here"
     raise EmbeddedServerError(
-        "PostgreSQL refuses to run as root, this machine forbids user namespaces, and the user"
+        f"PostgreSQL refuses to run as {myself}, this machine forbids user namespaces, and the user"
         f" nobody cannot get to {folder}: start Darkroom as an ordinary user, set DARKROOM_DATA_DIR"
         " to a folder that everybody may pass through, or set DATABASE_URL and REDIS_URL."
     )
+
+
+def _has_a_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True

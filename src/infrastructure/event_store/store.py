@@ -79,8 +79,11 @@ class PostgresEventStore:
         return decode(fields)
 
     async def get(self, aggregate: type[A], stream: UUID) -> A | None:
+        history = await self.history(stream, after=0, limit=MOST_EVENTS_OF_A_STREAM)
+        if len(history) == MOST_EVENTS_OF_A_STREAM:
+            raise OverflowError(f"Stream {stream} is longer than {MOST_EVENTS_OF_A_STREAM} events.")
         folded: Any = None
-        for recorded in await self.history(stream, after=0, limit=MOST_EVENTS_OF_A_STREAM):
+        for recorded in history:
             folded = recorded.event.mutate(folded)
         return folded if isinstance(folded, aggregate) else None
 

@@ -6,15 +6,24 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from application.ports import DueWork
+from application.ports import DueWork, Stretch
 from domain.generation import Generation
 from infrastructure.event_store.store import PostgresEventStore
 
 MOST_KEYS_A_SWEEP = 1000
-REQUESTED = Generation.Requested.topic
-CLOSING = tuple(
-    event.topic for event in (Generation.Completed, Generation.Failed, Generation.Cancelled)
-)
+REQUESTED = f"{Generation.Requested.topic}@%"
+CLOSING = [event.topic for event in (Generation.Completed, Generation.Failed, Generation.Cancelled)]
+OPEN_WITHOUT_WORK = """
+SELECT r.originator_id FROM stored_events r
+ WHERE r.notification_id > %s AND r.notification_id <= %s AND r.topic LIKE %s
+   AND NOT EXISTS (SELECT FROM work w WHERE w.ref = r.originator_id)
+   AND NOT EXISTS (SELECT FROM stored_events closing
+                    WHERE closing.originator_id = r.originator_id
+                      AND split_part(closing.topic, '@', 1) = ANY (%s))
+"""
+FORGET_OLD_PICTURES = """
+DELETE FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days' RETURNING key
+"""
 
 
 class PostgresWorkBoard:
@@ -50,6 +59,7 @@ class PostgresWorkBoard:
 
     async def sweep(self) -> int:
         await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_A_SWEEP,))
+        await self._fetch(FORGET_OLD_PICTURES, ())  # longer than any deadline
         rows = await self._fetch("SELECT sweep_workers_v1()", ())
         freed: int = rows[0][0]
         return freed
@@ -68,20 +78,11 @@ class PostgresWorkBoard:
         )
         return [DueWork(*row) for row in rows]
 
-    async def open_without_work(self, *, after: int, span: int) -> tuple[Sequence[UUID], bool]:
-        rows = await self._fetch(
-            "SELECT r.originator_id FROM stored_events r"
-            " WHERE r.notification_id > %s AND r.notification_id <= %s AND r.topic LIKE %s"
-            " AND NOT EXISTS (SELECT FROM work w WHERE w.ref = r.originator_id)"
-            " AND NOT EXISTS (SELECT FROM stored_events f"
-            " WHERE f.originator_id = r.originator_id AND split_part(f.topic, '@', 1) = ANY(%s))",
-            (after, after + span, f"{REQUESTED}@%", list(CLOSING)),
-        )
-        ended = await self._fetch(
-            "SELECT NOT EXISTS (SELECT FROM stored_events WHERE notification_id > %s)",
-            (after + span,),
-        )
-        return [ref for (ref,) in rows], ended[0][0]
+    async def open_without_work(self, *, after: int, span: int) -> Stretch:
+        rows = await self._fetch(OPEN_WITHOUT_WORK, (after, after + span, REQUESTED, CLOSING))
+        last = await self._fetch("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
+        end = min(after + span, last[0][0])
+        return Stretch([ref for (ref,) in rows], end, is_last=end == last[0][0])
 
     async def seconds_to_next(self) -> float | None:
         rows = await self._fetch(

@@ -27,7 +27,7 @@ FINISHED_WITHIN = 30.0
 STOPPED_WITHIN = 20.0
 LIGHTHOUSE = "a lighthouse on a cliff at dusk, the sea calm, one lamp lit"
 GARDEN = "the same place in spring, seen from a garden full of poppies"
-PICTURES = Path(".darkroom/demo")
+PICTURES = Path("darkroom-demo")
 
 Json = dict[str, Any]
 

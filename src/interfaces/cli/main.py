@@ -70,14 +70,9 @@ def worker() -> None:
 @app.command()
 def projector() -> None:
     """Keep the read models up to date; any number may run, one of them leads each."""
-    from infrastructure.container import Container
-    from interfaces.projector import run
-    from interfaces.worker import stop_together
+    from interfaces.projector import serve
 
-    async def project(settings: Settings, stopping: asyncio.Event) -> None:
-        await stop_together(stopping, run(Container(settings=settings).database_url()))
-
-    _run_process(project)
+    _run_process(serve)
 
 
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:

@@ -29,8 +29,7 @@ from infrastructure.settings import Settings
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
 DRAIN_MARGIN = 20.0  # seconds for a worker beyond its longest call, to store and to record
-SECONDS_BETWEEN_LOOKS = 0.05
-SECONDS_UNTIL_A_WORD = 15.0
+USUAL_START = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -223,12 +222,13 @@ async def _migrate(command: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 async def _wait_until_ready(settings: Settings) -> None:
-    speak_at = time.monotonic() + SECONDS_UNTIL_A_WORD
+    usual_end = time.monotonic() + USUAL_START
     while reason := await asyncio.to_thread(_why_not_ready, settings):
-        if time.monotonic() > speak_at:
+        if time.monotonic() < usual_end:
+            await asyncio.sleep(0.05)
+        else:
             _say(f"darkroom: not ready yet: {reason}", error=True)
-            speak_at = time.monotonic() + SECONDS_UNTIL_A_WORD
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            await asyncio.sleep(USUAL_START)
 
 
 def _why_not_ready(settings: Settings) -> str | None:

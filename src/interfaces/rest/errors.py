@@ -102,6 +102,10 @@ class ModerationRefusedError(EndedWithoutPictureError):
     pass
 
 
+class RequestRefusedError(EndedWithoutPictureError):
+    pass
+
+
 class DeadlinePassedError(EndedWithoutPictureError):
     pass
 
@@ -118,13 +122,14 @@ FAILED: Mapping[FailureKind, type[EndedWithoutPictureError]] = {
     "moderation_input": ModerationRefusedError,
     "moderation_output": ModerationRefusedError,
     "no_image": ProviderFailedError,
-    "invalid_request": ProviderFailedError,
+    "invalid_request": RequestRefusedError,
     "rate_limited": ProviderFailedError,
     "out_of_funds": ProviderFailedError,
     "misconfigured": ProviderFailedError,
     "unavailable": ProviderFailedError,
     "outcome_unknown": ProviderFailedError,
     "image_store_unavailable": ProviderFailedError,
+    "reference_gone": RequestRefusedError,
     "deadline_passed": DeadlinePassedError,
 }
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from application.generations import Idempotency, Placed
@@ -40,7 +40,24 @@ CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGN
 router = APIRouter(prefix="/api/v1", tags=["generations"])
 
 Id = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
-Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+class HistoryQuery(BaseModel):
+    """What a list can be asked for; an unknown parameter is an error, not a filter that is not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100)
+    cursor: str | None = None
+
+
+class EventsQuery(BaseModel):
+    """A page of events; `after` is a position or `nextCursor`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(100, ge=1, le=100)
+    after: int = Field(0, ge=0, lt=2**63)
 
 
 GENERATES: dict[str, Any] = {
@@ -92,12 +109,12 @@ async def create(request: Request, caller: Authenticated) -> Response:
     responses={200: {"model": GenerationList}, **problems(400, 401, 422, 503)},
 )
 async def history(
-    request: Request, caller: Authenticated, limit: Limit = 20, cursor: str | None = None
+    request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """From a read model that follows the log: a new one may be missing for a moment."""
     container = container_of(request)
-    log = await container.log().identity()
-    before = None if cursor is None else cursors.decode(cursor, log)
+    log, limit = await container.log().identity(), query.limit
+    before = None if query.cursor is None else cursors.decode(query.cursor, log)
     rows = await container.history_page(user_id=caller.user_id, limit=limit + 1, before=before)
     items = tuple(map(of_row, rows[:limit]))
     more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
@@ -126,13 +143,12 @@ async def events(
     request: Request,
     caller: Authenticated,
     id: Id,  # noqa: A002  # its name in the URL
-    after: Annotated[int, Query(ge=0, lt=2**63, description="A position, or nextCursor.")] = 0,
-    limit: Limit = 100,
+    query: Annotated[EventsQuery, Query()],
 ) -> Response:
     """In the order of the log, from behind the position `after`."""
-    container = container_of(request)
+    container, limit = container_of(request), query.limit
     generation = await _own(container, caller, id)
-    page = await container.store().history(generation.id, after=after, limit=limit + 1)
+    page = await container.store().history(generation.id, after=query.after, limit=limit + 1)
     items = tuple(map(of_event, page[:limit]))
     more = str(items[-1].position) if len(page) > limit else None
     headers = _next_page(request, limit=limit, after=more)

@@ -42,6 +42,7 @@ from interfaces.rest.errors import (
     OfGenerationError,
     ProviderFailedError,
     RequestError,
+    RequestRefusedError,
     ShapeError,
 )
 
@@ -90,6 +91,9 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ),
     ModerationRefusedError: ProblemType(
         422, "moderation-refused", "The provider's safety rules refused it"
+    ),
+    RequestRefusedError: ProblemType(
+        422, "request-refused", "The request cannot be fulfilled as it stands"
     ),
     ProviderFailedError: ProblemType(502, "provider-failed", "The provider made no picture"),
     DeadlinePassedError: ProblemType(504, "deadline-passed", "The picture was not made in time"),

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from infrastructure.container import Container
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, SettingsError
 from interfaces.rest.app import create_app
 
 SHUTDOWN_SECONDS = 10
@@ -47,6 +47,10 @@ def server_of(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> Server
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until `stopping` is set; what waits then is answered 202, what runs ends first."""
+    if settings.admin_key is None:
+        raise SettingsError(
+            ("DARKROOM_ADMIN_KEY is not set: nobody could use the API. Set it to a long secret.",)
+        )
     app = create_app(Container(settings=settings))
     server = server_of(app, host=settings.host, port=settings.port)
 

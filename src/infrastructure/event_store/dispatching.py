@@ -1,0 +1,64 @@
+"""The dispatcher's duty: one process in the world hands out work and sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from application.dispatch import Dispatcher, Sweeper
+from application.ports import QueueUnavailableError
+from infrastructure.event_store.leadership import leadership
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY = 1.0
+RECREATE_EVERY = 30.0
+WITHOUT_QUEUE = 1.0
+BUSY_PAUSE = 0.02  # between rounds while no slot is free: news of due work costs nothing
+
+
+class Dispatching:
+    """Dispatches whenever nobody else does; woken by the channel `work`, and every second."""
+
+    def __init__(self, database_url: str, dispatcher: Dispatcher, sweeper: Sweeper) -> None:
+        self._url = database_url
+        self._dispatcher = dispatcher
+        self._sweeper = sweeper
+
+    async def run(self) -> None:
+        """Have the duty until cancelled; whatever goes wrong, try again."""
+        while True:
+            try:
+                async with leadership(self._url, "dispatcher") as connection:
+                    log.info("this worker dispatches")
+                    await connection.execute("LISTEN work")
+                    await self._dispatch(connection)
+            except Exception as error:
+                log.exception("the dispatcher begins again", extra={"error": type(error).__name__})
+                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
+
+    async def _dispatch(self, connection: AsyncConnection[Any]) -> None:
+        swept = recreated = float("-inf")
+        while True:
+            if time.monotonic() - swept >= SWEEP_EVERY:
+                await connection.execute("SELECT")  # a statement each second keeps the duty
+                await self._sweeper.free_abandoned()
+                swept = time.monotonic()
+            if time.monotonic() - recreated >= RECREATE_EVERY:
+                await self._sweeper.recreate_missing()
+                recreated = time.monotonic()
+            pause = await self._hand_over()
+            async for _ in connection.notifies(timeout=pause, stop_after=1):
+                await asyncio.sleep(BUSY_PAUSE if self._dispatcher.saturated else 0)
+
+    async def _hand_over(self) -> float:
+        try:
+            return await self._dispatcher.hand_over()
+        except QueueUnavailableError as error:
+            log.warning("%s", error)
+            return WITHOUT_QUEUE

@@ -1,0 +1,212 @@
+"""`darkroom up`: one command and everything runs, one Ctrl-C and everything ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.e2e.stack import free_port
+from tests.integration.test_embedded import kill_postmaster, query, until, working_below
+
+DARKROOM = ("interfaces.cli.main", "up")
+PATIENCE = 40.0  # seconds; it takes three when the machine has nothing else to do
+
+
+@dataclass
+class Up:
+    """A `darkroom up` that is running; what it says goes to a file."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    port: int
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def until_ready(self) -> None:
+        until(lambda: "Darkroom is ready." in self.said() or self.has_ended(), PATIENCE)
+        assert not self.has_ended(), self.said()
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def ctrl_c(self) -> None:
+        """As the terminal does: everybody in the group gets it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def status(self) -> int:
+        return self.process.wait(PATIENCE)
+
+    def get(self, path: str, key: str = "") -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {key}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            body: dict[str, Any] = json.load(answer)
+            return body
+
+    def is_all_well(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self.get("/readyz")["status"] == "ready")
+        return False
+
+
+Start = Callable[..., Up]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts `up` on the test's data folder and ends it after the test, whatever happened."""
+    started: list[Up] = []
+    others = ("DARKROOM_", "DATABASE_URL", "REDIS_URL")
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(others)}
+
+    def start(*command: str, port: int | None = None, **variables: str) -> Up:
+        port = port or free_port()
+        environment = inherited | variables
+        environment |= {"DARKROOM_DATA_DIR": str(tmp_path / "data"), "DARKROOM_PORT": str(port)}
+        environment |= {"DIARY": str(tmp_path / "diary")}
+        log = tmp_path / f"up-{len(started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *(command or DARKROOM)],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        started.append(Up(process, tmp_path / "data", port, log))
+        return started[-1]
+
+    yield start
+    for up in started:
+        up.process.kill()
+        up.process.wait()
+    until(lambda: not working_below(tmp_path))
+
+
+def rehearsal(how: str) -> tuple[str, str]:
+    return "tests.e2e.rehearsed_up", how
+
+
+def diary(up: Up) -> list[str]:
+    path = up.data.parent / "diary"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.slow
+def test_one_command_serves_and_ctrl_c_ends_it(start: Start) -> None:
+    up = start()
+    up.until_ready()
+    key_file = up.data / "admin-key"
+    key = key_file.read_text().strip()
+    assert re.fullmatch(r"dk_admin_[\w-]{43}", key)
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert up.said().count(key) == 1
+    assert str(key_file) in up.said()
+    assert f"http://127.0.0.1:{up.port}/docs" in up.said()
+    assert up.get("/api/v1/me/quota", key)["windows"]
+    up.ctrl_c()
+    assert up.status() == 0
+    assert not working_below(up.data)
+    assert "Traceback" not in up.said()
+
+
+@pytest.mark.slow
+def test_what_dies_comes_back_and_so_does_up_itself(start: Start) -> None:
+    up = start()
+    up.until_ready()
+    key = (up.data / "admin-key").read_text().strip()
+    kill_postmaster(up.data / "postgres")
+    for redis in working_below(up.data / "redis"):
+        os.kill(int(redis.name), signal.SIGKILL)
+    until(lambda: up.said().count("a server ended by itself") == 2)
+    until(up.is_all_well, PATIENCE)
+
+    up.process.kill()
+    until(lambda: not working_below(up.data))
+    up = start(port=up.port)
+    up.until_ready()
+    until(up.is_all_well, PATIENCE)
+    assert (up.data / "admin-key").read_text().strip() == key
+    assert key not in up.said()
+
+
+def test_children_finish_their_work_before_the_database_stops(start: Start) -> None:
+    up = start(*rehearsal("well"))
+    up.until_ready()
+    until(lambda: len(diary(up)) == 4)
+    up.ctrl_c()
+    assert up.status() == 0
+    assert [line for line in diary(up) if "started" not in line] == [
+        "api told to stop",
+        "worker told to stop",
+        "worker recorded",
+        "projector told to stop",
+    ]
+    with EmbeddedPostgres(up.data / "postgres") as postgres:
+        assert query(postgres.url, "SELECT what FROM recorded") == ["the last picture"]
+
+
+def test_a_second_ctrl_c_waits_for_nobody(start: Start) -> None:
+    up = start(*rehearsal("stubbornly"))
+    up.until_ready()
+    up.ctrl_c()
+    until(lambda: "worker told to stop" in diary(up))
+    up.ctrl_c()
+    assert up.status() == 0
+    assert not working_below(up.data)
+
+
+def test_ctrl_c_while_it_starts_ends_it_too(start: Start) -> None:
+    up = start(*rehearsal("slowly"))
+    until(lambda: diary(up), PATIENCE)
+    up.ctrl_c()
+    assert up.status() == 0
+    assert len(diary(up)) == 1, "a child was started"
+    assert not working_below(up.data)
+
+
+def test_nothing_is_started_on_a_database_that_cannot_be_migrated(start: Start) -> None:
+    up = start(*rehearsal("badly"))
+    assert up.status() == 1
+    assert "The tables do not fit." in up.said()
+    assert "darkroom: The database could not be migrated" in up.said()
+    assert len(diary(up)) == 1, "a child was started"
+    assert not working_below(up.data)
+
+
+def test_a_taken_port_or_data_folder_is_told_in_a_sentence(start: Start) -> None:
+    up = start(*rehearsal("well"))
+    up.until_ready()
+    same_port, same_folder = start(port=up.port), start()
+    assert (same_port.status(), same_folder.status()) == (1, 1)
+    assert same_port.said().startswith(f"darkroom: The API cannot listen on 127.0.0.1:{up.port} (")
+    assert same_folder.said().startswith("darkroom: Another Darkroom (process ")
+    assert not up.has_ended()
+
+
+def test_servers_of_ones_own_are_used_and_left_alone(
+    start: Start, database_url: str, redis_server: EmbeddedRedis
+) -> None:
+    up = start(*rehearsal("well"), DATABASE_URL=database_url, REDIS_URL=redis_server.url)
+    up.until_ready()
+    assert not working_below(up.data)
+    up.ctrl_c()
+    assert up.status() == 0
+    assert query(database_url, "SELECT what FROM recorded") == ["the last picture"]

@@ -1,0 +1,224 @@
+"""Settings: what is read, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from infrastructure.settings import Settings, SettingsError, SketchFaults, load_settings
+
+POSTGRES = "postgresql://darkroom:hidden-word@db.example.com:5432/darkroom"
+REDIS = "redis://:hidden-word@cache.example.com:6379/0"
+KEY = "dk_admin_hidden-word"
+
+
+def mistakes_in(**environ: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ)
+    return caught.value.mistakes
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = load_settings({})
+    assert settings.database_url is None
+    assert settings.redis_url is None
+    assert settings.data_dir == Path.cwd() / ".darkroom"
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.public_url == "http://127.0.0.1:8000"
+    assert settings.admin_key is None
+    assert settings.providers == ("sketch",)
+    assert settings.image_store == "filesystem"
+    assert (settings.daily_quota, settings.monthly_quota) == (500, 10_000)
+    assert settings.wait_seconds == 55
+    assert settings.sketch_faults == SketchFaults(refuse=0, fail=0, hang=0)
+    assert settings.sketch_images_per_call == 1
+    assert (settings.lease_seconds, settings.call_seconds, settings.deadline_seconds) == (
+        15,
+        180,
+        900,
+    )
+    assert (settings.worker_slots, settings.log_format) == (8, "auto")
+
+
+def test_every_setting_is_read_from_its_variable(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "DATABASE_URL": POSTGRES,
+            "REDIS_URL": REDIS,
+            "DARKROOM_DATA_DIR": str(tmp_path / "not there yet"),
+            "DARKROOM_HOST": "0.0.0.0",
+            "DARKROOM_PORT": "8080",
+            "DARKROOM_PUBLIC_URL": "https://pictures.example.com/",
+            "DARKROOM_ADMIN_KEY": KEY,
+            "DARKROOM_DAILY_QUOTA": "0",
+            "DARKROOM_MONTHLY_QUOTA": "unlimited",
+            "DARKROOM_SKETCH_SECONDS": "0.25",
+            "DARKROOM_SKETCH_FAULTS": "refuse=0.1, fail=0.2,hang=0.05",
+            "DARKROOM_LOG_FORMAT": "json",
+        }
+    )
+    assert settings.database_url == POSTGRES
+    assert settings.redis_url == REDIS
+    assert settings.data_dir == tmp_path / "not there yet"
+    assert not settings.data_dir.exists()
+    assert settings.public_url == "https://pictures.example.com"
+    assert settings.admin_key == SecretStr(KEY)
+    assert settings.daily_quota == 0
+    assert settings.monthly_quota is None
+    assert settings.sketch_seconds == 0.25
+    assert settings.sketch_faults == SketchFaults(refuse=0.1, fail=0.2, hang=0.05)
+    assert settings.log_format == "json"
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_PORT", "8123")
+    assert load_settings().port == 8123
+    assert load_settings({}).port == 8000
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings({}).port = 1  # type: ignore[misc]  # the plugin knows it too
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    empty = {"DATABASE_URL": "", "REDIS_URL": " ", "DARKROOM_PORT": "", "DARKROOM_WHATEVER": ""}
+    assert load_settings(empty) == load_settings({})
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("darkroom.local", "http://darkroom.local:8000"),
+    ],
+)
+def test_the_public_address_follows_from_host_and_port(host: str, address: str) -> None:
+    assert load_settings({"DARKROOM_HOST": host}).public_url == address
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "eighty", "must be a whole number, not 'eighty'."),
+        ("PORT", "0", "must be at least 1, not 0."),
+        ("PORT", "65536", "must be at most 65535, not 65536."),
+        ("HOST", "http://here:1", "must be a host name or an address such as 127.0.0.1,"),
+        ("PUBLIC_URL", "pictures.example.com", "must be an address such as https://"),
+        ("PUBLIC_URL", "http://[::1", "must be an address such as https://"),
+        ("PUBLIC_URL", "http://a.example?b=c", "must be an address such as https://"),
+        ("ADMIN_KEY", "short", "must have at least 16 letters"),
+        ("SECRET_KEY", "with a space in its middle", "without spaces"),
+        ("PROVIDERS", "sketch,openai", "names openai, which this release cannot use yet"),
+        ("PROVIDERS", "skech", "names 'skech', which is no provider: use sketch."),
+        ("PROVIDERS", ",", "names no provider: use sketch."),
+        ("IMAGE_STORE", "supabase", "is supabase, which this release cannot use yet"),
+        ("IMAGE_STORE", "floppy", "must be 'filesystem', not 'floppy'."),
+        ("DAILY_QUOTA", "-1", "must be a number of images, 0 or more, or unlimited, not '-1'."),
+        ("MONTHLY_QUOTA", "many", "must be a number of images"),
+        ("WAIT_SECONDS", "601", "must be at most 600, not 601."),
+        ("WAIT_SECONDS", "nan", "must be a number, not 'nan'."),
+        ("SKETCH_SECONDS", "soon", "must be a number, not 'soon'."),
+        ("SKETCH_FAULTS", "refuse=2", "must look like refuse=0.1,fail=0.2,hang=0.05"),
+        ("SKETCH_FAULTS", "explode=0.1", "must look like"),
+        ("SKETCH_FAULTS", "fail=0.1,fail=0.1", "must look like"),
+        ("SKETCH_FAULTS", "refuse=0.6,fail=0.5", "must add up to at most 1, not to 1.1."),
+        ("SKETCH_IMAGES_PER_CALL", "11", "must be at most 10, not 11."),
+        ("LEASE_SECONDS", "0", "must be more than 0, not 0."),
+        ("DEADLINE_SECONDS", "100", "is 100, less than one call may take"),
+        ("WORKER_SLOTS", "0", "must be at least 1, not 0."),
+        ("LOG_FORMAT", "xml", "must be 'auto', 'json' or 'console', not 'xml'."),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_sentence(name: str, value: str, sentence: str) -> None:
+    (mistake,) = mistakes_in(**{f"DARKROOM_{name}": value})
+    assert mistake.startswith(f"DARKROOM_{name} ")
+    assert sentence in mistake
+
+
+@pytest.mark.parametrize(
+    ("database_url", "redis_url", "sentence"),
+    [
+        ("postgres://db", REDIS, "DATABASE_URL must start with postgresql://"),
+        ("postgresql://u:hidden-word@db:many/x", REDIS, "DATABASE_URL cannot be read"),
+        ("postgresql://u:hidden%word@db/x", REDIS, "DATABASE_URL cannot be read"),
+        (POSTGRES, "http://cache", "REDIS_URL must start with redis:// or rediss://"),
+        (POSTGRES, "redis://:hidden-word@", "REDIS_URL cannot be read as an address"),
+        (POSTGRES, "", "REDIS_URL is not set, and DATABASE_URL is: set both"),
+        ("", REDIS, "REDIS_URL is set, and DATABASE_URL is not: set both"),
+    ],
+)
+def test_servers_are_named_rightly_and_in_pairs(
+    database_url: str, redis_url: str, sentence: str
+) -> None:
+    (mistake,) = mistakes_in(DATABASE_URL=database_url, REDIS_URL=redis_url)
+    assert mistake.startswith(sentence)
+    assert "hidden" not in mistake
+
+
+def test_all_mistakes_are_told_together() -> None:
+    mistakes = mistakes_in(DARKROOM_PORT="x", DARKROOM_WAIT_SECONDS="-1", DARKROOM_PROT="1")
+    assert [mistake.split()[0] for mistake in mistakes] == [
+        "DARKROOM_PORT",
+        "DARKROOM_WAIT_SECONDS",
+        "DARKROOM_PROT",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("DARKROOM_PROT", "did you mean DARKROOM_PORT?"),
+        ("DARKROOM_DALY_QUOTA", "did you mean DARKROOM_DAILY_QUOTA?"),
+        ("DARKROOM_DATABASE_URL", "did you mean DATABASE_URL?"),
+        ("DARKROOM_XYZZY", "`darkroom config` lists all."),
+    ],
+)
+def test_an_unknown_variable_is_a_mistake(name: str, remedy: str) -> None:
+    assert mistakes_in(**{name: "1"}) == (f"{name} is no setting: {remedy}",)
+
+
+def test_what_the_command_line_reads_for_itself_is_known() -> None:
+    load_settings({"DARKROOM_URL": "http://127.0.0.1:8000", "DARKROOM_API_KEY": "dk_one"})
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    (mistake,) = mistakes_in(DARKROOM_DATA_DIR=str(tmp_path / "file" / "data"))
+    assert mistake.endswith(f"{tmp_path / 'file'} is a file: choose another folder.")
+
+
+def test_a_data_folder_that_cannot_be_created_is_refused() -> None:
+    (mistake,) = mistakes_in(DARKROOM_DATA_DIR="/proc/sys/darkroom")
+    assert "cannot be created, for /proc/sys is not yours" in mistake
+
+
+@pytest.mark.parametrize("show", [repr, str, lambda settings: str(settings.shown())])
+def test_secrets_are_never_shown(show: Callable[[Settings], str]) -> None:
+    secrets = {"DARKROOM_ADMIN_KEY": KEY, "DARKROOM_SECRET_KEY": KEY}
+    settings = load_settings({"DATABASE_URL": POSTGRES, "REDIS_URL": REDIS, **secrets})
+    assert "hidden" not in show(settings)
+
+
+def test_a_mistaken_secret_is_not_shown() -> None:
+    (mistake,) = mistakes_in(DARKROOM_ADMIN_KEY="hidden")
+    assert "hidden" not in mistake
+
+
+def test_a_child_process_reads_the_same_settings(tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "DATABASE_URL": POSTGRES,
+            "REDIS_URL": REDIS,
+            "DARKROOM_DATA_DIR": str(tmp_path),
+            "DARKROOM_ADMIN_KEY": KEY,
+            "DARKROOM_DAILY_QUOTA": "unlimited",
+            "DARKROOM_SKETCH_FAULTS": "hang=0.5",
+        }
+    )
+    assert load_settings(settings.environ()) == settings
