@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from dependency_injector import containers, providers
 
@@ -32,7 +33,7 @@ from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from infrastructure.queue import ArqQueue
+    from infrastructure.queue import ArqQueue, ArqWorker
 
 
 def _database_url(settings: Settings) -> str:
@@ -82,6 +83,14 @@ def _queue(redis_url: str) -> ArqQueue:
     return ArqQueue(redis_url)
 
 
+def _arq_worker(
+    redis_url: str, slots: int, perform: Callable[[UUID], Awaitable[None]]
+) -> ArqWorker:
+    from infrastructure.queue import ArqWorker
+
+    return ArqWorker(redis_url, perform, slots=slots)
+
+
 def _image_store(settings: Settings) -> FilesystemImageStore:
     return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
 
@@ -108,6 +117,7 @@ class Container(containers.DeclarativeContainer):
     spool = providers.Singleton(PostgresSpool, store)
     news = providers.Singleton(PostgresNews, database_url)
     queue = providers.Singleton(_queue, redis_url)
+    arq_worker = providers.Factory(_arq_worker, redis_url, settings.provided.worker_slots)
     dispatching = providers.Singleton(
         Dispatching,
         database_url,

@@ -10,8 +10,6 @@ from uuid import UUID, uuid4
 
 from application.ports import StoreUnavailableError, WorkBoard
 from infrastructure.container import Container
-from infrastructure.event_store.store import PostgresEventStore
-from infrastructure.queue import ArqWorker
 from infrastructure.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,7 +62,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     container = Container(settings=settings)
     store, board, queue = container.store(), container.board(), container.queue()
     try:
-        if await _opened(store, stopping):
+        if await _opened(container, stopping):
             lease = timedelta(seconds=settings.lease_seconds)
             incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)
             await incarnation.open()
@@ -74,11 +72,11 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         await store.close()
 
 
-async def _opened(store: PostgresEventStore, stopping: asyncio.Event) -> bool:
+async def _opened(container: Container, stopping: asyncio.Event) -> bool:
     """Wait for the database; False when told to stop meanwhile."""
     while not stopping.is_set():
         try:
-            await store.open()
+            await container.store().open()
             return True
         except StoreUnavailableError:
             log.warning("waiting for the database")
@@ -95,7 +93,7 @@ async def _work(
     async def perform(ref: UUID) -> None:
         await performer.perform(ref, incarnation.id)
 
-    worker = ArqWorker(container.redis_url(), perform, slots=settings.worker_slots)
+    worker = container.arq_worker(perform=perform)
     dispatching = asyncio.create_task(container.dispatching().run())
     duties = [
         dispatching,
