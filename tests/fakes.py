@@ -195,7 +195,7 @@ class MemoryEventStore:
         if row is None or worker is None or not self.is_open(worker):
             return False
         if isinstance(change, ClaimWork):
-            if row.worker is not None or row.due_at > self.now():
+            if row.worker != worker and (row.worker is not None or row.due_at > self.now()):
                 return False
             row.worker, row.calls = worker, row.calls + calls
             return True
@@ -205,13 +205,13 @@ class MemoryEventStore:
             case HoldWork():
                 row.calls += calls
             case ReleaseWork(due_at=due_at):
-                row.worker, row.due_at = None, min(due_at, row.deadline)
+                row.worker, row.due_at = None, due_at
             case CloseWork():
                 del self.work[change.kind, change.ref]
         return True
 
     def is_open(self, worker: UUID) -> bool:
-        return worker in self.workers and self.workers[worker][1] > self.now()
+        return worker in self.workers
 
     def _write(self, command: Command, stored: list[StoredEvent]) -> Outcome:
         if command.units is not None:
@@ -250,10 +250,17 @@ class MemoryWorkBoard:
         self._store.workers.pop(worker, None)
         self._free_abandoned()
 
-    async def sweep(self) -> int:
-        for worker in [w for w in self._store.workers if not self._store.is_open(w)]:
+    async def moment(self) -> datetime:
+        return self._store.now()
+
+    async def sweep(self, expired_by: datetime) -> int:
+        for worker in [w for w, (_, ends) in self._store.workers.items() if ends <= expired_by]:
             del self._store.workers[worker]
         return self._free_abandoned()
+
+    async def tidy(self) -> None:
+        now = self._store.now()
+        self._store.keys = {k: kept for k, kept in self._store.keys.items() if kept[1] > now}
 
     def _free_abandoned(self) -> int:
         freed = [
@@ -271,8 +278,8 @@ class MemoryWorkBoard:
         held = [row.worker for row in self._store.work.values()]
         free = sum(
             max(slots - held.count(worker), 0)
-            for worker, (slots, _) in self._store.workers.items()
-            if self._store.is_open(worker)
+            for worker, (slots, ends) in self._store.workers.items()
+            if ends > self._store.now()
         )
         waiting = {r.ref for r in self._waiting()} & set(handed_over)
         return max(free - len(waiting), 0), waiting

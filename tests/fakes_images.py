@@ -18,12 +18,13 @@ from application.ports import (
     Capabilities,
     ImageNotFoundError,
     ImageStoreUnavailableError,
+    ObjectDiffersError,
     OutcomeUnknownError,
     Picture,
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost
-from infrastructure.image_stores.filesystem import KEY, ImageKeyRefusedError, ObjectDiffersError
+from infrastructure.image_stores.filesystem import KEY, ImageKeyRefusedError
 
 FAKE_CAPABILITIES = Capabilities(
     models=("fake-1",),

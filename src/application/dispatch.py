@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import (
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 NOBODY = UUID(int=0)
 POSITIONS_A_STRETCH = 10_000
+LONGEST_GAP = timedelta(seconds=3)
 LONGEST_PAUSE = 1.0
 
 
@@ -85,41 +86,68 @@ class Dispatcher:
 class Sweeper:
     """Frees what dead workers held, and recreates work that open generations lack.
 
-    `deadline` is the longest that a generation may stay open.
+    `lease` is how long a worker may be silent, `deadline` the longest that a generation may stay
+    open.
     """
 
     def __init__(
-        self,
-        store: EventStore,
-        board: WorkBoard,
-        *,
-        deadline: timedelta,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: EventStore, board: WorkBoard, *, lease: timedelta, deadline: timedelta
     ) -> None:
         self._store = store
         self._board = board
-        self._deadline = deadline.total_seconds()
-        self._clock = clock
-        self._ends: deque[tuple[float, int]] = deque([(float("-inf"), 0)])
+        self._lease = lease
+        self._deadline = deadline
+        self._looked_at: datetime | None = None
+        self._steady_since: datetime | None = None
+        self._after = 0
+        self._pass_began: datetime | None = None
+        self._ends: deque[tuple[datetime, int]] = deque()
 
     async def free_abandoned(self) -> None:
-        """Close incarnations whose lease has ended; their work is due again."""
-        freed = await self._board.sweep()
+        """Close incarnations whose lease has ended; their work is due again.
+
+        Nobody is closed before the store was seen to answer without a gap for a whole lease: as
+        long as it did not, no worker could extend its lease either.
+        """
+        moment = await self._board.moment()
+        if self._looked_at is None or moment - self._looked_at > LONGEST_GAP:
+            self._steady_since = moment
+        self._looked_at = moment
+        if self._steady_since is None or moment - self._steady_since < self._lease:
+            return
+        freed = await self._board.sweep(moment)
         if freed:
             log.warning("freed the work of workers that are gone", extra={"pieces": freed})
 
-    async def recreate_missing(self) -> None:
-        """Look through the log, a stretch at a time, from where generations may still be open."""
-        began = self._clock()
-        while len(self._ends) > 1 and self._ends[1][0] <= began - self._deadline:
-            self._ends.popleft()
-        after, is_last = self._ends[0][1], False
-        while not is_last:
-            stretch = await self._board.open_without_work(after=after, span=POSITIONS_A_STRETCH)
-            for ref in stretch.refs:
-                await self._reopen(ref)
-            after, is_last = stretch.end, stretch.is_last
-        self._ends.append((began, after))
+    async def recreate_missing(self) -> bool:
+        """Look through one stretch of the log; whether it was the last for now.
+
+        Each pass begins where generations may still be open: behind what a pass had reached a
+        deadline ago.
+        """
+        now = self._store.now()
+        if self._pass_began is None:
+            self._pass_began, self._after = now, self._still_open_behind(now)
+        stretch = await self._board.open_without_work(after=self._after, span=POSITIONS_A_STRETCH)
+        for ref in stretch.refs:
+            await self._reopen(ref)
+        self._after = stretch.end
+        if stretch.is_last:
+            self._ends.append((self._pass_began, stretch.end))
+            self._pass_began = None
+        return stretch.is_last
+
+    def _still_open_behind(self, now: datetime) -> int:
+        behind = 0
+        while self._ends and self._ends[0][0] <= now - self._deadline:
+            behind = self._ends.popleft()[1]
+        if behind:
+            self._ends.appendleft((now - self._deadline, behind))
+        return behind
+
+    async def tidy(self) -> None:
+        """Let go of what has outlived its use."""
+        await self._board.tidy()
 
     async def _reopen(self, ref: UUID) -> None:
         try:

@@ -24,7 +24,6 @@ from application.ports import (
     Fenced,
     HoldWork,
     ImageNotFoundError,
-    ImageStore,
     ImageStoreUnavailableError,
     Outcome,
     OutcomeUnknownError,
@@ -86,17 +85,17 @@ class Performer:
         *,
         store: EventStore,
         router: Router,
-        images: ImageStore,
         pictures: Pictures,
         call_timeout: timedelta,
         jitter: Callable[[], float],
     ) -> None:
         self.store = store
         self.router = router
-        self.images = images
         self.pictures = pictures
         self.call_timeout = call_timeout
         self.jitter = jitter
+        self.is_leaving = False
+        self._under_way: set[tuple[UUID, UUID]] = set()
 
     async def perform(self, ref: UUID, worker: UUID) -> None:
         """Claim the work and do what the generation needs next.
@@ -104,7 +103,31 @@ class Performer:
         Does nothing when the work is somebody else's or not due. After an unexpected error it is
         due again a little later, and the error is raised.
         """
-        claimed = await self.store.append(Command(work=ClaimWork("generate", ref, worker)))
+        if (ref, worker) in self._under_way or self.is_leaving:
+            return
+        self._under_way.add((ref, worker))
+        try:
+            await self._perform_once(ref, worker)
+        finally:
+            self._under_way.discard((ref, worker))
+
+    def start_no_more_calls(self) -> None:
+        """The process is about to stop: what is under way ends, what is left waits for others."""
+        self.is_leaving = True
+
+    async def append(self, command: Command) -> Outcome:
+        """Record, however long it takes: work that is held is never left without a word."""
+        attempt = 0
+        while True:
+            try:
+                return await self.store.append(command)
+            except StoreUnavailableError as error:
+                log.warning("cannot record yet: %s", error)
+                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+
+    async def _perform_once(self, ref: UUID, worker: UUID) -> None:
+        claimed = await self.append(Command(work=ClaimWork("generate", ref, worker)))
         if isinstance(claimed, Fenced):
             return
         try:
@@ -113,13 +136,13 @@ class Performer:
             log.info("the work is no longer this worker's", extra={"generation": str(ref)})
         except Exception:
             due_at = self.store.now() + UNEXPECTED_AGAIN
-            await self.store.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
+            await self.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
             raise
 
     async def _perform_claimed(self, ref: UUID, worker: UUID) -> None:
         generation = await self.store.get(Generation, ref)
         if generation is None or generation.closed:
-            await self.store.append(Command(work=CloseWork("generate", ref, worker)))
+            await self.append(Command(work=CloseWork("generate", ref, worker)))
             return
         with caused_by(
             actor=f"worker:{worker}",
@@ -142,6 +165,9 @@ class Performance:
         """Go on until a final state, or until there is something to wait for."""
         await self._lose_open_calls()
         while isinstance(step := self._next_step(), Ask):
+            if self._performer.is_leaving:
+                await self._release(self._store.now())
+                return
             if not await self._ask(step.images):
                 return
         if isinstance(step, Wait):
@@ -193,7 +219,7 @@ class Performance:
     async def _references(self) -> tuple[Picture, ...]:
         return tuple(
             [
-                Picture(await self._performer.images.get(reference.key), reference.content_type)
+                Picture(await self._performer.pictures.read(reference.key), reference.content_type)
                 for reference in self._generation.references
             ]
         )
@@ -248,7 +274,15 @@ class Performance:
         except TimeoutError:
             return Lost(f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
-        kept = await self._performer.pictures.keep(request, answer)
+        return await self._keep(request, answer)
+
+    async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
+        """The answer is paid for: whatever happens to its pictures, its cost is recorded."""
+        try:
+            kept = await self._performer.pictures.keep(request, answer)
+        except Exception:
+            log.exception("an answer is lost", extra={"generation": str(request.generation)})
+            kept = Failure(kind="image_store_unavailable", message="keeping the pictures failed")
         if isinstance(kept, Failure):
             return Refused(kept, answer.provider_request_id, answer.cost)
         return Answered(answer, kept)
@@ -328,7 +362,7 @@ class Performance:
 
     async def _release(self, due_at: datetime) -> None:
         release = ReleaseWork("generate", self._generation.id, self._worker, due_at)
-        await self._append(Command(work=release))
+        await self._performer.append(Command(work=release))
 
     async def _finish(self, *, because: FailureKind | None = None) -> None:
         """Confirm that each image can be read, then complete; without any image, fail."""
@@ -360,7 +394,9 @@ class Performance:
             decide()
             returned = self._generation.units_to_return
             events = cast(Sequence[Event], self._generation.collect_events())
-            outcome = await self._append(Command(events, self._give_back(returned), work=work))
+            outcome = await self._performer.append(
+                Command(events, self._give_back(returned), work=work)
+            )
             if isinstance(outcome, Accepted):
                 return
             await self._reload()
@@ -373,17 +409,6 @@ class Performance:
         if units == 0:
             return None
         return Units(self._generation.user_id, -units, self._generation.windows)
-
-    async def _append(self, command: Command) -> Outcome:
-        """Never give up what happened at the provider while this process lives."""
-        attempt = 0
-        while True:
-            try:
-                return await self._store.append(command)
-            except StoreUnavailableError as error:
-                log.warning("cannot record yet: %s", error)
-                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
 
     async def _reload(self) -> None:
         generation = await self._store.get(Generation, self._generation.id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Awaitable, Iterable
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from application.ports import (
@@ -14,14 +15,21 @@ from application.ports import (
     ImageStore,
     ImageStoreUnavailableError,
     NotAnImageError,
+    ObjectDiffersError,
     Picture,
     Spool,
     SpoolFullError,
+    StoreUnavailableError,
 )
 from domain.failure import Failure
 from domain.image import ContentType, StoredImage, image_key
 
 log = logging.getLogger(__name__)
+
+IMAGE_STORE_SECONDS = 30.0
+SPOOL_AGAIN = 1.0
+
+T = TypeVar("T")
 
 
 class Pictures:
@@ -32,6 +40,10 @@ class Pictures:
         self._spool = spool
         self._inspector = inspector
 
+    async def read(self, key: str) -> bytes:
+        """A stored object. Raises ImageNotFoundError, ImageStoreUnavailableError."""
+        return await _in_time(self._images.get(key))
+
     async def keep(self, request: CallRequest, answer: Answer) -> tuple[StoredImage, ...] | Failure:
         """Verify and store each picture of an answer; why none was kept, if none was."""
         kept: list[StoredImage] = []
@@ -41,7 +53,7 @@ class Pictures:
                 kept.append(await self._keep_one(request.generation, number, picture))
             except NotAnImageError as error:
                 log.warning("the provider's picture is unusable: %s", error)
-            except SpoolFullError as error:
+            except (SpoolFullError, ObjectDiffersError) as error:
                 log.error("a picture is lost: %s", error)
                 failure = Failure(kind="image_store_unavailable", message=str(error))
         return tuple(kept) or failure
@@ -56,7 +68,7 @@ class Pictures:
             try:
                 if image.held == "spool":
                     await self._move_from_spool(image)
-                if await self._images.holds(image.key, sha256=image.sha256):
+                if await _in_time(self._images.holds(image.key, sha256=image.sha256)):
                     urls[image.number] = self._images.url(image.key)
             except ImageStoreUnavailableError as error:
                 log.warning("a picture cannot be read yet: %s", error)
@@ -66,7 +78,10 @@ class Pictures:
         """Leave nothing of an ended generation in the spool."""
         for image in images:
             if image.held == "spool":
-                await self._spool.remove(image.key)
+                try:
+                    await self._spool.remove(image.key)
+                except StoreUnavailableError as error:
+                    log.warning("a picture stays in the spool for now: %s", error)
 
     async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
         facts = await self._inspector.inspect(picture.data)
@@ -87,16 +102,35 @@ class Pictures:
         self, key: str, data: bytes, content_type: ContentType
     ) -> Literal["store", "spool"]:
         try:
-            await self._images.put(key, data, content_type)
+            await _in_time(self._images.put(key, data, content_type))
         except ImageStoreUnavailableError as error:
             log.warning("a picture goes to the spool: %s", error)
-            await self._spool.put(key, data)
+            await self._spool_patiently(key, data)
             return "spool"
         return "store"
 
     async def _move_from_spool(self, image: StoredImage) -> None:
         data = await self._spool.get(image.key)
         if data is not None:
-            await self._images.put(image.key, data, image.content_type)
-            if await self._images.holds(image.key, sha256=image.sha256):
+            await _in_time(self._images.put(image.key, data, image.content_type))
+            if await _in_time(self._images.holds(image.key, sha256=image.sha256)):
                 await self._spool.remove(image.key)
+
+    async def _spool_patiently(self, key: str, data: bytes) -> None:
+        """The picture is paid for: there is nowhere else to go with it."""
+        while True:
+            try:
+                return await self._spool.put(key, data)
+            except StoreUnavailableError as error:
+                log.warning("a picture cannot go to the spool yet: %s", error)
+                await asyncio.sleep(SPOOL_AGAIN)
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(IMAGE_STORE_SECONDS):
+            return await answer
+    except TimeoutError as error:
+        raise ImageStoreUnavailableError(
+            f"The image store did not answer within {IMAGE_STORE_SECONDS:.0f} s."
+        ) from error

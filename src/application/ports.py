@@ -58,7 +58,7 @@ class OpenWork:
 
 @dataclass(frozen=True)
 class ClaimWork:
-    """This worker incarnation does it, if it is due, free, and the incarnation open."""
+    """This worker incarnation does it, if it is due and free, or its own, and it is open."""
 
     kind: WorkKind
     ref: UUID
@@ -239,7 +239,7 @@ class WorkBoard(Protocol):
         ...
 
     async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
-        """Its heartbeat; False when the incarnation was closed, which is for ever."""
+        """Its heartbeat, also after the lease has ended; False when it was closed, for ever."""
         ...
 
     async def drain(self, worker: UUID) -> None:
@@ -250,8 +250,16 @@ class WorkBoard(Protocol):
         """The incarnation closes; what it still holds is free at once."""
         ...
 
-    async def sweep(self) -> int:
-        """Close incarnations whose lease has ended and free their work; how many rows that was."""
+    async def moment(self) -> datetime:
+        """The store's clock, asked now."""
+        ...
+
+    async def sweep(self, expired_by: datetime) -> int:
+        """Close incarnations whose lease had ended by then and free their work; how many rows."""
+        ...
+
+    async def tidy(self) -> None:
+        """Remove some of what has outlived its use: idempotency keys, forgotten pictures."""
         ...
 
     async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
@@ -415,6 +423,16 @@ class ImageStoreUnavailableError(Exception):
     """The image store cannot take or give bytes now; the message says why, without a key."""
 
 
+class ObjectDiffersError(Exception):
+    """Other bytes lie under this key already, and objects never change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Other bytes lie under this key already, and objects never change. "
+            "Store the image under the key that carries its own hash."
+        )
+
+
 class ImageNotFoundError(Exception):
     """No object lies under this key."""
 
@@ -423,7 +441,10 @@ class ImageStore(Protocol):
     """Objects under keys (see domain.image); an object never changes once it is there."""
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
-        """Store durably; the same bytes again are no error. Raises ImageStoreUnavailableError."""
+        """Store durably; the same bytes again are no error.
+
+        Raises ImageStoreUnavailableError, ObjectDiffersError.
+        """
         ...
 
     async def get(self, key: str) -> bytes:

@@ -35,8 +35,21 @@ class QuotaExceededError(Exception):
 
     def __init__(self, window: Window, *, limit: int, used: int, asked: int) -> None:
         self.window, self.limit, self.used, self.asked = window, limit, used, asked
-        super().__init__(
-            f"{asked} of {max(limit - used, 0)} remaining {window.type} units were asked for "
-            f"(limit {limit}). Ask for fewer images, or wait until the quota resets "
-            f"at {window.ends_at.isoformat()}."
+        super().__init__(self._remedy())
+
+    @property
+    def never_fits(self) -> bool:
+        """Whether more was asked for than the window holds when nothing of it is used."""
+        return self.asked > self.limit
+
+    def _remedy(self) -> str:
+        if self.never_fits:
+            return (
+                f"{self.asked} units were asked for, and the {self.window.type} limit is "
+                f"{self.limit}: waiting does not help. Ask for fewer images, or for a higher limit."
+            )
+        return (
+            f"{self.asked} of {max(self.limit - self.used, 0)} remaining {self.window.type} units "
+            f"were asked for (limit {self.limit}). Ask for fewer images, or wait until the quota "
+            f"resets at {self.window.ends_at.isoformat()}."
         )

@@ -110,6 +110,7 @@ class Container(containers.DeclarativeContainer):
     redis_url = providers.Callable(_redis_url, settings)
     limits = providers.Callable(_limits, settings)
     deadline = providers.Callable(_seconds, settings.provided.deadline_seconds)
+    lease = providers.Callable(_seconds, settings.provided.lease_seconds)
 
     store = providers.Singleton(PostgresEventStore, database_url)
     fetch = store.provided.fetch
@@ -126,6 +127,7 @@ class Container(containers.DeclarativeContainer):
             Sweeper,
             store,
             board,
+            lease=lease,
             deadline=deadline,
         ),
     )
@@ -153,7 +155,6 @@ class Container(containers.DeclarativeContainer):
         Performer,
         store=store,
         router=router,
-        images=image_store,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
         jitter=providers.Object(random.random),

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
 EXPIRES = timedelta(minutes=10)
-REDIS_SECONDS = 5.0  # for an answer; a connection that is silent for longer is given up
+REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
 POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 0.5
 LOST = (RedisError, OSError, TimeoutError)
@@ -93,13 +93,29 @@ class ArqQueue:
         await _disconnect(self._redis)
 
 
+class _Worker(Worker):
+    """arq's worker, which takes from Redis only what finds a free slot at once."""
+
+    def __init__(self, *, free_slots: Callable[[], int], **settings: Any) -> None:
+        self._free_slots = free_slots
+        super().__init__(**settings)
+
+    @property
+    def max_jobs(self) -> int:
+        """How many jobs may be starting: arq's own limit, read before it takes each."""
+        return self._free_slots()
+
+    @max_jobs.setter
+    def max_jobs(self, _: int) -> None:
+        """arq sets what it was given; the slots decide."""
+
+
 class ArqWorker:
     """Performs what is handed over, at most `slots` pieces at once.
 
-    arq's job is only the wake-up: it waits for a free slot, starts a task of ours and ends. So a
-    call under way is never cancelled because Redis went away, and a worker that is killed leaves
-    no job behind that Redis believes to be running. `stop` takes nothing new and waits for what is
-    under way.
+    arq's job is only the wake-up: it starts a task of ours and ends. So a call under way is never
+    cancelled because Redis went away, and a worker that is killed leaves no job behind that Redis
+    believes to be running. `stop` takes nothing new and waits for what is under way.
     """
 
     def __init__(
@@ -108,7 +124,6 @@ class ArqWorker:
         self._url = redis_url
         self._perform = perform
         self._slots = slots
-        self._free = asyncio.Semaphore(slots)
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -134,7 +149,8 @@ class ArqWorker:
         return not late
 
     def _new_worker(self) -> Worker:
-        return Worker(
+        return _Worker(
+            free_slots=lambda: self._slots - len(self._under_way),
             functions=[func(cast(WorkerCoroutine, self._start), name="perform", max_tries=1)],
             queue_name=QUEUE,
             redis_pool=_redis(self._url),
@@ -149,14 +165,11 @@ class ArqWorker:
         )
 
     async def _start(self, _: dict[str, Any], ref: str) -> None:
-        await self._free.acquire()
+        if self._stopping.is_set() or len(self._under_way) >= self._slots:
+            return  # it is handed over again when nobody claims it
         task = asyncio.create_task(self._perform_one(UUID(ref)))
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self._free.release()
+        task.add_done_callback(self._under_way.discard)
 
     async def _perform_one(self, ref: UUID) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -32,26 +33,36 @@ class Incarnation:
         await self._board.register(self.id, slots=self._slots, lease=self._lease)
 
     async def beat_for_ever(self) -> None:
-        """Extend the lease well before it ends."""
+        """Extend the lease well before it ends, whatever goes wrong."""
         while True:
             await asyncio.sleep(self._lease.total_seconds() / 4)
             try:
-                if not await self._board.extend(self.id, lease=self._lease):
-                    log.warning("the lease of this worker had ended: it goes on as a new one")
-                    self.id = uuid4()
-                    await self.open()
+                await self._beat()
             except StoreUnavailableError as error:
                 log.warning("the lease cannot be extended: %s", error)
+            except Exception:
+                log.exception("the lease cannot be extended")
+
+    async def _beat(self) -> None:
+        if not await self._board.extend(self.id, lease=self._lease):
+            log.warning("this worker was given up: it goes on as a new one")
+            self.id = uuid4()
+            await self.open()
 
     async def drain(self) -> None:
         """Take nothing new."""
-        with suppress(StoreUnavailableError):
-            await self._board.drain(self.id)
+        self._slots = 0
+        await self._best_effort(self._board.drain(self.id))
 
     async def close(self) -> None:
         """Give back what is still held."""
-        with suppress(StoreUnavailableError):
-            await self._board.retire(self.id)
+        await self._best_effort(self._board.retire(self.id))
+
+    async def _best_effort(self, farewell: Awaitable[None]) -> None:
+        try:
+            await farewell
+        except Exception as error:
+            log.warning("leaving without a word to the store", exc_info=error)
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
@@ -103,6 +114,7 @@ async def _work(
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([told, *duties], return_when=asyncio.FIRST_COMPLETED)
     dispatching.cancel()
+    performer.start_no_more_calls()
     await incarnation.drain()
     if not await worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)):
         log.error("calls under way were abandoned: they took longer than a call may take")

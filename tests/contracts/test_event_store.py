@@ -290,7 +290,12 @@ async def test_work_is_claimed_by_one_worker(case: Case) -> None:
     one, two = await case.worker(), await case.worker()
     assert isinstance(await case.claim(generation, one), Accepted)
     assert await case.claim(generation, two) == Fenced()
-    assert await case.claim(generation, one) == Fenced()
+
+
+async def test_a_claim_sent_again_after_a_lost_answer_is_accepted(case: Case) -> None:
+    generation, worker = await case.placed(), await case.worker()
+    assert isinstance(await case.claim(generation, worker), Accepted)
+    assert isinstance(await case.claim(generation, worker), Accepted)
 
 
 async def test_a_worker_that_is_not_registered_claims_nothing(case: Case) -> None:
@@ -308,10 +313,25 @@ async def test_a_fenced_command_records_nothing(case: Case) -> None:
     assert await case.units_taken(generation.user_id, generation.windows[0]) == 1
 
 
-async def test_a_worker_whose_lease_ended_is_fenced_for_ever(case: Case) -> None:
+async def test_a_worker_that_was_swept_is_fenced_for_ever(case: Case) -> None:
     generation, worker = await case.placed(), await case.worker(lease=timedelta())
+    await case.board.sweep(await case.board.moment())
     assert await case.claim(generation, worker) == Fenced()
     assert not await case.board.extend(worker, lease=LEASE)
+
+
+async def test_a_worker_whose_lease_ended_unnoticed_goes_on(case: Case) -> None:
+    generation, worker = await case.placed(), await case.worker(lease=timedelta())
+    assert isinstance(await case.claim(generation, worker), Accepted)
+    assert await case.board.extend(worker, lease=LEASE)
+    assert await case.board.sweep(await case.board.moment()) == 0
+
+
+async def test_the_sweep_closes_only_whose_lease_had_ended_by_then(case: Case) -> None:
+    before = await case.board.moment()
+    generation, worker = await case.placed(), await case.worker(lease=timedelta(seconds=0.001))
+    await case.claim(generation, worker)
+    assert await case.board.sweep(before) == 0
 
 
 async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None:
@@ -335,7 +355,7 @@ async def test_closed_work_is_gone_and_opening_open_work_changes_nothing(case: C
     await case.claim(generation, worker)
     reopen = OpenWork("generate", generation.id, generation.user_id, HOUR)
     assert isinstance(await case.store.append(Command(work=reopen)), Accepted)
-    assert await case.claim(generation, worker) == Fenced()
+    assert await case.claim(generation, await case.worker()) == Fenced()
     closing = CloseWork("generate", generation.id, worker)
     assert isinstance(await case.store.append(Command(work=closing)), Accepted)
     assert await case.store.append(Command(work=closing)) == Fenced()
@@ -350,9 +370,9 @@ async def test_a_swept_or_retired_workers_work_is_due_at_once(case: Case) -> Non
     await case.claim(first, leaving)
     await case.claim(second, staying)
     await case.board.retire(leaving)
-    assert await case.board.sweep() == 0
+    assert await case.board.sweep(await case.board.moment()) == 0
     assert isinstance(await case.claim(first, staying), Accepted)
-    assert await case.claim(second, staying) == Fenced()
+    assert await case.claim(second, await case.worker()) == Fenced()
 
 
 async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> None:

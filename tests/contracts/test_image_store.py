@@ -7,12 +7,16 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import ImageNotFoundError, ImageStore, ImageStoreUnavailableError
+from application.ports import (
+    ImageNotFoundError,
+    ImageStore,
+    ImageStoreUnavailableError,
+    ObjectDiffersError,
+)
 from domain.image import image_key, reference_key
 from infrastructure.image_stores.filesystem import (
     FilesystemImageStore,
     ImageKeyRefusedError,
-    ObjectDiffersError,
 )
 from tests.fakes_images import FakeImageStore, small_png
 

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application import dispatch
 from application.dispatch import LONGEST_PAUSE, Dispatcher, Sweeper
 from application.ports import Accepted, ClaimWork, CloseWork, Command, QueueUnavailableError
 from domain.generation import Generation
@@ -49,6 +48,9 @@ class Desk:
         for work in self.queue.handed_over:
             await self.store.append(Command(work=ClaimWork("generate", work.ref, worker)))
         self.queue.handed_over.clear()
+
+    def sweeper(self) -> Sweeper:
+        return Sweeper(self.store, self.board, lease=LEASE, deadline=DEADLINE)
 
     async def waiting(self) -> int:
         rows = await self.store.fetch("SELECT count(*) FROM work WHERE worker IS NULL", ())
@@ -136,45 +138,38 @@ async def test_behind_ten_thousand_of_one_user_another_users_request_is_next(des
 
 
 async def test_missing_work_of_open_generations_is_recreated(desk: Desk) -> None:
-    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE, clock=lambda: desk.seconds)
     lost, ended = await desk.place(times=2)
     await desk.store.append(Command(work=CloseWork("generate", lost.id)))
     ended.cancel(by=ended.user_id)
     await desk.store.append(Command(events_of(ended), work=CloseWork("generate", ended.id)))
-    await sweeper.recreate_missing()
+    assert await desk.sweeper().recreate_missing()
     await desk.worker(slots=4)
     await desk.dispatcher.hand_over()
     assert [work.ref for work in desk.queue.handed_over] == [lost.id]
 
 
-async def test_missing_work_is_looked_for_where_generations_may_still_be_open(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "POSITIONS_A_STRETCH", 2)
-    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE, clock=lambda: desk.seconds)
-    old = await desk.place(times=5)
-    await sweeper.recreate_missing()
-    desk.seconds = DEADLINE.total_seconds() - 1
-    await desk.store.append(Command(work=CloseWork("generate", old[0].id)))
-    await sweeper.recreate_missing()
-    assert await desk.waiting() == 5, "within the deadline it is found again"
-    desk.seconds += 2
-    (new,) = await desk.place()
-    for generation in (old[0], new):
-        await desk.store.append(Command(work=CloseWork("generate", generation.id)))
-    await sweeper.recreate_missing()
-    assert await desk.waiting() == 5, "only the new one's work is recreated"
-
-
 async def test_one_unreadable_generation_does_not_keep_the_others_from_their_work(
     desk: Desk,
 ) -> None:
-    sweeper = Sweeper(desk.store, desk.board, deadline=DEADLINE)
     broken, lost = await desk.place(times=2)
     for generation in (broken, lost):
         await desk.store.append(Command(work=CloseWork("generate", generation.id)))
     await desk.store.fetch(
         "UPDATE stored_events SET state = '{}' WHERE originator_id = %s RETURNING 1", (broken.id,)
     )
-    await sweeper.recreate_missing()
+    await desk.sweeper().recreate_missing()
     assert await desk.waiting() == 1
+
+
+async def test_work_that_waits_for_later_costs_a_look_for_each_user_not_for_each_piece(
+    desk: Desk,
+) -> None:
+    later = uuid4()
+    await desk.place(user_id=later, times=500)
+    await desk.store.fetch("UPDATE work SET due_at = due_at + interval '1 hour' RETURNING 1", ())
+    (due,) = await desk.place()
+    await desk.worker(slots=8)
+    before = await desk.rows_read()
+    await desk.dispatcher.hand_over()
+    assert [work.ref for work in desk.queue.handed_over] == [due.id]
+    assert await desk.rows_read() - before <= 50

@@ -51,7 +51,6 @@ class Studio:
         self.performer = Performer(
             store=self.store,
             router=Router({"fake": self.provider}),
-            images=self.images,
             pictures=Pictures(self.images, self.spool, PillowInspector()),
             call_timeout=timedelta(seconds=0.2),
             jitter=lambda: 0.5,
@@ -197,7 +196,7 @@ async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: 
     await until(lambda: len(studio.provider.asked) == 1)
     killed.cancel()
     studio.clock.advance(seconds=31)
-    assert await studio.store.board.sweep() == 1
+    assert await studio.store.board.sweep(studio.clock.now) == 1
     assert (await studio.perform(ref)).status == "completed"
     assert await studio.trail(ref) == [
         "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
@@ -212,7 +211,7 @@ async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: St
     killed.cancel()
     del studio.images.holds
     studio.clock.advance(seconds=31)
-    await studio.store.board.sweep()
+    await studio.store.board.sweep(studio.clock.now)
     assert (await studio.perform(ref)).status == "completed"
     assert len(studio.provider.asked) == 1
 
@@ -233,7 +232,7 @@ async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: S
     stopped = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 2)
     studio.clock.advance(seconds=31)
-    await studio.store.board.sweep()
+    await studio.store.board.sweep(studio.clock.now)
     answered.set()
     await stopped
     assert (await studio.trail(ref))[-1] == "call_answered_late"
@@ -402,7 +401,7 @@ async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(
     stopped = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 4)
     studio.clock.advance(seconds=31)
-    await studio.store.board.sweep()
+    await studio.store.board.sweep(studio.clock.now)
     for each in answered:
         each.set()
         await asyncio.sleep(0.01)

@@ -23,8 +23,15 @@ BEGIN
     PERFORM pg_advisory_xact_lock(7232406001);
 END $$;
 
-CREATE FUNCTION worker_is_open_v1(worker uuid, moment timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM workers w WHERE w.incarnation = worker AND w.expires_at > moment)
+-- The log's own time: never behind what is recorded, also when the machine's clock steps back.
+CREATE FUNCTION log_now_v1() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT greatest(clock_timestamp(),
+                    (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1))
+$$;
+
+-- An incarnation is open until the sweep, which takes the lock, or the worker itself closes it.
+CREATE FUNCTION worker_is_open_v1(worker uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM workers w WHERE w.incarnation = worker)
 $$;
 
 CREATE FUNCTION already_recorded_v1(events jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
@@ -101,13 +108,14 @@ BEGIN
     ELSIF change ->> 'op' = 'close' AND its_worker IS NULL THEN
         DELETE FROM work WHERE kind = its_kind AND ref = its_ref;
         RETURN true;
-    ELSIF NOT worker_is_open_v1(its_worker, moment) THEN
+    ELSIF NOT worker_is_open_v1(its_worker) THEN
         RETURN false;
     END IF;
     CASE change ->> 'op'
     WHEN 'claim' THEN
         UPDATE work SET worker = its_worker, calls = calls + (change ->> 'calls')::int
-         WHERE kind = its_kind AND ref = its_ref AND worker IS NULL AND due_at <= moment;
+         WHERE kind = its_kind AND ref = its_ref
+           AND (worker IS NULL AND due_at <= moment OR worker = its_worker);
     WHEN 'hold' THEN
         IF (change ->> 'calls')::int > 0 THEN
             UPDATE work SET calls = calls + (change ->> 'calls')::int
@@ -116,7 +124,7 @@ BEGIN
             PERFORM FROM work WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
         END IF;
     WHEN 'release' THEN
-        UPDATE work SET worker = NULL, due_at = least((change ->> 'due_at')::timestamptz, deadline)
+        UPDATE work SET worker = NULL, due_at = (change ->> 'due_at')::timestamptz
          WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
     WHEN 'close' THEN
         DELETE FROM work WHERE kind = its_kind AND ref = its_ref AND worker = its_worker;
@@ -189,9 +197,7 @@ DECLARE
     due      boolean := false;
 BEGIN
     PERFORM lock_log_v1();
-    -- Position order is time order, also when the machine's clock steps back.
-    moment := greatest(clock_timestamp(),
-                       (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1));
+    moment := log_now_v1();  -- so that position order is time order
     FOREACH command IN ARRAY commands LOOP
         outcome := append_one_v1(command, moment);
         outcomes := outcomes || (outcome || jsonb_build_object('now', moment));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from contextlib import suppress
@@ -13,7 +14,9 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from application.ports import StoreBusyError, StoreUnavailableError
-from infrastructure.event_store.connections import connect
+from infrastructure.event_store.connections import LOST, connect
+
+log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 64
 MOST_WAITING = 5000
@@ -27,7 +30,6 @@ Fields = dict[str, Any]
 class _Waiting:
     text: str
     outcome: asyncio.Future[Fields]
-    give_up_at: float
 
     def answer(self, fields: Fields) -> None:
         if not self.outcome.done():
@@ -59,18 +61,22 @@ class Appender:
             raise StoreBusyError(
                 f"{MOST_WAITING} commands wait to be recorded. Slow down and try again."
             )
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(text, loop.create_future(), loop.time() + self._patience)
+        waiting = _Waiting(text, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
-        return await waiting.outcome
+        try:
+            return await asyncio.wait_for(waiting.outcome, self._patience)
+        except TimeoutError as error:
+            raise _unavailable(error) from error
 
     async def close(self) -> None:
         """Record what waits, then disconnect."""
-        if self._sending is not None:
-            await self._sending
-        await self._disconnect()
+        try:
+            if self._sending is not None:
+                await self._sending
+        finally:
+            await self._disconnect()
 
     async def _send_all(self) -> None:
         while self._waiting:
@@ -78,16 +84,18 @@ class Appender:
             await self._send(batch)
 
     async def _send(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
         try:
             outcomes = await self._call(batch)
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+        except (*LOST, TimeoutError) as error:
             await self._send_again(batch, error)
         except psycopg.Error as error:
             await self._isolate(batch, error)
-        except BaseException as error:
+        except Exception as error:
+            log.exception("a batch could not be recorded")
             for waiting in batch:
                 waiting.fail(error)
-            raise
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.answer(outcome)
@@ -119,13 +127,10 @@ class Appender:
             self._connection = None
 
     async def _send_again(self, batch: list[_Waiting], error: Exception) -> None:
+        log.warning("the append is repeated: %s", type(error).__name__)
         if not isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
             await self._disconnect()
-        now = asyncio.get_running_loop().time()
-        for waiting in batch:
-            if waiting.give_up_at <= now:
-                waiting.fail(_unavailable(error))
-        patient = [waiting for waiting in batch if waiting.give_up_at > now]
+        patient = [waiting for waiting in batch if not waiting.outcome.done()]
         self._waiting.extendleft(reversed(patient))
         if patient:
             await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311  # spreads reconnects

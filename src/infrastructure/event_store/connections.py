@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import ReadOnlySqlTransaction
 
 
 class Liveness(TypedDict):
@@ -16,6 +18,7 @@ class Liveness(TypedDict):
     keepalives_interval: int
     keepalives_count: int
     tcp_user_timeout: int
+    target_session_attrs: str
 
 
 LIVENESS = Liveness(
@@ -24,7 +27,11 @@ LIVENESS = Liveness(
     keepalives_interval=3,
     keepalives_count=3,
     tcp_user_timeout=15_000,
+    target_session_attrs="read-write",  # after a failover, never the old primary
 )
+
+# What says that a connection, not the statement, is at fault.
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction)
 
 
 async def connect(

@@ -17,7 +17,8 @@ from infrastructure.event_store.leadership import leadership
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 1.0
-RECREATE_EVERY = 30.0
+LOOK_EVERY = 30.0
+TIDY_EVERY = 60.0
 WITHOUT_QUEUE = 1.0
 BUSY_PAUSE = 0.02  # between rounds while no slot is free: news of due work costs nothing
 
@@ -29,6 +30,7 @@ class Dispatching:
         self._url = database_url
         self._dispatcher = dispatcher
         self._sweeper = sweeper
+        self._sweep_at = self._look_at = self._tidy_at = 0.0
 
     async def run(self) -> None:
         """Have the duty until cancelled; whatever goes wrong, try again."""
@@ -43,18 +45,26 @@ class Dispatching:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _dispatch(self, connection: AsyncConnection[Any]) -> None:
-        swept = recreated = float("-inf")
         while True:
-            if time.monotonic() - swept >= SWEEP_EVERY:
-                await connection.execute("SELECT")  # a statement each second keeps the duty
-                await self._sweeper.free_abandoned()
-                swept = time.monotonic()
-            if time.monotonic() - recreated >= RECREATE_EVERY:
-                await self._sweeper.recreate_missing()
-                recreated = time.monotonic()
+            await self._sweep_when_it_is_time(connection)
             pause = await self._hand_over()
             async for _ in connection.notifies(timeout=pause, stop_after=1):
-                await asyncio.sleep(BUSY_PAUSE if self._dispatcher.saturated else 0)
+                pass
+            if self._dispatcher.saturated:
+                await asyncio.sleep(BUSY_PAUSE)
+
+    async def _sweep_when_it_is_time(self, connection: AsyncConnection[Any]) -> None:
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            await connection.execute("SELECT")  # a statement each second keeps the duty
+            await self._sweeper.free_abandoned()
+            self._sweep_at = now + SWEEP_EVERY
+        if now >= self._look_at:
+            ended = await self._sweeper.recreate_missing()
+            self._look_at = now + (LOOK_EVERY if ended else SWEEP_EVERY)
+        if now >= self._tidy_at:
+            await self._sweeper.tidy()
+            self._tidy_at = now + TIDY_EVERY
 
     async def _hand_over(self) -> float:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -9,11 +11,12 @@ from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import StoredEvent
+from psycopg.errors import AdminShutdown, ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports import A, Command, Outcome, Recorded, StoreUnavailableError
 from infrastructure.event_store.appender import PATIENCE, Appender
-from infrastructure.event_store.connections import LIVENESS, session_options
+from infrastructure.event_store.connections import LIVENESS, LOST, session_options
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import decode, encode
 
@@ -56,7 +59,9 @@ class PostgresEventStore:
             },
         )
         self._readers = readers
-        self._ahead = timedelta()
+        self._patience = patience
+        self._latest = self._told = datetime.now(UTC)  # until it is told
+        self._told_at = time.monotonic()
 
     async def open(self) -> None:
         """Connect, and learn how far the store's clock is from this machine's."""
@@ -70,8 +75,10 @@ class PostgresEventStore:
         await self.pool.close()
 
     def now(self) -> datetime:
-        """PostgreSQL's clock, as last seen."""
-        return datetime.now(UTC) + self._ahead
+        """PostgreSQL's clock as it was last told, and the time since; it never goes back."""
+        estimate = self._told + timedelta(seconds=time.monotonic() - self._told_at)
+        self._latest = max(self._latest, estimate)
+        return self._latest
 
     async def append(self, command: Command) -> Outcome:
         fields = await self._appender.append(encode(command, self.mapper))
@@ -111,11 +118,23 @@ class PostgresEventStore:
 
         It runs again while the pool gives connections that died when nobody used them.
         """
+        fetching = asyncio.create_task(self._fetch_again(query, parameters))
+        fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            # Not a timeout around it: psycopg would wait for a server that does not answer.
+            done, _ = await asyncio.wait({fetching}, timeout=self._patience)
+        finally:
+            fetching.cancel()
+        if not done:
+            raise StoreUnavailableError("The database does not answer in time. Try again.")
+        return fetching.result()
+
+    async def _fetch_again(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         lost = 0
         while True:
             try:
                 return await self._fetch(query, parameters)
-            except (PoolTimeout, psycopg.OperationalError) as error:
+            except (PoolTimeout, *LOST) as error:
                 lost += 1
                 if lost > self._readers or not _is_lost(error):
                     raise StoreUnavailableError(
@@ -124,21 +143,25 @@ class PostgresEventStore:
 
     async def _fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         async with self.pool.connection() as connection:
-            cursor = await connection.execute(query, parameters, prepare=True)
-            return await cursor.fetchall()
+            try:
+                cursor = await connection.execute(query, parameters, prepare=True)
+                return await cursor.fetchall()
+            except ReadOnlySqlTransaction:  # a server that is no longer the primary
+                await connection.close()
+                raise
 
     def _recorded(self, rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
         return [recorded(cast(Row, row), self.mapper) for row in rows]
 
     def _learn_clock(self, told: datetime) -> None:
-        self._ahead = told - datetime.now(UTC)
+        self._told, self._told_at = told, time.monotonic()
 
 
-def _is_lost(error: psycopg.OperationalError) -> bool:
+def _is_lost(error: psycopg.Error) -> bool:
     """Whether a connection was there and broke, so that another one may do."""
     if isinstance(error, PoolTimeout):
         return False
-    return error.sqlstate is None or isinstance(error, psycopg.errors.AdminShutdown)
+    return error.sqlstate is None or isinstance(error, AdminShutdown | ReadOnlySqlTransaction)
 
 
 def recorded(row: Row, mapper: JsonMapper) -> Recorded:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import DueWork, Stretch
 from domain.generation import Generation
 from infrastructure.event_store.store import PostgresEventStore
 
-MOST_KEYS_A_SWEEP = 1000
+MOST_KEYS_AT_ONCE = 10_000
 REQUESTED = f"{Generation.Requested.topic}@%"
 CLOSING = [event.topic for event in (Generation.Completed, Generation.Failed, Generation.Cancelled)]
 OPEN_WITHOUT_WORK = """
@@ -35,7 +35,7 @@ class PostgresWorkBoard:
     async def register(self, worker: UUID, *, slots: int, lease: timedelta) -> None:
         await self._fetch(
             "INSERT INTO workers (incarnation, slots, started_at, expires_at)"
-            " VALUES (%s, %s, clock_timestamp(), clock_timestamp() + %s)"
+            " VALUES (%s, %s, log_now_v1(), log_now_v1() + %s)"
             " ON CONFLICT (incarnation) DO UPDATE SET expires_at = excluded.expires_at"
             " RETURNING incarnation",
             (worker, slots, lease),
@@ -43,8 +43,8 @@ class PostgresWorkBoard:
 
     async def extend(self, worker: UUID, *, lease: timedelta) -> bool:
         rows = await self._fetch(
-            "UPDATE workers SET expires_at = clock_timestamp() + %s"
-            " WHERE incarnation = %s AND expires_at > clock_timestamp() RETURNING incarnation",
+            "UPDATE workers SET expires_at = log_now_v1() + %s"
+            " WHERE incarnation = %s RETURNING incarnation",
             (lease, worker),
         )
         return bool(rows)
@@ -57,12 +57,19 @@ class PostgresWorkBoard:
     async def retire(self, worker: UUID) -> None:
         await self._fetch("SELECT retire_worker_v1(%s)", (worker,))
 
-    async def sweep(self) -> int:
-        await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_A_SWEEP,))
-        await self._fetch(FORGET_OLD_PICTURES, ())  # longer than any deadline
-        rows = await self._fetch("SELECT sweep_workers_v1()", ())
+    async def moment(self) -> datetime:
+        rows = await self._fetch("SELECT log_now_v1()", ())
+        moment: datetime = rows[0][0]
+        return moment
+
+    async def sweep(self, expired_by: datetime) -> int:
+        rows = await self._fetch("SELECT sweep_workers_v1(%s)", (expired_by,))
         freed: int = rows[0][0]
         return freed
+
+    async def tidy(self) -> None:
+        await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_AT_ONCE,))
+        await self._fetch(FORGET_OLD_PICTURES, ())  # longer than any deadline
 
     async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
         rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(handed_over),))
@@ -85,10 +92,6 @@ class PostgresWorkBoard:
         return Stretch([ref for (ref,) in rows], end, is_last=end == last[0][0])
 
     async def seconds_to_next(self) -> float | None:
-        rows = await self._fetch(
-            "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float"
-            " FROM work WHERE worker IS NULL AND due_at > clock_timestamp()",
-            (),
-        )
+        rows = await self._fetch("SELECT seconds_to_next_v1()", ())
         seconds: float | None = rows[0][0]
-        return None if seconds is None else max(seconds, 0.0)
+        return seconds

@@ -4,7 +4,7 @@
 CREATE FUNCTION free_abandoned_work_v1() RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE freed integer;
 BEGIN
-    UPDATE work SET worker = NULL, due_at = clock_timestamp()
+    UPDATE work SET worker = NULL, due_at = log_now_v1()
      WHERE worker IS NOT NULL
        AND NOT EXISTS (SELECT FROM workers WHERE incarnation = work.worker);
     GET DIAGNOSTICS freed = ROW_COUNT;
@@ -14,14 +14,15 @@ BEGIN
     RETURN freed;
 END $$;
 
--- Closes incarnations whose lease has ended and frees what they held.
-CREATE FUNCTION sweep_workers_v1() RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+-- Closes incarnations whose lease had ended at a moment seen before, and frees what they held. Not
+-- by the clock: this statement may itself have waited while PostgreSQL stood still.
+CREATE FUNCTION sweep_workers_v1(moment timestamptz) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM workers WHERE expires_at <= clock_timestamp()) THEN
+    IF NOT EXISTS (SELECT FROM workers WHERE expires_at <= moment) THEN
         RETURN 0;
     END IF;
     PERFORM lock_log_v1();
-    DELETE FROM workers WHERE expires_at <= clock_timestamp();
+    DELETE FROM workers WHERE expires_at <= moment;
     RETURN free_abandoned_work_v1();
 END $$;
 
@@ -45,48 +46,66 @@ BEGIN
     RETURN removed;
 END $$;
 
--- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up each,
--- however many wait.
+-- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up for
+-- each piece and each user without due work, however much waits.
 CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over uuid[])
-RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql STABLE
+RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql VOLATILE
 -- Plans must not depend on statistics: this table is empty one minute and full the next.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
     nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    moment timestamptz := log_now_v1();
     turn   uuid := after_user;
     taken  uuid[] := handed_over;
+    found_any boolean := false;
     due    record;
 BEGIN
+    IF NOT EXISTS (SELECT FROM work w WHERE w.worker IS NULL AND w.due_at <= moment) THEN
+        RETURN;
+    END IF;
     WHILE cardinality(taken) - cardinality(handed_over) < most LOOP
-        SELECT w.kind, w.ref, w.user_id INTO due FROM work w
-         WHERE w.worker IS NULL AND w.user_id > turn AND w.due_at <= clock_timestamp()
-           AND w.ref <> ALL (taken)
+        SELECT w.kind, w.ref, w.user_id, w.due_at INTO due FROM work w
+         WHERE w.worker IS NULL AND w.user_id > turn AND w.ref <> ALL (taken)
          ORDER BY w.user_id, w.due_at, w.ref LIMIT 1;
-        IF FOUND THEN
+        IF NOT FOUND THEN
+            EXIT WHEN turn = nobody OR after_user = nobody AND NOT found_any;
+            turn := nobody;
+            after_user := nobody;
+            found_any := false;
+            CONTINUE;
+        END IF;
+        turn := due.user_id;
+        IF due.due_at <= moment THEN
             kind := due.kind; ref := due.ref; user_id := due.user_id;
             RETURN NEXT;
             taken := taken || due.ref;
-            turn := due.user_id;
-        ELSIF turn = nobody THEN
-            EXIT;
-        ELSE
-            turn := nobody;
+            found_any := true;
         END IF;
     END LOOP;
 END $$;
 
 -- Free slots of open incarnations less what was handed over and still waits, and which those are.
 CREATE FUNCTION credits_v1(handed_over uuid[])
-RETURNS TABLE (free bigint, waiting uuid[]) LANGUAGE plpgsql STABLE
+RETURNS TABLE (free bigint, waiting uuid[]) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE moment timestamptz := log_now_v1();
 BEGIN
     SELECT coalesce(sum(greatest(slots - held.pieces, 0)), 0) INTO free
       FROM workers CROSS JOIN LATERAL
            (SELECT count(*) AS pieces FROM work WHERE worker = incarnation) held
-     WHERE expires_at > clock_timestamp();
+     WHERE expires_at > moment;
     SELECT coalesce(array_agg(ref), '{}') INTO waiting
       FROM work
-     WHERE ref = ANY (handed_over) AND worker IS NULL AND due_at <= clock_timestamp();
+     WHERE ref = ANY (handed_over) AND worker IS NULL AND due_at <= moment;
     free := greatest(free - cardinality(waiting), 0);
     RETURN NEXT;
+END $$;
+
+-- Seconds until something that waits for its time becomes due; null without any.
+CREATE FUNCTION seconds_to_next_v1() RETURNS float LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE moment timestamptz := log_now_v1();
+BEGIN
+    RETURN (SELECT extract(epoch FROM due_at - moment) FROM work
+             WHERE worker IS NULL AND due_at > moment ORDER BY due_at LIMIT 1);
 END $$;

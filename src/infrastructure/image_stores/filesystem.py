@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
-from application.ports import ImageNotFoundError, ImageStoreUnavailableError
+from application.ports import (
+    ImageNotFoundError,
+    ImageStoreUnavailableError,
+    ObjectDiffersError,
+)
 from domain.image import ContentType
 
 P = ParamSpec("P")
@@ -31,16 +35,6 @@ class ImageKeyRefusedError(ValueError):
         super().__init__(
             "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
             "each part of letters, digits and hyphens, with the extension png, jpg or webp."
-        )
-
-
-class ObjectDiffersError(Exception):
-    """Other bytes lie under this key already, and objects never change."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Other bytes lie under this key already, and objects never change. "
-            "Store the image under the key that carries its own hash."
         )
 
 
