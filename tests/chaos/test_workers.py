@@ -18,6 +18,7 @@ from infrastructure.embedded import EmbeddedRedis
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command
 from tests.processes import Process, Processes, eventually, processes
+from tests.proxy import Proxy
 
 LEASE = 2.0
 SOON_AFTER_ITS_LEASE = LEASE + 8.0
@@ -270,3 +271,33 @@ async def test_a_single_request_is_next_behind_a_flood(works: Works) -> None:
     done = [ref for ref in flood if "completed" in await works.trail(ref)]
     assert len(done) < 20
     await works.until_completed(*flood, single)
+
+
+async def test_a_store_away_for_longer_than_a_lease_repeats_no_call(works: Works) -> None:
+    async with Proxy(works.database_url) as proxy:
+        for _ in range(2):
+            works.worker(DATABASE_URL=proxy.url, DARKROOM_SKETCH_SECONDS="6")
+        refs = [await works.place() for _ in range(4)]
+        for ref in refs:
+            await works.until_recorded(ref, "call_started")
+        proxy.pause()
+        await asyncio.sleep(LEASE * 1.5)  # that long it is away
+        proxy.go_on()
+        await works.until_completed(*refs, within=60)
+    assert len(works.running.calls()) == len(refs)
+    for ref in refs:
+        assert "call_lost" not in await works.trail(ref)
+
+
+async def test_an_answer_to_a_claim_that_is_lost_blocks_nothing(works: Works) -> None:
+    async with Proxy(works.database_url) as proxy:
+        works.worker(DATABASE_URL=proxy.url, DARKROOM_SKETCH_SECONDS="0.1")
+        await works.until_completed(await works.place())
+        refs = []
+        for _ in range(12):
+            proxy.cut_next_answer = True
+            refs.append(await works.place())
+            await asyncio.sleep(0.05)
+        await works.until_completed(*refs, within=60)
+        assert proxy.cuts > 0
+    assert len(works.running.calls()) == 13

@@ -22,6 +22,7 @@ from application.ports import (
 from infrastructure.event_store import appender
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command
+from tests.proxy import Proxy
 
 APPEND_LOCK = "SELECT pg_advisory_lock(7232406001)"
 
@@ -36,55 +37,8 @@ async def opened(url: str, patience: float = 5.0) -> AsyncIterator[PostgresEvent
         await store.close()
 
 
-class CuttingProxy:
-    """Stands before PostgreSQL; told to, it cuts a connection instead of passing an answer on."""
-
-    def __init__(self, url: str) -> None:
-        self._parts = urlsplit(url)
-        self._open: list[asyncio.StreamWriter] = []
-        self.cut_next_answer = False
-        self.cuts = 0
-
-    async def __aenter__(self) -> CuttingProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for writer in self._open:
-            writer.close()
-        await asyncio.gather(*(w.wait_closed() for w in self._open), return_exceptions=True)
-
-    @property
-    def url(self) -> str:
-        port = self._server.sockets[0].getsockname()[1]
-        account = f"{self._parts.username}:{self._parts.password}"
-        return self._parts._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()
-
-    async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
-        self._open += [answer, ask]
-        await asyncio.gather(self._pass_on(client, ask), self._pass_answers(server, answer, ask))
-
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            sink.write(data)
-        sink.close()
-
-    async def _pass_answers(
-        self, source: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter
-    ) -> None:
-        while data := await source.read(65536):
-            if self.cut_next_answer:
-                self.cut_next_answer, self.cuts = False, self.cuts + 1
-                ask.close()
-                break
-            answer.write(data)
-        answer.close()
-
-
 async def test_a_connection_lost_after_the_commit_is_no_conflict(database_url: str) -> None:
-    async with CuttingProxy(database_url) as proxy, opened(proxy.url) as store:
+    async with Proxy(database_url) as proxy, opened(proxy.url) as store:
         first = request_command(new_generation(store.now()))
         assert isinstance(await store.append(first), Accepted)
         proxy.cut_next_answer = True
@@ -183,3 +137,49 @@ async def test_reading_goes_on_after_every_idle_connection_died(database_url: st
                 " WHERE application_name = 'darkroom read' AND datname = current_database()"
             )
         assert await store.fetch("SELECT 1", ()) == [(1,)]
+
+
+async def test_a_server_that_stands_still_is_unavailable_within_the_patience(
+    database_url: str,
+) -> None:
+    async with Proxy(database_url) as proxy, opened(proxy.url, patience=0.5) as store:
+        await store.append(request_command(new_generation(store.now())))
+        proxy.pause()
+        async with asyncio.timeout(3):
+            with pytest.raises(StoreUnavailableError):
+                await store.append(request_command(new_generation(store.now())))
+            with pytest.raises(StoreUnavailableError):
+                await store.fetch("SELECT 1", ())
+        proxy.go_on()
+        outcome = await _soon_accepted(store)
+        assert isinstance(outcome, Accepted)
+
+
+async def _soon_accepted(store: PostgresEventStore) -> object:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await store.append(request_command(new_generation(store.now())))
+            except StoreUnavailableError:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_is_no_longer_the_primary_is_unavailable_and_then_back(
+    database_url: str,
+) -> None:
+    name = urlsplit(database_url).path.lstrip("/")
+    async with (
+        opened(database_url, patience=0.5) as store,
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as operator,
+    ):
+        await store.append(request_command(new_generation(store.now())))
+        await operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await operator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(StoreUnavailableError):
+            await store.append(request_command(new_generation(store.now())))
+        await operator.execute("SET default_transaction_read_only = off")
+        await operator.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        assert isinstance(await _soon_accepted(store), Accepted)

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from application import pictures
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports import (
@@ -438,3 +439,56 @@ async def test_what_lay_in_the_spool_at_the_deadline_is_forgotten(studio: Studio
     assert generation.error is not None
     assert generation.error[0] == "image_store_unavailable"
     assert studio.spool.kept == {}
+
+
+async def test_the_same_worker_performs_a_generation_once_at_a_time(studio: Studio) -> None:
+    ref, worker = await studio.place(), await studio.worker()
+    studio.provider.told = [HANG]
+    first = asyncio.create_task(studio.performer.perform(ref, worker))
+    await until(lambda: len(studio.provider.asked) == 1)
+    await studio.performer.perform(ref, worker)
+    assert len(studio.provider.asked) == 1
+    first.cancel()
+
+
+async def test_a_worker_that_is_leaving_starts_no_new_call(studio: Studio) -> None:
+    studio.provider.told = [OutcomeUnknownError("the connection broke")]
+    ref = await studio.place()
+
+    async def leave_meanwhile(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+        studio.performer.start_no_more_calls()
+        raise OutcomeUnknownError("the connection broke")
+
+    studio.provider.call = leave_meanwhile  # type: ignore[method-assign]
+    await studio.perform(ref)
+    assert await studio.trail(ref) == ["requested", "call_started", "call_lost"]
+    row = studio.store.work["generate", ref]
+    assert (row.worker, row.due_at) == (None, studio.clock.now)
+    await studio.perform(ref)
+    assert row.worker is None
+
+
+async def test_an_image_store_that_does_not_answer_is_away(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.01)
+    studio.images.put = _never  # type: ignore[assignment,method-assign]
+    ref = await studio.place()
+    await studio.perform(ref)
+    assert len(studio.spool.kept) == 1
+    del studio.images.put
+    studio.clock.advance(seconds=5)
+    assert (await studio.perform(ref)).status == "completed"
+
+
+async def test_an_answer_that_cannot_be_kept_is_recorded_with_its_cost(studio: Studio) -> None:
+    ref = await studio.place()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug in an image store")
+
+    studio.images.put = broken  # type: ignore[assignment,method-assign]
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert generation.calls[1].cost is not None

@@ -1,0 +1,74 @@
+"""A network between a process and PostgreSQL that fails when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """Passes bytes on; told to, it cuts a connection instead of an answer, or stands still."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._open: list[asyncio.StreamWriter] = []
+        self._serving: set[asyncio.Task[None]] = set()
+        self._going = asyncio.Event()
+        self._going.set()
+        self.cut_next_answer = False
+        self.cuts = 0
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.go_on()
+        for writer in self._open:
+            writer.close()
+        await asyncio.gather(*(w.wait_closed() for w in self._open), return_exceptions=True)
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """The database as it is reached through here."""
+        port = self._server.sockets[0].getsockname()[1]
+        account = f"{self._parts.username}:{self._parts.password}"
+        return self._parts._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()
+
+    def pause(self) -> None:
+        """Pass nothing on, as a server that is stopped or a network that swallows."""
+        self._going.clear()
+
+    def go_on(self) -> None:
+        """Pass on what was held back, and all that follows."""
+        self._going.set()
+
+    async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        self._open += [answer, ask]
+        passing = (self._pass_on(client, ask), self._pass_answers(server, answer, ask))
+        await asyncio.gather(*passing, return_exceptions=True)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            await self._going.wait()
+            sink.write(data)
+        sink.close()
+
+    async def _pass_answers(
+        self, source: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter
+    ) -> None:
+        while data := await source.read(65536):
+            await self._going.wait()
+            if self.cut_next_answer:
+                self.cut_next_answer, self.cuts = False, self.cuts + 1
+                ask.close()
+                break
+            answer.write(data)
+        answer.close()
