@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID, uuid4
 
 from application.ports import (
@@ -18,6 +20,7 @@ from application.ports import (
     Units,
     WindowClosed,
 )
+from application.references import References
 from application.routing import Router
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec, ReferenceImage
@@ -64,11 +67,13 @@ class Generations:
         *,
         store: EventStore,
         router: Router,
+        references: References,
         limits: Mapping[WindowType, int | None],
         deadline: timedelta,
     ) -> None:
         self._store = store
         self._router = router
+        self._references = references
         self._limits = limits
         self._deadline = deadline
 
@@ -78,19 +83,26 @@ class Generations:
         user_id: UUID,
         spec: ImageSpec,
         wish: Wish,
-        references: tuple[ReferenceImage, ...] = (),
+        references: Sequence[str] = (),
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
-        idempotency: Idempotency | None = None,
+        idempotency_key: str | None = None,
     ) -> Placed:
         """Ask for pictures: units, work and the event are recorded together.
 
-        Raises NoProviderError, QuotaExceededError, IdempotencyKeyReusedError and
+        `references` are images as base64 or data URLs, stored before anything is recorded, and
+        only when some provider could do it. Raises NoProviderError, UnusableReferencesError,
+        ImageStoreUnavailableError, QuotaExceededError, IdempotencyKeyReusedError and
         StoreUnavailableError; after any but the last nothing was recorded.
         """
         self._router.route(
             spec, references=len(references), negative_prompt=wish.negative_prompt is not None
         )
+        taken = await self._references.take(user_id, references)
+        idempotency = None
+        if idempotency_key is not None:
+            fingerprint = _fingerprint(spec, wish, taken, on_unknown)
+            idempotency = Idempotency(idempotency_key, fingerprint)
         now = self._store.now()
         for _ in range(TRIES):
             generation = Generation.request(
@@ -99,7 +111,7 @@ class Generations:
                 spec=spec,
                 wish=wish,
                 windows=windows_at(now),
-                references=references,
+                references=taken,
                 api_key_id=api_key_id,
                 on_unknown=on_unknown,
                 deadline=self._deadline,
@@ -133,6 +145,19 @@ class Generations:
             case WindowClosed(now):
                 return now
         raise AssertionError(f"A new generation cannot end as {outcome}.")
+
+
+def _fingerprint(
+    spec: ImageSpec, wish: Wish, references: Sequence[ReferenceImage], on_unknown: OnUnknown
+) -> str:
+    """Of what the command says, however it was written: two equal commands have the same."""
+    said = {
+        "spec": spec.model_dump(exclude_defaults=True),
+        "wish": wish.model_dump(exclude_defaults=True),
+        "references": [reference.sha256 for reference in references],
+        "on_unknown": on_unknown,
+    }
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _key(generation: Generation, idempotency: Idempotency | None) -> IdempotencyKey | None:

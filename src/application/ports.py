@@ -418,6 +418,10 @@ class ImageInspector(Protocol):
         """Decode all of it. Raises NotAnImageError."""
         ...
 
+    async def inspect_all(self, images: Sequence[bytes]) -> list[ImageFacts | NotAnImageError]:
+        """Decode images that belong together; why not, in the place of a refused one."""
+        ...
+
 
 class ImageStoreUnavailableError(Exception):
     """The image store cannot take or give bytes now; the message says why, without a key."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from application.ports import ImageFacts, ImageInspector, ImageStore, NotAnImageError
 from domain.image import ReferenceImage, reference_key
+
+Decode = Callable[[str], bytes]
+"""From base64 or a data URL to bytes, in any thread. Raises NotAnImageError."""
+
+T = TypeVar("T")
 
 
 class UnusableReferencesError(Exception):
@@ -24,27 +30,33 @@ class UnusableReferencesError(Exception):
 class References:
     """Takes what users send along with a prompt."""
 
-    def __init__(self, *, images: ImageStore, inspector: ImageInspector) -> None:
+    def __init__(self, *, images: ImageStore, inspector: ImageInspector, decode: Decode) -> None:
         self._images = images
         self._inspector = inspector
+        self._decode = decode
 
-    async def take(self, user_id: UUID, sent: Sequence[bytes]) -> tuple[ReferenceImage, ...]:
-        """Verify all of them, then store all of them, under their owner.
+    async def take(self, user_id: UUID, sent: Sequence[str]) -> tuple[ReferenceImage, ...]:
+        """Decode and verify all of them, then store all of them, under their owner.
 
         Raises UnusableReferencesError, after which nothing was stored, ImageStoreUnavailableError.
         """
-        found = await asyncio.gather(*(self._look_into(data) for data in sent))
-        reasons = {i: str(facts) for i, facts in enumerate(found) if isinstance(facts, Exception)}
-        if reasons:
-            raise UnusableReferencesError(reasons)
-        facts = [one for one in found if isinstance(one, ImageFacts)]
-        return tuple([await self._store(user_id, *pair) for pair in zip(sent, facts, strict=True)])
+        decoded = await self._decoded(sent)
+        found = _without_refusals(await self._inspector.inspect_all(decoded))
+        return tuple(
+            [
+                await self._store(user_id, data, facts)
+                for data, facts in zip(decoded, found, strict=True)
+            ]
+        )
 
-    async def _look_into(self, data: bytes) -> ImageFacts | NotAnImageError:
-        try:
-            return await self._inspector.inspect(data)
-        except NotAnImageError as error:
-            return error
+    async def _decoded(self, sent: Sequence[str]) -> list[bytes]:
+        def decode(text: str) -> bytes | NotAnImageError:
+            try:
+                return self._decode(text)
+            except NotAnImageError as error:
+                return error
+
+        return _without_refusals([await asyncio.to_thread(decode, text) for text in sent])
 
     async def _store(self, user_id: UUID, data: bytes, facts: ImageFacts) -> ReferenceImage:
         key = reference_key(user_id, facts.sha256, facts.content_type)
@@ -57,3 +69,10 @@ class References:
             height=facts.height,
             bytes=len(data),
         )
+
+
+def _without_refusals(found: Sequence[T | NotAnImageError]) -> list[T]:
+    reasons = {i: str(why) for i, why in enumerate(found) if isinstance(why, NotAnImageError)}
+    if reasons:
+        raise UnusableReferencesError(reasons)
+    return [one for one in found if not isinstance(one, NotAnImageError)]

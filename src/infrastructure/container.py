@@ -18,6 +18,7 @@ from application.pictures import Pictures
 from application.ports import Provider
 from application.references import References
 from application.routing import Router
+from application.waiting import Waiting
 from domain.quota import WindowType
 from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
@@ -27,7 +28,7 @@ from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from infrastructure.image_stores.filesystem import FilesystemImageStore
-from infrastructure.images import PillowInspector, decode_reference
+from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError
@@ -117,6 +118,7 @@ class Container(containers.DeclarativeContainer):
     board = providers.Singleton(PostgresWorkBoard, store)
     spool = providers.Singleton(PostgresSpool, store)
     news = providers.Singleton(PostgresNews, database_url)
+    waiting = providers.Singleton(Waiting, store, news)
     queue = providers.Singleton(_queue, redis_url)
     arq_worker = providers.Factory(_arq_worker, redis_url, settings.provided.worker_slots)
     dispatching = providers.Singleton(
@@ -141,12 +143,17 @@ class Container(containers.DeclarativeContainer):
     router = providers.Singleton(Router, providers.Singleton(_providers, settings))
 
     accounts = providers.Singleton(Accounts, store)
-    decode_reference = providers.Object(decode_reference)
-    references = providers.Singleton(References, images=image_store, inspector=inspector)
+    references = providers.Singleton(
+        References,
+        images=image_store,
+        inspector=providers.Singleton(PillowInspector, max_pixels=MAX_REFERENCE_PIXELS),
+        decode=providers.Object(decode_reference),
+    )
     generations = providers.Singleton(
         Generations,
         store=store,
         router=router,
+        references=references,
         limits=limits,
         deadline=deadline,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 import struct
 import warnings
 import zlib
 from binascii import a2b_base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
@@ -20,11 +21,14 @@ from domain.image import ContentType
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 MAX_REFERENCE_BYTES = 20 * 1024 * 1024
+MAX_REFERENCE_PIXELS = 40_000_000
+MAX_PIXELS_TOGETHER = 100_000_000
+MAX_SCANS = 64  # encoders make about ten; each costs a pass over all pixels, however few its bytes
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-JPEG_START_OF_SCAN, JPEG_APP11 = 0xDA, 0xEB
-JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
-JPEG_END_OF_IMAGE = b"\xff\xd9"
+JPEG_END_OF_IMAGE, JPEG_START_OF_SCAN, JPEG_APP11 = 0xD9, 0xDA, 0xEB
+# Those that have a length, and the end; libjpeg passes over all other bytes in search of them.
+JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 
 # What Pillow's decoders raise when bytes are not what they claim to be.
 DECODING_ERRORS = (
@@ -37,11 +41,17 @@ DECODING_ERRORS = (
 class PillowInspector:
     """Looks into PNG, JPEG and WebP images of at most `max_bytes` bytes and `max_pixels` pixels.
 
-    At most `threads` images are decoded at once, outside the event loop.
+    Images that belong together have at most `max_pixels_together`. At most `threads` images are
+    decoded at once, outside the event loop.
     """
 
     def __init__(
-        self, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS, threads: int = 2
+        self,
+        *,
+        max_bytes: int = MAX_BYTES,
+        max_pixels: int = MAX_PIXELS,
+        max_pixels_together: int = MAX_PIXELS_TOGETHER,
+        threads: int = 2,
     ) -> None:
         if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
             raise ValueError(
@@ -49,15 +59,36 @@ class PillowInspector:
                 f"{Image.MAX_IMAGE_PIXELS} pixels for an attack. Choose a smaller number."
             )
         self._max_bytes, self._max_pixels = max_bytes, max_pixels
+        self._max_pixels_together = max_pixels_together
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="inspect-image")
         _set_up_pillow_warnings()
 
     async def inspect(self, data: bytes) -> ImageFacts:
         """Decode all of it. Raises NotAnImageError."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._inspect, data)
+        return await self._inspect_within(self._max_pixels, data)
 
-    def _inspect(self, data: bytes) -> ImageFacts:
+    async def inspect_all(self, images: Sequence[bytes]) -> list[ImageFacts | NotAnImageError]:
+        """Decode images that belong together; why not, in the place of each that is refused.
+
+        One after the other, so that nobody's images keep all threads busy.
+        """
+        found: list[ImageFacts | NotAnImageError] = []
+        pixels_left = self._max_pixels_together
+        for data in images:
+            try:
+                facts = await self._inspect_within(pixels_left, data)
+            except NotAnImageError as error:
+                found.append(error)
+            else:
+                found.append(facts)
+                pixels_left -= facts.width * facts.height
+        return found
+
+    async def _inspect_within(self, pixels_left: int, data: bytes) -> ImageFacts:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._inspect, pixels_left, data)
+
+    def _inspect(self, pixels_left: int, data: bytes) -> ImageFacts:
         if len(data) > self._max_bytes:
             raise NotAnImageError(
                 f"The image has {len(data)} bytes, at most {self._max_bytes} are taken. "
@@ -65,13 +96,13 @@ class PillowInspector:
             )
         content_type = _content_type(data)
         marks = READERS[content_type](data)
-        width, height = self._decode(data)
+        width, height = self._decode(pixels_left, data)
         return ImageFacts(content_type, width, height, hashlib.sha256(data).hexdigest(), marks)
 
-    def _decode(self, data: bytes) -> tuple[int, int]:
+    def _decode(self, pixels_left: int, data: bytes) -> tuple[int, int]:
         try:
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
-                self._refuse_by_header(image)
+                self._refuse_by_header(pixels_left, image)
                 image.load()
                 return image.size
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -79,9 +110,15 @@ class PillowInspector:
         except DECODING_ERRORS as error:
             raise _damaged() from error
 
-    def _refuse_by_header(self, image: Image.Image) -> None:
-        if image.width * image.height > self._max_pixels:
+    def _refuse_by_header(self, pixels_left: int, image: Image.Image) -> None:
+        pixels = image.width * image.height
+        if pixels > self._max_pixels:
             raise self._too_many_pixels()
+        if pixels > pixels_left:
+            raise NotAnImageError(
+                f"The images have more than {self._max_pixels_together} pixels together. "
+                "Send fewer or smaller ones."
+            )
         # A JPEG with several pictures (MPO) is a photograph with its preview or depth, not a film.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise NotAnImageError("The image is animated. Send a single still picture.")
@@ -177,25 +214,30 @@ def _png_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _jpeg_marks(data: bytes) -> tuple[str, ...]:
-    marked, marker, at = False, 0, 2
-    while marker != JPEG_START_OF_SCAN:
-        marker, payload, at = _jpeg_segment(data, at)
+    marker, scans, marked = 0, 0, False
+    for marker, payload in _jpeg_segments(data):
+        scans += marker == JPEG_START_OF_SCAN
         marked = marked or (marker == JPEG_APP11 and payload[:2] == b"JP" and b"jumb" in payload)
-    if JPEG_END_OF_IMAGE not in data[at:]:
+        if scans > MAX_SCANS:
+            raise NotAnImageError(
+                f"The JPEG has more than {MAX_SCANS} scans, which only slow its decoding down. "
+                "Save it again as an ordinary JPEG."
+            )
+    if marker != JPEG_END_OF_IMAGE or not scans:
         raise _damaged()
     return ("c2pa",) if marked else ()
 
 
-def _jpeg_segment(data: bytes, at: int) -> tuple[int, bytes, int]:
-    while data[at : at + 2] == b"\xff\xff":
-        at += 1
-    if data[at : at + 1] != b"\xff" or at + 4 > len(data):
-        raise _damaged()
-    marker = data[at + 1]
-    if marker in JPEG_WITHOUT_LENGTH:
-        return marker, b"", at + 2
-    end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-    return marker, data[at + 4 : end], end
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each marker and what it holds, up to the end of the first picture, as libjpeg reads."""
+    at = 2
+    while found := JPEG_MARKER.search(data, at):
+        marker, at = found[0][1], found.end()
+        length = int.from_bytes(data[at : at + 2], "big")
+        yield marker, data[at + 2 : at + length]
+        if marker == JPEG_END_OF_IMAGE:
+            return
+        at += max(2, length)
 
 
 def _webp_marks(data: bytes) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -14,6 +16,8 @@ from psycopg.errors import UndefinedTable
 from application.ports import QueueUnavailableError, StoreUnavailableError
 from infrastructure.event_store.follower_tables import follower_states
 from infrastructure.read_models import Fetch, discover
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # seconds for each check; they run side by side
 
@@ -37,6 +41,8 @@ class Check:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+SILENT = Check("failing", "The database does not answer. Look at DATABASE_URL and at it.")
+REDIS_SILENT = Check("degraded", "Redis does not answer; what is due waits in PostgreSQL.")
 NO_SCHEMA = Check("failing", "The database has no schema. Run `darkroom migrate`.")
 
 
@@ -47,28 +53,38 @@ class Readiness:
     not: failing.
     """
 
-    def __init__(self, fetch: Fetch, queue: Callable[[], Reachable]) -> None:
+    def __init__(
+        self, fetch: Fetch, queue: Callable[[], Reachable], *, patience: float = PATIENCE
+    ) -> None:
         self._fetch = fetch
+        self._patience = patience
         self._queue = queue
+        self._checks = {
+            "database": (self._database, SILENT),
+            "readModels": (self._read_models, SILENT),
+            "redis": (self._redis, REDIS_SILENT),
+            "workers": (self._workers, SILENT),
+        }
+        self._under_way: dict[str, asyncio.Task[Check]] = {}
 
     async def check(self) -> dict[str, Check]:
-        """All checks by name. Never raises, and takes little longer than PATIENCE."""
-        database, read_models, redis, workers = await asyncio.gather(
-            _of_database(self._database()),
-            _of_database(self._read_models()),
-            self._redis(),
-            _of_database(self._workers()),
-        )
-        return {
-            "database": database,
-            "readModels": read_models,
-            "redis": redis,
-            "workers": workers,
-        }
+        """All checks by name. Never raises, and takes little longer than `patience`."""
+        found = await asyncio.gather(*map(self._found, self._checks))
+        return dict(zip(self._checks, found, strict=True))
 
     async def schema_is_current(self) -> bool:
         """Whether the database answers and is migrated."""
-        return (await _of_database(self._database())).state == "ok"
+        return (await self._found("database")).state == "ok"
+
+    async def _found(self, name: str) -> Check:
+        """What it finds in time. It goes on, for whoever asks next: to stop it may take long."""
+        check, silent = self._checks[name]
+        task = self._under_way.get(name)
+        if task is None or task.done():
+            task = asyncio.create_task(_safely(name, check(), silent), context=Context())
+            self._under_way[name] = task
+        await asyncio.wait({task}, timeout=self._patience)
+        return task.result() if task.done() else silent
 
     async def _database(self) -> Check:
         rows = await self._fetch("SELECT max(version_num) FROM alembic_version", ())
@@ -95,10 +111,10 @@ class Readiness:
 
     async def _redis(self) -> Check:
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._queue().ping()
-        except (QueueUnavailableError, TimeoutError):
-            return Check("degraded", "Redis does not answer; what is due waits in PostgreSQL.")
+            queue = self._queue()
+        except Exception as error:  # noqa: BLE001  # whatever redis and arq say of a wrong URL
+            return Check("degraded", f"REDIS_URL cannot be used ({type(error).__name__}). Mend it.")
+        await queue.ping()
         return Check("ok")
 
     async def _workers(self) -> Check:
@@ -121,11 +137,13 @@ def newest_migration() -> str:
     return max(name.partition("_")[0] for name in names)
 
 
-async def _of_database(check: Coroutine[Any, Any, Check]) -> Check:
+async def _safely(name: str, check: Coroutine[Any, Any, Check], silent: Check) -> Check:
     try:
-        async with asyncio.timeout(PATIENCE):
-            return await check
-    except (StoreUnavailableError, TimeoutError):
-        return Check("failing", "The database does not answer. Look at DATABASE_URL and at it.")
+        return await check
+    except (StoreUnavailableError, QueueUnavailableError):
+        return silent
     except UndefinedTable:
         return NO_SCHEMA
+    except Exception:  # readiness is asked when things are wrong: it has to say something
+        log.exception("a readiness check failed unexpectedly", extra={"check": name})
+        return Check("failing", f"The check of {name} failed unexpectedly. Look into the log.")

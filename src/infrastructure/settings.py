@@ -22,11 +22,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from infrastructure import settings_values as values
 from infrastructure.settings_values import SketchFaults
 
-__all__ = ["Settings", "SettingsError", "SketchFaults", "load_settings", "variable"]
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "SketchFaults",
+    "load_database_url",
+    "load_settings",
+    "variable",
+]
 
 FOR_THE_COMMAND_LINE = ("DARKROOM_URL", "DARKROOM_API_KEY")  # known here, read there
 PREFIX = "DARKROOM_"
 MASK = "********"
+NOT_SET = "not set"
 
 _PASSWORD_IN_URL = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
 _SENTENCES = {
@@ -129,10 +137,13 @@ class Settings(BaseSettings):
         return quotas | written
 
     def shown(self) -> dict[str, str]:
-        """Return the same for a reader: secrets and passwords are masked."""
+        """Return every setting for a reader: secrets and passwords are masked."""
+        written = self.environ()
         return {
-            name: MASK if name in _SECRETS else _PASSWORD_IN_URL.sub(MASK, text)
-            for name, text in self.environ().items()
+            name: MASK
+            if name in _SECRETS and name in written
+            else _PASSWORD_IN_URL.sub(MASK, written.get(name, NOT_SET))
+            for name in map(variable, Settings.model_fields)
         }
 
 
@@ -141,8 +152,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     An empty variable counts as unset. All mistakes are raised together, as SettingsError.
     """
-    given = os.environ if environ is None else environ
-    texts = {name: text.strip() for name, text in given.items() if text.strip()}
+    texts = _texts(environ)
     unknown = tuple(_unknown_variables(texts))
     try:
         settings = Settings.model_validate(
@@ -157,6 +167,23 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if unknown:
         raise SettingsError(unknown)
     return settings
+
+
+def load_database_url(environ: Mapping[str, str] | None = None) -> str:
+    """Read the database's address alone, whatever else is set. Raises SettingsError."""
+    try:
+        url = _texts(environ)["DATABASE_URL"]
+        return values.postgres_url(url)
+    except KeyError:
+        mistake = "is not set: set it. `darkroom up` takes care of a database of its own"
+    except ValueError as error:
+        mistake = str(error)
+    raise SettingsError((f"DATABASE_URL {mistake}.",))
+
+
+def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:
+    given = os.environ if environ is None else environ
+    return {name: text.strip() for name, text in given.items() if text.strip()}
 
 
 def variable(name: str) -> str:

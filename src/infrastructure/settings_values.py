@@ -4,11 +4,12 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 UNLIMITED = "unlimited"
 PROVIDERS = ("sketch",)
@@ -16,31 +17,33 @@ LATER_PROVIDERS = ("openai", "gemini", "stability")
 SHORTEST_SECRET = 16  # characters
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
 _ROUNDING = 1e-9
 
 
-class SketchFaults(BaseModel):
+@dataclass(frozen=True)
+class SketchFaults:
     """How likely the built-in provider refuses, fails or hangs: each 0 to 1, at most 1 together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     refuse: float = 0.0
     fail: float = 0.0
     hang: float = 0.0
 
+    def __post_init__(self) -> None:
+        chances = (self.refuse, self.fail, self.hang)
+        if not all(0 <= chance <= 1 for chance in chances) or sum(chances) > 1 + _ROUNDING:
+            raise ValueError(f"must be from 0 to 1 each and at most 1 together, not {self}")
+
     @classmethod
     def read(cls, text: str) -> Self:
         """Read `refuse=0.1,fail=0.2`; raise ValueError when it does not say that."""
+        kinds = [field.name for field in fields(cls)]
         faults: dict[str, float] = {}
         for part in _parts(text):
             kind, _, chance = (word.strip() for word in part.partition("="))
-            if kind not in cls.model_fields or kind in faults or not _is_chance(chance):
-                raise ValueError(
-                    f"must look like refuse=0.1,fail=0.2,hang=0.05, each from 0 to 1, not {text!r}"
-                )
+            if kind not in kinds or kind in faults or not _is_number(chance):
+                raise ValueError(f"must look like refuse=0.1,fail=0.2,hang=0.05, not {text!r}")
             faults[kind] = float(chance)
-        if sum(faults.values()) > 1 + _ROUNDING:
-            raise ValueError(f"must add up to at most 1, not to {sum(faults.values()):g}")
         return cls(**faults)
 
     def __str__(self) -> str:
@@ -51,11 +54,12 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _is_chance(text: str) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        return 0 <= float(text) <= 1
+        float(text)
     except ValueError:
         return False
+    return True
 
 
 def postgres_url(url: str) -> str:
@@ -83,9 +87,26 @@ def redis_url(url: str) -> str:
         raise ValueError(
             "must start with redis:// or rediss://, as in redis://:password@host:6379/0"
         )
-    if not _has_host_and_port(url):
+    if not _has_host_and_port(url) or not _DATABASE_NUMBER.fullmatch(urlsplit(url).path):
         raise ValueError("cannot be read as an address: write redis://:password@host:6379/0")
+    if (options := urlsplit(url).query) and not _are_redis_options(url):
+        raise ValueError(
+            f"has options that the Redis client cannot take ({', '.join(parse_qs(options))}):"
+            " correct them or leave them out"
+        )
     return url
+
+
+def _are_redis_options(url: str) -> bool:
+    from redis.asyncio import ConnectionPool  # slow, and needed only for options
+    from redis.exceptions import RedisError
+
+    try:
+        pool = ConnectionPool.from_url(url)
+        pool.connection_class(**pool.connection_kwargs)  # as it does to connect
+    except (RedisError, TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def web_address(url: str) -> str:
@@ -131,13 +152,31 @@ def own_address(known: Mapping[str, Any]) -> str:
 
 def writable_folder(path: Path) -> Path:
     """Return the absolute path of a folder that can be written to, or created."""
-    folder = path.expanduser().absolute()
+    folder = _absolute(path)
     nearest = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     if not nearest.is_dir():
         raise ValueError(f"is to be a folder, but {nearest} is a file: choose another folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         cannot = "written to" if nearest == folder else f"created, for {nearest} is not yours"
         raise ValueError(f"is {folder}, which cannot be {cannot}: choose a folder that is yours")
+    return folder
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        folder = path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(
+            f"begins with {path.parts[0]}, whose home is not known: write the whole path"
+        ) from None
+    except OSError:
+        raise ValueError("begins in a folder that was removed: write the whole path") from None
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # whether it can be created is asked next
+    except OSError as error:
+        raise ValueError(f"cannot be used ({error.strerror}): choose another folder") from None
     return folder
 
 

@@ -10,7 +10,8 @@ from application.ports import CallFailedError, CallRequest, OutcomeUnknownError,
 from domain.failure import CONSEQUENCES, Failure
 from domain.image import CONTENT_TYPES
 from infrastructure.images import PillowInspector
-from infrastructure.providers.sketch import SketchFaults, SketchProvider
+from infrastructure.providers.sketch import SketchProvider
+from infrastructure.settings_values import SketchFaults
 from tests.fakes_images import FAKE_CAPABILITIES, HANG, FakeProvider
 
 REFUSED = CallFailedError(Failure(kind="moderation_input", message="Refused, as told."))

@@ -24,6 +24,7 @@ from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models.image_generations import READ_MODEL
 from infrastructure.settings import Settings, load_settings
 from interfaces.rest.app import create_app
+from interfaces.rest.middleware import STALLED_AFTER
 from interfaces.rest.serve import server_of
 
 ADMIN_KEY = "an-administrators-key-for-tests"
@@ -118,20 +119,22 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Stack]:
+async def running(
+    settings: Settings, *, ready: bool = True, stalled_after: float = STALLED_AFTER
+) -> AsyncIterator[Stack]:
     """The stack until the block ends; unless told otherwise, the administrator is registered."""
     if ready:
         assert settings.database_url
         await ensure_tables(settings.database_url)
     container = Container(settings=settings)
-    app = create_app(container)
+    app = create_app(container, stalled_after=stalled_after)
     server = server_of(app, port=settings.port)
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:
             await asyncio.sleep(0.005)
         if ready:
-            await asyncio.wait_for(app.state.opened.wait(), 10)
+            await _registered(container.database_url())
         async with httpx.AsyncClient(
             base_url=settings.public_url,
             headers={"Authorization": f"Bearer {ADMIN_KEY}"},
@@ -139,9 +142,19 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[St
         ) as client:
             yield Stack(container, client, settings)
     finally:
-        app.state.waiting.stop()
+        container.waiting().stop()
         server.should_exit = True
         await serving
+
+
+async def _registered(database_url: str) -> None:
+    registered = "SELECT FROM stored_events WHERE topic LIKE 'user.%'"
+    async with (
+        asyncio.timeout(10),
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection,
+    ):
+        while await (await connection.execute(registered)).fetchone() is None:
+            await asyncio.sleep(0.005)
 
 
 def encoded(format_: str, size: tuple[int, int] = (8, 8), **options: Any) -> bytes:

@@ -77,6 +77,43 @@ async def test_a_part_of_a_picture_can_be_had(stack: Stack, picture: dict[str, A
     assert (answer.status_code, answer.content) == (206, b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    ["bytes=9-2", "bytes=-", "bytes=", "bytes=a-b", "lines=0-1", "nonsense", "bytes=0-1,4-5"],
+)
+async def test_a_range_that_is_none_is_ignored(
+    stack: Stack, picture: dict[str, Any], sent: str
+) -> None:
+    answer = await stack.client.get(picture["url"], headers={"Range": sent})
+
+    assert (answer.status_code, len(answer.content)) == (200, picture["bytes"])
+
+
+@pytest.mark.parametrize("sent", ["bytes=99999999-", "bytes=99999999-99999999", "bytes=-0"])
+async def test_a_range_behind_the_end_is_416(
+    stack: Stack, picture: dict[str, Any], sent: str
+) -> None:
+    answer = await stack.client.get(picture["url"], headers={"Range": sent})
+
+    assert (answer.status_code, answer.json()["code"]) == (416, "range-not-satisfiable")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["content-range"] == f"bytes */{picture['bytes']}"
+
+
+@pytest.mark.parametrize("sent", ["bytes=-8", "bytes=4-", "BYTES=0-0"])
+async def test_other_parts_can_be_had(stack: Stack, picture: dict[str, Any], sent: str) -> None:
+    answer = await stack.client.get(picture["url"], headers={"Range": sent})
+
+    assert answer.status_code == 206
+
+
+async def test_a_part_of_another_picture_is_not_sent(stack: Stack, picture: dict[str, Any]) -> None:
+    headers = {"Range": "bytes=99999999-", "If-Range": '"another"'}
+    answer = await stack.client.get(picture["url"], headers=headers)
+
+    assert answer.status_code == 200
+
+
 async def test_a_path_leads_nowhere_else(stack: Stack, picture: dict[str, Any]) -> None:
     objects = stack.settings.data_dir / "objects"
     (stack.settings.data_dir / "secret.png").write_bytes(b"secret")

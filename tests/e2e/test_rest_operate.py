@@ -269,6 +269,10 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
     for path in document["paths"].values():
         for operation in path.values():
             assert ("security" in operation) == (operation["operationId"] in public)
+    for path in ("/images/{generation}/{name}", "/references/{user}/{name}"):
+        assert {"200", "206", "304", "404", "416"} <= document["paths"][path]["get"][
+            "responses"
+        ].keys()
     text = json.dumps(document)
     assert "HTTPValidationError" not in text
     references = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}

@@ -201,6 +201,22 @@ def test_a_taken_port_or_data_folder_is_told_in_a_sentence(start: Start) -> None
     assert not up.has_ended()
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [b"short", b"dk_admin_of_two_lines\ndk_admin_of_two_lines\n", b"\xff\xfe" * 16],
+    ids=["short", "two lines", "no text"],
+)
+def test_a_spoilt_file_of_the_admin_key_is_named(start: Start, tmp_path: Path, kept: bytes) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "admin-key").write_bytes(kept)
+    up = start()
+    assert up.status() == 1
+    assert up.said().startswith(
+        f"darkroom: The administrator's key in {tmp_path / 'data' / 'admin-key'} must have at least"
+    )
+    assert up.said().count("\n") == 1
+
+
 def test_servers_of_ones_own_are_used_and_left_alone(
     start: Start, database_url: str, redis_server: EmbeddedRedis
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -65,6 +67,7 @@ def test_where_the_json_breaks_is_told_without_repeating_it() -> None:
     [
         ({"prompt": ""}, "#/prompt"),
         ({"prompt": " \n\t　"}, "#/prompt"),
+        ({"prompt": "\u200b\u2060\ufeff \u00ad"}, "#/prompt"),
         ({"prompt": "x" * 40_000}, "#/prompt"),
         ({"prompt": "nul\x00byte"}, "#/prompt"),
         ({"prompt": "\ud800"}, "#/prompt"),
@@ -124,6 +127,78 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_a_thousand_mistakes_are_not() -> None:
     assert len(refused(**{f"field{n}": n for n in range(1000)}).mistakes) == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"prompt": "x" * 40_000}, "prompt has 40000 characters; the most is 32000."),
+        ({"prompt": ""}, "prompt is too short; the least is 1 character."),
+        ({"prompt": 7}, "prompt must be a string."),
+        ({"prompt": "\u200b"}, "prompt must say something: it is empty or blank."),
+        ({"size": SECRET}, "size is not as it must be: it must look like 1024x1024."),
+        ({"aspectRatio": SECRET}, "aspectRatio is not as it must be: it must look like 16:9."),
+        ({"format": SECRET}, "format must be 'png', 'jpeg' or 'webp'."),
+        ({"count": 11}, "count must be 10 or less."),
+        ({"count": "1"}, "count must be a whole number."),
+        ({SECRET: 1}, "There is no such field. Leave it out."),
+        ({"metadata": {SECRET: "x" * 501}}, "It has 501 characters; the most is 500."),
+        ({"metadata": {f"{n}": "" for n in range(51)}}, "metadata has 51 keys; the most is 50."),
+        ({"metadata": []}, "metadata must be an object."),
+        ({"referenceImages": [""] * 17}, "referenceImages has 17 images; the most is 16."),
+    ],
+    ids=lambda value: str(value)[:40].encode("ascii", "replace").decode(),
+)
+def test_a_mistake_is_told_with_what_would_be_right(fields: dict[str, Any], sentence: str) -> None:
+    assert [mistake.detail for mistake in refused(**fields).mistakes] == [sentence]
+
+
+def test_a_missing_prompt_is_asked_for() -> None:
+    with pytest.raises(ShapeError) as caught:
+        parse(b"{}")
+
+    assert [mistake.detail for mistake in caught.value.mistakes] == ["prompt is missing. Send it."]
+
+
+def test_a_byte_order_mark_is_called_one() -> None:
+    with pytest.raises(MalformedBodyError, match="byte order mark"):
+        parse(b'\xef\xbb\xbf{"prompt": "a"}')
+
+
+def test_size_and_aspect_ratio_exclude_each_other() -> None:
+    assert pointers(refused(size="16x16", aspectRatio="1:1")) == ["#/size", "#/aspectRatio"]
+
+
+COSTLY = {
+    "unknown fields": body(**{f"f{n}": 1 for n in range(90_000)}),
+    "more unknown fields": body(**{f"f{n}": 1 for n in range(760_000)}),
+    "metadata": body(metadata={f"{n}": 1 for n in range(90_000)}),
+    "references": body(referenceImages=[1] * 90_000),
+    "nested references": b'{"referenceImages":' + b"[[]," * 2_000_000,
+    "one deep value": b'{"metadata":' + b'{"a":' * 90_000 + b"}" * 90_000 + b"}",
+    "junk for text": body(prompt=[[[]]] * 30_000, size=[{}] * 20_000),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_costly_body_is_refused_cheaply(name: str) -> None:
+    sent, began = COSTLY[name], time.thread_time()
+    tracemalloc.start()
+
+    with pytest.raises((MalformedBodyError, ShapeError)):
+        parse(sent)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - 2 * len(sent) < 40 * 2**20
+    assert time.thread_time() - began < 1.0
+
+
+def test_texts_of_nothing_but_commas_are_taken() -> None:
+    metadata = {f"{n}{',' * 38}": "," * 500 for n in range(10, 60)}
+    commas = "," * 32_000
+
+    assert parse(body(prompt=commas, negativePrompt=commas, metadata=metadata)).prompt == commas
 
 
 def test_a_mistake_never_repeats_what_was_sent() -> None:

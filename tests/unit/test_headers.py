@@ -30,6 +30,10 @@ LONGEST = 55.0
         (["wait=1e3"], LONGEST, False, False),
         (["wait=" + "9" * 5000], LONGEST, True, False),
         (["wait=٣"], LONGEST, False, False),
+        (['foo="a, wait=0, b"'], LONGEST, False, False),
+        (['foo="a\\", wait=0, b", wait=5'], 5, True, False),
+        (['foo="unfinished, wait=0'], LONGEST, False, False),
+        (['wait=7; note="a, b"'], 7, True, False),
         (["=;,,\x00"], LONGEST, False, False),
     ],
 )

@@ -4,6 +4,7 @@ import base64
 import io
 import random
 import struct
+import time
 import zlib
 from hashlib import sha256
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from application.ports import NotAnImageError
+from application.ports import ImageFacts, NotAnImageError
 from domain.image import CONTENT_TYPES, Format
 from infrastructure.images import PillowInspector, decode_reference
 
@@ -142,6 +143,40 @@ async def test_any_changed_byte_of_a_png_is_noticed() -> None:
             await inspector.inspect(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
+def with_scans(number: int, side: int = 64) -> bytes:
+    """A progressive JPEG whose last scan is repeated."""
+    out = io.BytesIO()
+    Image.new("RGB", (side, side), "teal").save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (number - data.count(b"\xff\xda")) + data[-2:]
+
+
+async def test_a_jpeg_has_at_most_64_scans() -> None:
+    assert (await PillowInspector().inspect(with_scans(64))).width == 64
+    assert "more than 64 scans" in await refusal(with_scans(65))
+
+
+async def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding() -> None:
+    bomb = with_scans(6000, side=4000)
+    began = time.process_time()
+    assert "more than 64 scans" in await refusal(bomb)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("hiding", [b"\xff\x00", b"\xff\x02\xff\xff", b"\xff\xd0\xff\xff"])
+async def test_scans_do_not_hide_behind_what_libjpeg_passes_over(hiding: bytes) -> None:
+    data = with_scans(65)
+    for at in (2, data.index(b"\xff\xda") + 14):
+        assert "more than 64 scans" in await refusal(data[:at] + hiding + data[at:])
+
+
+async def test_what_follows_the_picture_or_lies_in_a_segment_is_no_scan_of_it() -> None:
+    data, scans = picture("jpeg"), b"\xff\xda\x00\x08" * 100
+    comment = b"\xff\xfe" + struct.pack(">H", len(scans) + 2) + scans
+    assert (await PillowInspector().inspect(data[:2] + comment + data[2:] + scans)).width == 40
+
+
 async def test_damaged_exif_does_not_harm_the_picture() -> None:
     data = picture("jpeg")
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x09\x01\x1a\x00\x05\xff\xff"
@@ -159,6 +194,17 @@ async def test_the_bounds_can_be_set() -> None:
     assert "more than 1199 pixels" in await refusal(picture("webp"), max_pixels=1199)
     assert (await PillowInspector(max_pixels=1200).inspect(picture("webp"))).width == 40
     assert "at most 50 are taken" in await refusal(picture("png"), max_bytes=50)
+
+
+async def test_images_that_belong_together_are_bounded_together() -> None:
+    images = [picture("png"), b"none", picture("webp", (40, 31)), picture("jpeg"), picture("png")]
+    inspector = PillowInspector(max_pixels_together=2430)
+    first, no_image, too_large, last, one_more = await inspector.inspect_all(images)
+    assert isinstance(first, ImageFacts)
+    assert isinstance(last, ImageFacts)
+    assert "no PNG" in str(no_image)
+    for refused in (too_large, one_more):
+        assert str(refused).startswith("The images have more than 2430 pixels together.")
 
 
 def test_a_bound_beyond_pillows_own_is_refused() -> None:

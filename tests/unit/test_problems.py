@@ -16,8 +16,16 @@ import domain
 import interfaces.rest
 from domain.failure import FailureKind
 from domain.generation import Generation
+from domain.quota import QuotaExceededError, windows_at
 from interfaces.rest.errors import FAILED, EndedWithoutPictureError, ended_without_picture
-from interfaces.rest.problems import INTERNAL, OF_HTTP, PROBLEMS, problem_type
+from interfaces.rest.problems import (
+    INTERNAL,
+    OF_HTTP,
+    PROBLEMS,
+    _answer,
+    problem_type,
+    uri_reference,
+)
 from tests.fakes import FakeClock
 from tests.generations import new_generation
 
@@ -26,6 +34,7 @@ NEVER_AT_A_ROUTE = {
     "CallFailedError": "the worker records it",
     "FencedError": "the worker gives way",
     "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
+    "ObjectDiffersError": "keys carry the hash of what lies there: a damaged store is a 500",
     "OutcomeUnknownError": "the worker records it",
     "QueueUnavailableError": "the dispatcher tries again; readiness tells it as data",
     "SpoolFullError": "the worker records it",
@@ -72,14 +81,17 @@ def test_types_never_change() -> None:
         (400, "/problems/cursor-refused"),
         (400, "/problems/idempotency-key-malformed"),
         (400, "/problems/malformed-body"),
+        (400, "/problems/unreadable-request"),
         (401, "/problems/not-authenticated"),
         (404, "/problems/not-found"),
         (405, "/problems/method-not-allowed"),
+        (408, "/problems/request-timeout"),
         (409, "/problems/generation-cancelled"),
         (409, "/problems/generation-closed"),
         (409, "/problems/generation-open"),
         (413, "/problems/body-too-large"),
         (415, "/problems/not-json"),
+        (416, "/problems/range-not-satisfiable"),
         (422, "/problems/idempotency-key-reused"),
         (422, "/problems/invalid-request"),
         (422, "/problems/moderation-refused"),
@@ -87,11 +99,37 @@ def test_types_never_change() -> None:
         (422, "/problems/request-refused"),
         (422, "/problems/unusable-reference-image"),
         (429, "https://iana.org/assignments/http-problem-types#quota-exceeded"),
+        (431, "/problems/head-too-large"),
         (500, "/problems/internal-error"),
         (502, "/problems/provider-failed"),
         (503, "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"),
         (504, "/problems/deadline-passed"),
     ]
+
+
+def test_who_asks_for_more_than_there_ever_is_is_not_told_to_come_back() -> None:
+    now = FakeClock().now
+    daily, _ = windows_at(now)
+
+    never = _answer(QuotaExceededError(daily, limit=1, used=0, asked=2), now=lambda: now)
+    later = _answer(QuotaExceededError(daily, limit=2, used=1, asked=2), now=lambda: now)
+
+    assert "Retry-After" not in never.headers
+    assert int(later.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "reference"),
+    [
+        (b"/images/a%20b", "/images/a%20b"),
+        (b'/a"b<c>', "/a%22b%3Cc%3E"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (b"/100%/%zz", "/100%25/%25zz"),
+        (b"//elsewhere.example/x", "/.//elsewhere.example/x"),
+    ],
+)
+def test_what_was_asked_for_is_told_as_a_uri_reference(raw_path: bytes, reference: str) -> None:
+    assert uri_reference(raw_path) == reference
 
 
 def test_an_error_that_nobody_thought_of_is_internal() -> None:

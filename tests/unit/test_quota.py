@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.quota import windows_at
+from domain.quota import QuotaExceededError, windows_at
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_every_moment_lies_in_both_of_its_windows(naive: datetime, hours: int) -
     now = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
     for window in windows_at(now):
         assert window.starts_at <= now < window.ends_at
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "never_fits", "remedy"),
+    [
+        (9, 2, False, "wait until the quota resets at 2026-11-24T00:00:00+00:00"),
+        (0, 11, True, "waiting does not help"),
+        (10, 10, False, "wait until"),
+    ],
+)
+def test_waiting_is_the_remedy_only_where_it_helps(
+    used: int, asked: int, never_fits: bool, remedy: str
+) -> None:
+    daily, _ = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC))
+
+    error = QuotaExceededError(daily, limit=10, used=used, asked=asked)
+
+    assert error.never_fits == never_fits
+    assert remedy in str(error)

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from infrastructure.settings import Settings, SettingsError, SketchFaults, load_settings
+from infrastructure.settings import (
+    Settings,
+    SettingsError,
+    SketchFaults,
+    load_database_url,
+    load_settings,
+)
 
 POSTGRES = "postgresql://darkroom:hidden-word@db.example.com:5432/darkroom"
 REDIS = "redis://:hidden-word@cache.example.com:6379/0"
@@ -124,10 +130,12 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("WAIT_SECONDS", "601", "must be at most 600, not 601."),
         ("WAIT_SECONDS", "nan", "must be a number, not 'nan'."),
         ("SKETCH_SECONDS", "soon", "must be a number, not 'soon'."),
-        ("SKETCH_FAULTS", "refuse=2", "must look like refuse=0.1,fail=0.2,hang=0.05"),
-        ("SKETCH_FAULTS", "explode=0.1", "must look like"),
+        ("SKETCH_FAULTS", "explode=0.1", "must look like refuse=0.1,fail=0.2,hang=0.05"),
+        ("SKETCH_FAULTS", "fail=often", "must look like"),
         ("SKETCH_FAULTS", "fail=0.1,fail=0.1", "must look like"),
-        ("SKETCH_FAULTS", "refuse=0.6,fail=0.5", "must add up to at most 1, not to 1.1."),
+        ("SKETCH_FAULTS", "refuse=2", "must be from 0 to 1 each and at most 1 together"),
+        ("SKETCH_FAULTS", "hang=nan", "must be from 0 to 1 each"),
+        ("SKETCH_FAULTS", "refuse=0.6,fail=0.5", "not refuse=0.6,fail=0.5,hang=0.0."),
         ("SKETCH_IMAGES_PER_CALL", "11", "must be at most 10, not 11."),
         ("LEASE_SECONDS", "0", "must be more than 0, not 0."),
         ("DEADLINE_SECONDS", "100", "is 100, less than one call may take"),
@@ -149,6 +157,9 @@ def test_a_wrong_value_is_told_in_one_sentence(name: str, value: str, sentence: 
         ("postgresql://u:hidden%word@db/x", REDIS, "DATABASE_URL cannot be read"),
         (POSTGRES, "http://cache", "REDIS_URL must start with redis:// or rediss://"),
         (POSTGRES, "redis://:hidden-word@", "REDIS_URL cannot be read as an address"),
+        (POSTGRES, "redis://:hidden-word@cache/abc", "REDIS_URL cannot be read as an address"),
+        (POSTGRES, f"{REDIS}?socket_timeout=abc", "REDIS_URL has options that the Redis client"),
+        (POSTGRES, f"{REDIS}?db=1&nosuch=hidden", "REDIS_URL has options that the Redis client"),
         (POSTGRES, "", "REDIS_URL is not set, and DATABASE_URL is: set both"),
         ("", REDIS, "REDIS_URL is set, and DATABASE_URL is not: set both"),
     ],
@@ -159,6 +170,19 @@ def test_servers_are_named_rightly_and_in_pairs(
     (mistake,) = mistakes_in(DATABASE_URL=database_url, REDIS_URL=redis_url)
     assert mistake.startswith(sentence)
     assert "hidden" not in mistake
+
+
+def test_options_that_the_redis_client_takes_are_taken() -> None:
+    url = f"{REDIS}?socket_timeout=3&health_check_interval=30"
+    assert load_settings({"DATABASE_URL": POSTGRES, "REDIS_URL": url}).redis_url == url
+
+
+def test_the_address_of_the_database_can_be_read_alone() -> None:
+    assert load_database_url({"DATABASE_URL": POSTGRES, "DARKROOM_PORT": "x"}) == POSTGRES
+    with pytest.raises(SettingsError, match="DATABASE_URL is not set: set it"):
+        load_database_url({})
+    with pytest.raises(SettingsError, match="DATABASE_URL must start with postgresql://"):
+        load_database_url({"DATABASE_URL": "db"})
 
 
 def test_all_mistakes_are_told_together() -> None:
@@ -196,6 +220,33 @@ def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_data_folder_that_cannot_be_created_is_refused() -> None:
     (mistake,) = mistakes_in(DARKROOM_DATA_DIR="/proc/sys/darkroom")
     assert "cannot be created, for /proc/sys is not yours" in mistake
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("~nosuchuser/x", "begins with ~nosuchuser, whose home is not known: write the whole path"),
+        ("x" * 300, "cannot be used (File name too long): choose another folder"),
+    ],
+)
+def test_a_data_folder_that_cannot_be_is_refused(folder: str, sentence: str) -> None:
+    assert mistakes_in(DARKROOM_DATA_DIR=folder) == (f"DARKROOM_DATA_DIR {sentence}.",)
+
+
+def test_a_data_folder_in_a_folder_that_was_removed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    (mistake,) = mistakes_in()
+    assert mistake.startswith("DARKROOM_DATA_DIR begins in a folder that was removed")
+
+
+def test_every_setting_is_shown() -> None:
+    shown = load_settings({"DARKROOM_ADMIN_KEY": KEY}).shown()
+    assert len(shown) == len(Settings.model_fields)
+    assert (shown["DARKROOM_ADMIN_KEY"], shown["DARKROOM_SECRET_KEY"]) == ("********", "not set")
 
 
 @pytest.mark.parametrize("show", [repr, str, lambda settings: str(settings.shown())])

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import math
 import random
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from PIL import Image
 from application.ports import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure
 from domain.image import CONTENT_TYPES, Format
-from infrastructure.providers.sketch import SketchFaults, SketchProvider
+from infrastructure.providers.sketch import SketchProvider
 from infrastructure.providers.sketch_painting import INK, PAPER, Commission, paint
+from infrastructure.settings_values import SketchFaults
 
 GENERATION = UUID("6f2f6a3e-8f3c-4d5e-9d52-0c8a4f1f2b11")
 REQUEST = CallRequest(
@@ -260,10 +262,10 @@ async def test_faults_are_as_frequent_as_told_and_do_not_follow_the_seed() -> No
     assert 40 < ends["moderation"] < 80
 
 
-@pytest.mark.parametrize("faults", [SketchFaults(refuse=-0.1), SketchFaults(0.5, 0.4, 0.2)])
-def test_impossible_faults_are_refused(faults: SketchFaults) -> None:
-    with pytest.raises(ValueError, match="together at most 1"):
-        SketchProvider(faults=faults)
+@pytest.mark.parametrize("chances", [(-0.1, 0, 0), (0.5, 0.4, 0.2), (math.nan, 0, 0)])
+def test_impossible_faults_are_refused(chances: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="at most 1 together"):
+        SketchFaults(*chances)
 
 
 # --- the ledger ------------------------------------------------------------------------------

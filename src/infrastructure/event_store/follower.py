@@ -13,6 +13,7 @@ from typing import Any, cast
 import psycopg
 from psycopg import AsyncConnection
 
+from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import (
     LeadershipLostError,
     NewerReadModelError,
@@ -182,7 +183,7 @@ async def retry_parked(
     """
     projection = Projection(read_model, mapper or JsonMapper())
     async with (
-        await AsyncConnection.connect(database_url, autocommit=True) as connection,
+        await connect(database_url, "darkroom retry-parked") as connection,
         connection.transaction(),
     ):
         position = await hold(connection, read_model)

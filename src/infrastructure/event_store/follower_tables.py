@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from infrastructure.event_store.connections import connect
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
 
@@ -95,7 +96,7 @@ async def ensure_tables(database_url: str) -> None:
 
     Tables of another version are left to the follower that leads.
     """
-    async with await AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await connect(database_url, "darkroom migrate") as connection:
         for read_model in discover():
             async with connection.transaction():
                 await _create(connection)

@@ -9,11 +9,9 @@ import os
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 from application.ports import (
     Answer,
@@ -30,6 +28,7 @@ from infrastructure.providers.sketch_painting import (
     UnreadableReferenceError,
     paint,
 )
+from infrastructure.settings_values import SketchFaults
 
 PRICE_LIST = "sketch-2026-11"
 PRICE_PER_IMAGE = Decimal("0.0010")  # USD
@@ -40,26 +39,6 @@ QUALITIES = ("low", "medium", "high")
 MAX_REFERENCES = 16
 HANG_SECONDS = 3600.0
 PAINTERS = min(2, os.cpu_count() or 1)  # painting small pictures holds the GIL: more only wait
-
-
-class Faults(Protocol):
-    """How likely a call is refused, fails or hangs, each from 0 to 1, together at most 1."""
-
-    @property
-    def refuse(self) -> float: ...
-    @property
-    def fail(self) -> float: ...
-    @property
-    def hang(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class SketchFaults:
-    """How likely a call is refused, fails or hangs, each from 0 to 1, together at most 1."""
-
-    refuse: float = 0.0
-    fail: float = 0.0
-    hang: float = 0.0
 
 
 NO_FAULTS = SketchFaults()
@@ -79,16 +58,11 @@ class SketchProvider:
         self,
         *,
         seconds: float = 0.0,
-        faults: Faults = NO_FAULTS,
+        faults: SketchFaults = NO_FAULTS,
         images_per_call: int = 1,
         ledger: Path | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        if min(faults.refuse, faults.fail, faults.hang) < 0 or _together(faults) > 1:
-            raise ValueError(
-                f"The sketch provider's faults are refuse {faults.refuse}, fail {faults.fail}, "
-                f"hang {faults.hang}. Choose numbers from 0 to 1 that are together at most 1."
-            )
         self._seconds, self._faults, self._ledger = seconds, faults, ledger
         self._chance = chance or random.SystemRandom()
         self._painters = ThreadPoolExecutor(PAINTERS, thread_name_prefix="sketch")
@@ -173,7 +147,7 @@ class SketchProvider:
             raise self._refusal()
         if drawn < self._faults.refuse + self._faults.fail:
             raise self._failure()
-        if drawn < _together(self._faults):
+        if drawn < self._faults.refuse + self._faults.fail + self._faults.hang:
             await asyncio.sleep(HANG_SECONDS)
             raise OutcomeUnknownError("The sketch provider hung for an hour, as it was told to.")
 
@@ -206,10 +180,6 @@ class SketchProvider:
         except OSError:
             message = "The sketch provider's ledger cannot be written: nothing was billed."
             raise _failed("unavailable", message) from None
-
-
-def _together(faults: Faults) -> float:
-    return faults.refuse + faults.fail + faults.hang
 
 
 def _failed(kind: FailureKind, message: str) -> CallFailedError:

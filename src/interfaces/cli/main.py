@@ -6,11 +6,17 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from infrastructure.settings import Settings, SettingsError, load_settings
+from infrastructure.settings import (
+    Settings,
+    SettingsError,
+    load_database_url,
+    load_settings,
+    variable,
+)
 
 app = typer.Typer(
     name="darkroom",
@@ -20,6 +26,24 @@ app = typer.Typer(
 )
 
 MISCONFIGURED = 2
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"darkroom {version('darkroom')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which release.")
+]
+
+
+@app.callback()
+def darkroom(_version: Version = False) -> None:
+    """Image generation behind one durable API."""
 
 
 @app.command()
@@ -40,15 +64,10 @@ def demo() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's schema up to date."""
-    from infrastructure.event_store.follower_tables import ensure_tables
-    from infrastructure.event_store.migrate import migrate as apply_migrations
+    """Bring the database's schema up to date; of the settings it needs DATABASE_URL alone."""
+    from interfaces.cli.operate import migrate as run_migrate
 
-    settings = _settings()
-    if settings.database_url is None:
-        _refuse(("DATABASE_URL is not set. `darkroom up` migrates its own database.",))
-    apply_migrations(settings.database_url)
-    asyncio.run(ensure_tables(settings.database_url))
+    sys.exit(run_migrate(_database_url()))
 
 
 @app.command()
@@ -73,6 +92,25 @@ def projector() -> None:
     from interfaces.projector import serve
 
     _run_process(serve)
+
+
+@app.command()
+def config() -> None:
+    """Print every setting, secrets masked."""
+    settings = _settings()
+    given = {variable(name) for name in settings.model_fields_set}
+    for name, text in settings.shown().items():
+        typer.echo(f"{name:<33}{text}{'' if name in given else '  (default)'}")
+
+
+@app.command()
+def retry_parked(
+    name: Annotated[str | None, typer.Argument(help="A read model; all, if left out.")] = None,
+) -> None:
+    """Project again what could not be projected; needs DATABASE_URL alone."""
+    from interfaces.cli.operate import retry_parked as run_retry_parked
+
+    sys.exit(run_retry_parked(_database_url(), name))
 
 
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
@@ -101,6 +139,13 @@ async def _until_told(
 def _settings() -> Settings:
     try:
         return load_settings()
+    except SettingsError as error:
+        _refuse(error.mistakes)
+
+
+def _database_url() -> str:
+    try:
+        return load_database_url()
     except SettingsError as error:
         _refuse(error.mistakes)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from pydantic import SecretStr
 
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
 from infrastructure.embedded.kept import kept_running
@@ -26,6 +27,7 @@ from infrastructure.leash import leashed
 from infrastructure.logging import configure_logging
 from infrastructure.processes import Supervisor
 from infrastructure.settings import Settings
+from infrastructure.settings_values import secret
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
 DRAIN_MARGIN = 20.0  # seconds for a worker beyond its longest call, to store and to record
@@ -141,9 +143,9 @@ def _refuse_a_taken_port(settings: Settings) -> None:
 
 
 def _make_data_folder(folder: Path) -> None:
-    if folder.exists():
-        return  # its mode is the operator's choice; what we put into it is private by itself
     try:
+        if folder.exists():
+            return  # its mode is the operator's choice; what we put into it is private by itself
         folder.mkdir(mode=0o700, parents=True)
         if os.geteuid() == ROOT:  # PostgreSQL may have to run as nobody: pass through, not look
             os.chown(folder, -1, NOBODY)
@@ -160,12 +162,21 @@ def _admin_key(settings: Settings) -> AdminKey:
         return AdminKey(settings.admin_key.get_secret_value())
     path = settings.data_dir / "admin-key"
     try:
-        kept = path.read_text().strip() if path.exists() else ""
-        return AdminKey(kept, path) if kept else _new_admin_key(path)
+        kept = path.read_text("utf-8", "replace").strip() if path.exists() else ""
+        return AdminKey(_checked(kept, path), path) if kept else _new_admin_key(path)
     except OSError as error:
         raise UpError(
             f"The administrator's key cannot be kept in {path} ({error.strerror}): make that file"
             " yours, or set DARKROOM_ADMIN_KEY."
+        ) from error
+
+
+def _checked(key: str, path: Path) -> str:
+    try:
+        return secret(SecretStr(key)).get_secret_value()
+    except ValueError as error:
+        raise UpError(
+            f"The administrator's key in {path} {error}, or remove the file to have one made."
         ) from error
 
 

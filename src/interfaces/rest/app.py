@@ -6,20 +6,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from application.ports import StoreUnavailableError
 from infrastructure.container import Container
 from interfaces.rest import generations, images, me, operate
 from interfaces.rest.authentication import Authentication
-from interfaces.rest.middleware import BodyLimit, Requests
+from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.openapi import completed
 from interfaces.rest.problems import PROBLEMS, problem
-from interfaces.rest.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ TRY_AGAIN_SECONDS = 0.25
 DESCRIPTION = "A prompt and reference images go in; a permanent URL comes out."
 
 
-def create_app(container: Container) -> FastAPI:
-    """Everything that is served, over this container."""
+def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) -> FastAPI:
+    """Everything that is served, over this container.
+
+    A body of which nothing more comes for `stalled_after` seconds is given up.
+    """
     app = FastAPI(
         title="Darkroom",
         version="0.1.0",
@@ -39,20 +43,30 @@ def create_app(container: Container) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.container = container
-    app.state.opened = asyncio.Event()
-    app.state.waiting = Waiting(container.store(), container.news())
     app.add_exception_handler(HTTPException, problem)
     for error in PROBLEMS:
         app.add_exception_handler(error, problem)
     for module in (generations, images, me, operate):
         app.include_router(module.router)
+        app.include_router(_heads(module.router))
     key = container.settings().admin_key
-    app.add_middleware(BodyLimit, most=MOST_BODY_BYTES)
+    app.add_middleware(BodyLimit, most=MOST_BODY_BYTES, stalled_after=stalled_after)
     app.add_middleware(
         Requests, authentication=Authentication(key.get_secret_value() if key else None)
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+def _heads(router: APIRouter) -> APIRouter:
+    """What answers GET answers HEAD, as Starlette's own routes do and FastAPI's do not."""
+    heads = APIRouter()
+    for route in router.routes:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            heads.add_api_route(
+                route.path, route.endpoint, methods=["HEAD"], include_in_schema=False
+            )
+    return heads
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -71,12 +85,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     container: Container = app.state.container
-    await container.news().open()
-    opening = asyncio.create_task(_open(container, app.state.opened))
+    nobody = Context()  # what goes on in the background belongs to no request
+    await asyncio.create_task(container.news().open(), context=nobody)
+    opening = asyncio.create_task(_open(container), context=nobody)
     try:
         yield
     finally:
-        app.state.waiting.stop()
+        container.waiting().stop()
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
         await container.news().close()
@@ -84,14 +99,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await container.store().close()
 
 
-async def _open(container: Container, opened: asyncio.Event) -> None:
+async def _open(container: Container) -> None:
     """Connect and register the administrator, however long the database keeps us waiting."""
     while True:
         try:
             await container.store().open()
             if await container.readiness().schema_is_current():
                 await container.accounts().register_administrator()
-                opened.set()
                 return
         except StoreUnavailableError as error:
             log.warning("the database does not answer yet: %s", error)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -13,10 +15,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from interfaces.rest.errors import MalformedBodyError, Mistake, NotJsonError, ShapeError
-from interfaces.rest.shapes import GenerationRequest, shortened
+from interfaces.rest.sentences import NO_SUCH_FIELD, sentence
+from interfaces.rest.shapes import MOST_METADATA, MOST_REFERENCES, GenerationRequest, shortened
 
 LARGE = 64 * 1024  # bytes: reading more than this as JSON would hold up the event loop
+MOST_SEPARATORS = 100_000  # more than in the longest texts that are taken, if they were all commas
 MOST_MISTAKES = 20
+FIELDS = {field.alias for field in GenerationRequest.model_fields.values()}
+MOST_INSIDE = {"metadata": (MOST_METADATA, "keys"), "referenceImages": (MOST_REFERENCES, "images")}
 
 
 async def read_generation_request(request: Request) -> GenerationRequest:
@@ -32,14 +38,22 @@ async def read_generation_request(request: Request) -> GenerationRequest:
 
 def parse(body: bytes) -> GenerationRequest:
     """Raises MalformedBodyError, ShapeError; neither repeats what was sent."""
+    sent = strict_json(body)
+    _refuse_the_countless(sent)
     try:
-        return GenerationRequest.model_validate(strict_json(body), by_name=False)
+        asked = GenerationRequest.model_validate(sent, by_name=False)
     except ValidationError as error:
         raise ShapeError(tuple(mistakes(error.errors(include_url=False)))) from None
+    _refuse_two_shapes(asked)
+    return asked
 
 
 def strict_json(body: bytes) -> Any:
     """The value, with one meaning only: UTF-8, no name twice. Raises MalformedBodyError."""
+    if body.startswith(BOM_UTF8):
+        raise MalformedBodyError("The body begins with a byte order mark. Send it without one.")
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_SEPARATORS:
+        raise MalformedBodyError("The body holds more values than any request needs. Send fewer.")
     try:
         return json.loads(
             body.decode(), object_pairs_hook=_no_name_twice, parse_constant=_no_constant
@@ -60,7 +74,7 @@ def mistakes(errors: Iterable[ErrorDetails]) -> Iterable[Mistake]:
     """The first few of pydantic's errors, without the values."""
     for number, error in enumerate(errors):
         if number < MOST_MISTAKES:
-            yield Mistake(_sentence(error), pointer=pointer(error["loc"]))
+            yield Mistake(sentence(error, _named(error["loc"])), pointer=pointer(error["loc"]))
 
 
 def pointer(loc: Iterable[int | str]) -> str:
@@ -69,17 +83,32 @@ def pointer(loc: Iterable[int | str]) -> str:
     return "#" + "".join(f"/{quote(part, safe='~')}" for part in parts if part != "[key]")
 
 
-def _sentence(error: ErrorDetails) -> str:
-    match error["type"]:
-        case "extra_forbidden":
-            return "There is no such field. Leave it out."
-        case "missing":
-            return "This field is required."
-        case "string_unicode":
-            return "It is no Unicode: it contains a lone surrogate."
-        case "value_error":
-            return f"It {error['ctx']['error']}."
-    return f"{error['msg']}."
+def _named(loc: tuple[int | str, ...]) -> str:
+    """What a sentence begins with: names that are ours, never what was sent."""
+    if not loc:
+        return "The body"
+    return str(loc[0]) if len(loc) == 1 and loc[0] in FIELDS else "It"
+
+
+def _refuse_the_countless(sent: Any) -> None:
+    """Before pydantic looks: it makes an error of each unknown field and each wrong entry."""
+    if not isinstance(sent, dict):
+        return
+    if len(sent) > len(FIELDS):
+        unknown = islice((name for name in sent if name not in FIELDS), MOST_MISTAKES)
+        raise ShapeError(tuple(Mistake(NO_SUCH_FIELD, pointer=pointer((n,))) for n in unknown))
+    for name, (most, unit) in MOST_INSIDE.items():
+        inside = sent.get(name)
+        if isinstance(inside, dict | list) and len(inside) > most:
+            detail = f"{name} has {len(inside)} {unit}; the most is {most}."
+            raise ShapeError((Mistake(detail, pointer=pointer((name,))),))
+
+
+def _refuse_two_shapes(asked: GenerationRequest) -> None:
+    if asked.size is None or asked.aspect_ratio is None:
+        return
+    detail = "size and aspectRatio both say what shape it has. Send one of them."
+    raise ShapeError(tuple(Mistake(detail, pointer=f"#/{n}") for n in ("size", "aspectRatio")))
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -50,6 +50,30 @@ class NotFoundError(RequestError):
     sentence = "There is nothing here, or it is not yours."
 
 
+class UnreadableRequestError(RequestError):
+    sentence = "What was sent is no HTTP/1.1 request, or its body is no longer one."
+
+
+class HeadTooLargeError(RequestError):
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The request line and headers are larger than {most} bytes. Send fewer.")
+
+
+class RequestTimeoutError(RequestError):
+    """The rest of a request did not come; the connection ends with the answer."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} Send it again.", headers={"Connection": "close"})
+
+
+class RangeNotSatisfiableError(RequestError):
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The picture has {size} bytes, and none of them lie in the range that was asked for.",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+
+
 class BodyTooLargeError(RequestError):
     def __init__(self, most: int) -> None:
         super().__init__(f"The body is larger than {most} bytes. Send smaller or fewer images.")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from hashlib import sha256
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 
-from application.generations import Idempotency, Placed
-from application.ports import NotAnImageError, StoreUnavailableError
-from application.references import UnusableReferencesError
+from application.generations import Placed
+from application.ports import StoreUnavailableError
 from domain.generation import Generation, Wish
-from domain.image import ImageSpec, ReferenceImage
+from domain.image import ImageSpec
 from infrastructure.container import Container
 from interfaces.rest import cursors
 from interfaces.rest.authentication import Authenticated
@@ -26,6 +23,7 @@ from interfaces.rest.context import Caller, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, NotFoundError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
 from interfaces.rest.openapi import ACCEPTED, CREATED, REQUEST_BODY, problems
+from interfaces.rest.problems import RETRY_AFTER
 from interfaces.rest.representation import location, of_event, of_generation, of_row
 from interfaces.rest.shapes import (
     EventList,
@@ -34,7 +32,6 @@ from interfaces.rest.shapes import (
     GenerationShape,
 )
 
-RETRY_AFTER = 2  # seconds until it is worth asking again
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 router = APIRouter(prefix="/api/v1", tags=["generations"])
@@ -66,7 +63,7 @@ GENERATES: dict[str, Any] = {
     "responses": {
         201: CREATED,
         202: ACCEPTED,
-        **problems(400, 401, 409, 413, 415, 422, 429, 502, 503, 504),
+        **problems(400, 401, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
 }
 
@@ -94,11 +91,13 @@ async def create(request: Request, caller: Authenticated) -> Response:
     asked = await read_generation_request(request)
     placed = await _place(container, caller, asked, key)
     try:
-        generation = await request.app.state.waiting.for_end(
+        generation = await container.waiting().for_end(
             placed.id, seconds=prefer.seconds, gone=_gone(request)
         )
     except StoreUnavailableError as error:
         raise AcceptedUnreadableError(placed.id) from error
+    if generation is None:
+        raise ClientDisconnect
     return _answer(generation, placed, prefer)
 
 
@@ -161,22 +160,14 @@ async def events(
 async def _place(
     container: Container, caller: Caller, asked: GenerationRequest, key: str | None
 ) -> Placed:
-    spec, wish = _spec(asked), _wish(asked)
-    # Before anything is stored: can anybody do it at all?
-    container.router().route(
-        spec,
-        references=len(asked.reference_images),
-        negative_prompt=wish.negative_prompt is not None,
-    )
-    references = await _references(container, caller, asked)
     return await container.generations().request(
         user_id=caller.user_id,
         api_key_id=caller.api_key_id,
-        spec=spec,
-        wish=wish,
-        references=references,
+        spec=_spec(asked),
+        wish=_wish(asked),
+        references=asked.reference_images,
         on_unknown=asked.on_unknown,
-        idempotency=Idempotency(key, _fingerprint(asked, references)) if key else None,
+        idempotency_key=key,
     )
 
 
@@ -192,36 +183,6 @@ def _spec(asked: GenerationRequest) -> ImageSpec:
 
 def _wish(asked: GenerationRequest) -> Wish:
     return Wish(prompt=asked.prompt, negative_prompt=asked.negative_prompt, metadata=asked.metadata)
-
-
-async def _references(
-    container: Container, caller: Caller, asked: GenerationRequest
-) -> tuple[ReferenceImage, ...]:
-    if not asked.reference_images:
-        return ()
-    sent = await asyncio.to_thread(_decoded, container, asked)
-    return await container.references().take(caller.user_id, sent)
-
-
-def _decoded(container: Container, asked: GenerationRequest) -> list[bytes]:
-    decoded, reasons = [], {}
-    decode = container.decode_reference()
-    for number, text in enumerate(asked.reference_images):
-        try:
-            decoded.append(decode(text))
-        except NotAnImageError as error:
-            reasons[number] = str(error)
-    if reasons:
-        raise UnusableReferencesError(reasons)
-    return decoded
-
-
-def _fingerprint(asked: GenerationRequest, references: tuple[ReferenceImage, ...]) -> str:
-    """Of what the command says, however it was written: two equal commands have the same."""
-    said = asked.model_dump(exclude={"reference_images"}, exclude_defaults=True)
-    said["metadata"] = dict(sorted(asked.metadata.items()))
-    said["reference_images"] = [reference.sha256 for reference in references]
-    return sha256(to_json(said)).hexdigest()
 
 
 def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Response:

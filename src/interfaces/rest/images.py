@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -11,14 +13,20 @@ from domain.image import CONTENT_TYPES, EXTENSIONS
 from interfaces.rest import openapi
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import container_of
-from interfaces.rest.errors import NotFoundError
+from interfaces.rest.errors import NotFoundError, RangeNotSatisfiableError
 from interfaces.rest.openapi import problems
 
 PUBLIC = "public, max-age=31536000, immutable"
 PRIVATE = "private, max-age=31536000, immutable"
 TYPES = {EXTENSIONS[content_type]: content_type for content_type in CONTENT_TYPES.values()}
 
-_PICTURE = {"content": {t: {"schema": {"type": "string", "format": "binary"}} for t in EXTENSIONS}}
+_BYTES = {"content": {t: {"schema": {"type": "string", "format": "binary"}} for t in EXTENSIONS}}
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", **_BYTES},
+    206: {"description": "The part of it that Range asked for", **_BYTES},
+    304: {"description": "You have it"},
+}
+_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})", re.IGNORECASE)
 
 router = APIRouter(tags=["images"])
 
@@ -29,9 +37,8 @@ router = APIRouter(tags=["images"])
     summary="A picture, at its permanent URL",
     openapi_extra=openapi.PUBLIC,
     response_class=FileResponse,
-    responses={200: _PICTURE, 304: {"description": "You have it"}, **problems(404)},
+    responses={**_PICTURE, **problems(404, 416)},
 )
-@router.head("/images/{generation}/{name}", include_in_schema=False)
 async def image(request: Request, generation: str, name: str) -> Response:
     """Whoever has the URL can see it. It never changes."""
     return await _serve(request, f"images/{generation}/{name}", caching=PUBLIC)
@@ -42,9 +49,8 @@ async def image(request: Request, generation: str, name: str) -> Response:
     operation_id="getReferenceImage",
     summary="A reference image of yours",
     response_class=FileResponse,
-    responses={200: _PICTURE, 304: {"description": "You have it"}, **problems(401, 404)},
+    responses={**_PICTURE, **problems(401, 404, 416)},
 )
-@router.head("/references/{user}/{name}", include_in_schema=False)
 async def reference(request: Request, caller: Authenticated, user: str, name: str) -> Response:
     """For its owner only."""
     if user != str(caller.user_id):
@@ -60,7 +66,26 @@ async def _serve(request: Request, key: str, *, caching: str) -> Response:
     headers = {"ETag": etag, "Cache-Control": caching}
     if _has_it(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
+    size = (await asyncio.to_thread(path.stat)).st_size
+    if not _is_range_of(request, size, etag):
+        request.scope["headers"] = [h for h in request.scope["headers"] if h[0] != b"range"]
     return FileResponse(path, headers=headers, media_type=TYPES[path.suffix[1:]])
+
+
+def _is_range_of(request: Request, size: int, etag: str) -> bool:
+    """Whether one part is asked for in the one way we understand; other ways are ignored.
+
+    Raises RangeNotSatisfiableError.
+    """
+    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    if request.method != "GET" or match is None or request.headers.get("if-range", etag) != etag:
+        return False
+    first, last = match["first"], match["last"]
+    if not first + last or (first and last and int(first) > int(last)):
+        return False
+    if int(first or 0) >= size or (not first and not int(last)):
+        raise RangeNotSatisfiableError(size)
+    return True
 
 
 def _has_it(if_none_match: list[str], etag: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -12,13 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
-from interfaces.rest.errors import BodyTooLargeError
+from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError
 from interfaces.rest.problems import problem
 
 log = logging.getLogger(__name__)
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 CLIENT_WENT_AWAY = 499  # nginx's word for it; nobody receives it
+STALLED_AFTER = 60.0  # seconds
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -81,14 +83,15 @@ class Requests:
 
 
 class BodyLimit:
-    """Refuses a body of more than `most` bytes while it is read.
+    """Refuses a body of more than `most` bytes, or without one for `stalled_after` seconds.
 
     Not Starlette's: its answers are plain text.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int) -> None:
+    def __init__(self, app: ASGIApp, *, most: int, stalled_after: float = STALLED_AFTER) -> None:
         self._app = app
         self._most = most
+        self._stalled_after = stalled_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,19 +99,30 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         too_large = announced.isdigit() and int(announced[:19]) > self._most
-        received = 0
+        received, complete = 0, False
 
         async def receive_bounded() -> Message:
-            nonlocal received
+            nonlocal received, complete
             if too_large:
                 raise BodyTooLargeError(self._most)
-            message = await receive()
+            if complete:
+                return await receive()
+            message = await self._soon(receive)
+            complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._most:
                 raise BodyTooLargeError(self._most)
             return message
 
         await self._app(scope, receive_bounded, send)
+
+    async def _soon(self, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(self._stalled_after):
+                return await receive()
+        except TimeoutError:
+            what = f"Nothing more of the body came within {self._stalled_after:g} seconds."
+            raise RequestTimeoutError(what) from None
 
 
 def _request_id(sent: bytes | None) -> str:

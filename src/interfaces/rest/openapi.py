@@ -10,6 +10,7 @@ TITLES = {
     400: "The request cannot be read",
     401: "An API key is needed",
     404: "Not found, or not yours",
+    408: "The body did not come in time",
     409: "The generation was cancelled",
     413: "The body is too large",
     415: "The body must be JSON",

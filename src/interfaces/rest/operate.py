@@ -34,7 +34,7 @@ async def ready(request: Request) -> Response:
     checks = await container_of(request).readiness().check()
     states = {check.state for check in checks.values()}
     status = "not ready" if "failing" in states else "degraded" if "degraded" in states else "ready"
-    reasons = [check.reason for check in checks.values() if check.reason]
+    reasons = list(dict.fromkeys(check.reason for check in checks.values() if check.reason))
     told = {
         "status": status,
         "reasons": reasons,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from application.generations import ClockUncertainError, IdempotencyKeyReusedError
 from application.ports import (
@@ -32,6 +36,7 @@ from interfaces.rest.errors import (
     CursorRefusedError,
     DeadlinePassedError,
     GenerationCancelledError,
+    HeadTooLargeError,
     MalformedBodyError,
     MalformedIdempotencyKeyError,
     Mistake,
@@ -41,14 +46,20 @@ from interfaces.rest.errors import (
     NotJsonError,
     OfGenerationError,
     ProviderFailedError,
+    RangeNotSatisfiableError,
     RequestError,
     RequestRefusedError,
+    RequestTimeoutError,
     ShapeError,
+    UnreadableRequestError,
 )
+from interfaces.rest.representation import location
+from interfaces.rest.sentences import NO_SUCH_PARAMETER, sentence
 
 log = logging.getLogger(__name__)
 
-RETRY_SOON = 2  # seconds
+RETRY_AFTER = 2  # seconds until it is worth asking again
+PROBLEM_JSON = "application/problem+json"
 IANA = "https://iana.org/assignments/http-problem-types#"
 
 
@@ -69,6 +80,7 @@ class ProblemType:
 
 # --- the table -----------------------------------------------------------------------------------
 
+NOT_FOUND = ProblemType(404, "not-found", "Not found")
 INVALID = ProblemType(422, "invalid-request", "The request is not as it must be")
 INTERNAL = ProblemType(500, "internal-error", "Something unexpected happened here")
 BUSY = ProblemType(503, "temporary-reduced-capacity", "The service is not available", iana=True)
@@ -100,7 +112,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     GenerationCancelledError: ProblemType(
         409, "generation-cancelled", "The generation was cancelled"
     ),
-    ImageNotFoundError: ProblemType(404, "not-found", "Not found"),
+    ImageNotFoundError: NOT_FOUND,
     # capacity
     StoreUnavailableError: BUSY,
     StoreBusyError: BUSY,
@@ -109,7 +121,15 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ImageStoreUnavailableError: BUSY,
     # HTTP and JSON
     NotAuthenticatedError: ProblemType(401, "not-authenticated", "An API key is needed"),
-    NotFoundError: ProblemType(404, "not-found", "Not found"),
+    NotFoundError: NOT_FOUND,
+    UnreadableRequestError: ProblemType(
+        400, "unreadable-request", "The request cannot be read as HTTP"
+    ),
+    HeadTooLargeError: ProblemType(431, "head-too-large", "The headers are too large"),
+    RequestTimeoutError: ProblemType(408, "request-timeout", "The request did not come in time"),
+    RangeNotSatisfiableError: ProblemType(
+        416, "range-not-satisfiable", "The range cannot be served"
+    ),
     BodyTooLargeError: ProblemType(413, "body-too-large", "The body is too large"),
     NotJsonError: ProblemType(415, "not-json", "The body must be JSON"),
     MalformedBodyError: ProblemType(400, "malformed-body", "The body cannot be read"),
@@ -122,7 +142,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
 }
 
 OF_HTTP: Mapping[int, ProblemType] = {
-    404: ProblemType(404, "not-found", "Not found"),
+    404: NOT_FOUND,
     405: ProblemType(405, "method-not-allowed", "This method is not offered here"),
 }
 
@@ -154,35 +174,70 @@ async def problem(request: Request, error: Exception) -> Response:
     if kind.status == BUSY.status:
         log.warning("%s", error)
     answer = _answer(error, now=container_of(request).store().now)
-    body = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": answer.detail,
-        "instance": request.url.path,
-        "code": kind.code,
-        "requestId": request_id(request.scope),
+    if kind.status == 405:
+        answer.headers["Allow"] = _allowed(request)
+    body = to_problem(
+        kind,
+        answer.detail,
+        request_id=request_id(request.scope),
+        instance=uri_reference(request.scope["raw_path"]),
         **answer.members,
-    }
-    return Response(
-        to_json(body), kind.status, answer.headers, media_type="application/problem+json"
     )
+    return Response(body, kind.status, answer.headers, media_type=PROBLEM_JSON)
+
+
+def to_problem(kind: ProblemType, detail: str, *, request_id: str, **members: Any) -> bytes:
+    """The body of an answer, as RFC 9457 has it."""
+    return to_json(
+        {
+            "type": kind.type,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": detail,
+            "code": kind.code,
+            "requestId": request_id,
+            **members,
+        }
+    )
+
+
+def uri_reference(raw_path: bytes) -> str:
+    """What was asked for, as RFC 3986 writes a path: what was sent can be anything."""
+    path = quote(raw_path, safe="/%:@!$&'()*+,;=~")
+    path = re.sub("%(?![0-9A-Fa-f]{2})", "%25", path)
+    return f"/.{path}" if path.startswith("//") else path  # two slashes would name a host
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route with this path."""
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(_matches(route, {**request.scope, "method": method}) for route in routes)
+    )
+
+
+def _matches(route: BaseRoute, scope: Scope) -> bool:
+    return route.matches(scope)[0] is Match.FULL
 
 
 def _answer(error: Exception, *, now: Callable[[], datetime]) -> _Answer:
     if isinstance(error, QuotaExceededError):
-        seconds = seconds_until(error.window.ends_at, now())
         windows = {"violated-policies": [error.window.type]}
+        if error.never_fits:
+            return _Answer(str(error), windows)
+        seconds = seconds_until(error.window.ends_at, now())
         return _Answer(str(error), windows, {"Retry-After": f"{seconds}"})
     if isinstance(error, OfGenerationError):
-        headers = {"Location": f"/api/v1/generations/{error.generation_id}", **error.headers}
+        headers = {"Location": location(error.generation_id), **error.headers}
         if isinstance(error, AcceptedUnreadableError):
-            headers["Retry-After"] = f"{RETRY_SOON}"
+            headers["Retry-After"] = f"{RETRY_AFTER}"
         return _Answer(str(error), {"generationId": error.generation_id}, headers)
     if isinstance(error, HTTPException):
         return _Answer(_SENTENCES.get(error.status_code, ""), headers=dict(error.headers or {}))
     if problem_type(error) is BUSY:
-        return _Answer(str(error), headers={"Retry-After": f"{RETRY_SOON}"})
+        return _Answer(str(error), headers={"Retry-After": f"{RETRY_AFTER}"})
     if problem_type(error) is INTERNAL:
         return _Answer("It was logged under this requestId. Try again; tell us if it stays so.")
     return _of_mistakes(error)
@@ -215,7 +270,10 @@ def _reference_mistakes(reasons: Mapping[int, str]) -> list[Mistake]:
 
 
 def _parameters(error: RequestValidationError) -> list[Mistake]:
-    return [Mistake(f"{e['msg']}.", parameter=str(e["loc"][-1])) for e in error.errors()]
+    return [
+        Mistake(sentence(e, "It", unknown=NO_SUCH_PARAMETER), parameter=str(e["loc"][-1]))
+        for e in error.errors()
+    ]
 
 
 def _errors(mistakes: Sequence[Mistake]) -> dict[str, Any]:

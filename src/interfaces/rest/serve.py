@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Iterator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from infrastructure.container import Container
 from infrastructure.settings import Settings, SettingsError
 from interfaces.rest.app import create_app
+from interfaces.rest.connection import Connection
 
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75  # longer than common load balancers keep an idle connection
@@ -25,20 +26,27 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+def server_of(
+    app: ASGIApp,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    connection: type[Connection] = Connection,
+) -> Server:
     """A server that was not started yet."""
     return Server(
         uvicorn.Config(
             app,
             host=host,
             port=port,
-            http="httptools",
+            http=connection,
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            reset_contextvars=True,  # a request's log lines are not the next one's
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
@@ -51,12 +59,13 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         raise SettingsError(
             ("DARKROOM_ADMIN_KEY is not set: nobody could use the API. Set it to a long secret.",)
         )
-    app = create_app(Container(settings=settings))
+    container = Container(settings=settings)
+    app = create_app(container)
     server = server_of(app, host=settings.host, port=settings.port)
 
     async def stop() -> None:
         await stopping.wait()
-        app.state.waiting.stop()
+        container.waiting().stop()
         server.should_exit = True
 
     stopped = asyncio.create_task(stop())

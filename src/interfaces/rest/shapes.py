@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from unicodedata import category
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -20,6 +21,7 @@ MOST_IMAGES = 10
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
+INVISIBLE = {"Cc", "Cf"}  # Unicode's control and format characters, such as U+200B
 
 SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 ASPECT_RATIO = r"^[1-9][0-9]{0,3}:[1-9][0-9]{0,3}$"
@@ -36,7 +38,7 @@ def _storable(text: str) -> str:
 
 
 def _not_blank(text: str) -> str:
-    if not text.strip():
+    if all(character.isspace() or category(character) in INVISIBLE for character in text):
         raise ValueError("must say something: it is empty or blank")
     return text
 
@@ -46,12 +48,6 @@ def _sane_size(size: str) -> str:
     if not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
         raise ValueError(f"must have sides of {SHORTEST_SIDE} to {LONGEST_SIDE} pixels")
     return size
-
-
-def _few(metadata: dict[str, str]) -> dict[str, str]:
-    if len(metadata) > MOST_METADATA:
-        raise ValueError(f"must have at most {MOST_METADATA} keys")
-    return metadata
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -109,10 +105,10 @@ class GenerationRequest(Shape):
         description="PNG, JPEG or WebP images as base64 or data URLs.",
         repr=False,
     )
-    metadata: Annotated[dict[MetadataKey, MetadataValue], AfterValidator(_few)] = Field(
+    metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict,
+        max_length=MOST_METADATA,
         description="Yours to keep with it: 50 keys of 40 characters, values of 500.",
-        json_schema_extra={"maxProperties": MOST_METADATA},
     )
     on_unknown: OnUnknown = Field(
         "repeat",
@@ -247,7 +243,7 @@ class ProblemShape(Shape):
     title: str
     status: int
     detail: str
-    instance: str
+    instance: str | None = None
     code: str
     request_id: str
     errors: tuple[ErrorDetail, ...] | None = None

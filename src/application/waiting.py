@@ -12,7 +12,6 @@ from uuid import UUID
 
 from application.ports import EventNews, EventStore, StoreUnavailableError
 from domain.generation import Generation
-from interfaces.rest.errors import NotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +33,11 @@ class Waiting:
 
     async def for_end(
         self, id_: UUID, *, seconds: float, gone: Coroutine[Any, Any, None]
-    ) -> Generation:
+    ) -> Generation | None:
         """The generation as soon as it has ended, or as it is when the time is up.
 
-        `gone` ends when the client goes away: then nobody is waiting any more.
-        Raises NotFoundError, StoreUnavailableError.
+        `gone` ends when the client goes away: then nobody is waiting any more, and there is None.
+        Raises StoreUnavailableError.
         """
         if seconds <= 0 or self._stopped:
             gone.close()
@@ -49,6 +48,8 @@ class Waiting:
             await asyncio.wait({waiting, leaving}, timeout=seconds, return_when=FIRST_COMPLETED)
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
+            if leaving.done():
+                return None
         finally:
             waiting.cancel()
             leaving.cancel()
@@ -72,5 +73,5 @@ class Waiting:
     async def _now(self, id_: UUID) -> Generation:
         generation = await self._store.get(Generation, id_)
         if generation is None:
-            raise NotFoundError
+            raise LookupError(f"Generation {id_} was accepted and is not in the log.")
         return generation

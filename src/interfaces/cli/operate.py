@@ -1,0 +1,60 @@
+"""What an operator does to the database: bring its schema up to date, and retry what is parked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import typer
+
+from infrastructure.event_store.follower import retry_parked as retry_one
+from infrastructure.event_store.follower_tables import LeadershipLostError, ensure_tables
+from infrastructure.event_store.mapper import UnknownEventError
+from infrastructure.event_store.migrate import NotMigratedError
+from infrastructure.event_store.migrate import migrate as apply_migrations
+from infrastructure.read_models import discover
+from infrastructure.read_models.read_model import ReadModel
+
+FAILED, MISUSED = 1, 2  # exit statuses
+
+
+def migrate(database_url: str) -> int:
+    """Bring the schema and the read models' tables up to date; the exit status."""
+    try:
+        apply_migrations(database_url)
+        asyncio.run(ensure_tables(database_url))
+    except NotMigratedError as error:
+        return _fail(error)
+    except psycopg.Error as error:
+        return _fail(NotMigratedError(error))
+    return 0
+
+
+def retry_parked(database_url: str, name: str | None) -> int:
+    """Retry the parked aggregates of one read model, or of all; 1 if any stay parked."""
+    read_models = [model for model in discover() if name in (None, model.name)]
+    if not read_models:
+        names = ", ".join(model.name for model in discover())
+        return _fail(f"There is no read model {name!r}: choose from {names}.", MISUSED)
+    try:
+        return max([_retry(database_url, read_model) for read_model in read_models])
+    except UnknownEventError as error:
+        return _fail(error)
+    except psycopg.errors.UndefinedTable:
+        return _fail("The database has no tables of Darkroom's: run `darkroom migrate`.")
+    except psycopg.Error as error:
+        return _fail(f"What is parked was not retried: {' '.join(str(error).split())}")
+
+
+def _retry(database_url: str, read_model: ReadModel) -> int:
+    try:
+        count = asyncio.run(retry_one(database_url, read_model))
+    except LeadershipLostError as error:
+        return _fail(f"{error} Start `darkroom projector` of this release, then retry.")
+    typer.echo(f"{read_model.name}: {count} parked")
+    return FAILED if count else 0
+
+
+def _fail(reason: object, status: int = FAILED) -> int:
+    typer.echo(f"darkroom: {reason}", err=True)
+    return status

@@ -1,0 +1,156 @@
+"""What one connection may make this process hold before an application is asked: little."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NoReturn
+from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from interfaces.rest.errors import (
+    HeadTooLargeError,
+    RequestError,
+    RequestTimeoutError,
+    UnreadableRequestError,
+)
+from interfaces.rest.middleware import SECURITY_HEADERS
+from interfaces.rest.problems import PROBLEM_JSON, problem_type, to_problem
+
+log = logging.getLogger(__name__)
+
+MOST_HEAD_BYTES = 64 * 1024  # of request line, fields and trailer fields together
+MOST_QUEUED = 32  # requests that were sent without waiting for the answers before them
+LINGER_SECONDS = 1.0  # a client that is still sending reads the refusal only after that
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with limits; what is refused here is told as a problem, like everything else."""
+
+    head_seconds = 15.0  # for a whole head, from the connection or its first byte on
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._unparsed = 0  # bytes since the parser last told of something
+        self._in_head = False
+        self._refused: RequestError | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MOST_HEAD_BYTES:
+            self._refuse(HeadTooLargeError(MOST_HEAD_BYTES))
+        if self._deadline is None and self._at_rest() and not self._refused:
+            self._expect_head()
+
+    # --- what the parser tells -------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = self._unparsed = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(b": \r\n"))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MOST_QUEUED:
+            self._stop_parsing(UnreadableRequestError())
+        self._unparsed = 0
+        super().on_headers_complete()
+        self._in_head = False
+        self._head_came()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words
+        self._refuse(UnreadableRequestError())
+
+    def _count(self, size: int) -> None:
+        self._unparsed = 0
+        self._head_bytes += size
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._stop_parsing(HeadTooLargeError(MOST_HEAD_BYTES))
+
+    def _stop_parsing(self, error: RequestError) -> NoReturn:
+        self._refuse(error)
+        raise error
+
+    # --- deadlines -------------------------------------------------------------------------------
+
+    def _at_rest(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(self.head_seconds, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        if self._in_head:
+            self._refuse(
+                RequestTimeoutError(f"No whole head within {self.head_seconds:g} seconds.")
+            )
+        else:
+            self.transport.close()
+
+    # --- refusing --------------------------------------------------------------------------------
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer, where the answer would be taken for this request's, and read no more."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = error
+        self._head_came()
+        if not self._next_answer_is_mine():
+            self.transport.abort()
+            return
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(self._answer(error))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _next_answer_is_mine(self) -> bool:
+        """Whether all that was asked before is answered, and nothing of this was."""
+        if self._in_head or self.cycle is None:
+            return self._at_rest()
+        return not self.pipeline and not self.cycle.response_started
+
+    def _answer(self, error: RequestError) -> bytes:
+        request_id = str(uuid4())
+        kind = problem_type(error)
+        facts = {"status": kind.status, "problem": kind.code, "correlation_id": request_id}
+        log.info("a request could not be read", extra=facts)
+        body = to_problem(kind, str(error), request_id=request_id)
+        headers = [
+            *self.server_state.default_headers,
+            *SECURITY_HEADERS,
+            (b"x-request-id", request_id.encode()),
+            (b"content-type", PROBLEM_JSON.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = (b"%b: %b\r\n" % header for header in headers)
+        return b"".join((STATUS_LINE[kind.status], *lines, b"\r\n", body))

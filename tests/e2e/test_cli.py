@@ -1,0 +1,169 @@
+"""What an operator types: one sentence for every mistake, and 0, 1 or 2 to say how it went."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.event_store.migrate import MIGRATIONS, newest_revision
+from tests.conftest import PostgresServer
+from tests.integration.following import rows, write_raw
+
+NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
+MIGRATED = (
+    "from infrastructure.event_store.migrate import migrate; import sys; migrate(sys.argv[1])"
+)
+IMPORTED = "print([name for name in ('alembic', 'sqlalchemy') if name in sys.modules])"
+
+
+def darkroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Type it; nothing is set but what is given."""
+    ours = ("DARKROOM_", "DATABASE_URL", "REDIS_URL")
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+    return python("-m", "interfaces.cli.main", *arguments, env=inherited | variables)
+
+
+def python(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)
+
+
+def assert_refused(run: subprocess.CompletedProcess[str], status: int, sentence: str) -> None:
+    assert run.returncode == status, run.stderr
+    assert run.stderr.startswith("darkroom: ")
+    assert sentence in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert "hidden" not in run.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert darkroom("--version").stdout == f"darkroom {version('darkroom')}\n"
+
+
+# --- config --------------------------------------------------------------------------------------
+
+
+def test_config_shows_every_setting_and_which_are_defaults() -> None:
+    run = darkroom("config", DARKROOM_PORT="8123", DARKROOM_DAILY_QUOTA="unlimited")
+    shown = dict(line.split(maxsplit=1) for line in run.stdout.splitlines())
+    assert run.returncode == 0
+    assert shown["DARKROOM_PORT"] == "8123"
+    assert shown["DARKROOM_DAILY_QUOTA"] == "unlimited"
+    assert shown["DARKROOM_MONTHLY_QUOTA"] == "10000  (default)"
+    assert shown["DARKROOM_PUBLIC_URL"] == "http://127.0.0.1:8123  (default)"
+    assert shown["DATABASE_URL"] == "not set  (default)"
+
+
+def test_config_shows_no_secret() -> None:
+    run = darkroom(
+        "config",
+        DATABASE_URL=NOBODY_THERE,
+        REDIS_URL="redis://:hidden-word@127.0.0.1:1/0",
+        DARKROOM_ADMIN_KEY="hidden-word-of-an-administrator",
+    )
+    assert "@127.0.0.1:1/darkroom\n" in run.stdout
+    assert "hidden" not in run.stdout + run.stderr
+
+
+def test_config_tells_mistakes_instead() -> None:
+    assert_refused(darkroom("config", DARKROOM_PORT="x"), 2, "DARKROOM_PORT must be a whole number")
+
+
+# --- migrate -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["migrate", "retry-parked"])
+def test_a_database_that_cannot_be_reached_is_told_in_a_sentence(command: str) -> None:
+    run = darkroom(command, DATABASE_URL=NOBODY_THERE)
+    assert_refused(run, 1, 'connection to server at "127.0.0.1", port 1 failed')
+
+
+@pytest.mark.parametrize("command", ["migrate", "retry-parked"])
+def test_commands_on_the_database_need_its_address(command: str) -> None:
+    assert_refused(darkroom(command), 2, "DATABASE_URL is not set")
+    assert_refused(darkroom(command, DATABASE_URL="mysql://x"), 2, "must start with postgresql://")
+
+
+async def test_migrate_needs_the_address_of_the_database_alone(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    for _ in range(2):
+        run = darkroom("migrate", DATABASE_URL=url, DARKROOM_PORT="not looked at")
+        assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert await rows(url, "SELECT name FROM follower_positions") != []
+
+
+async def test_a_database_of_a_newer_release_is_told_in_a_sentence(database_url: str) -> None:
+    await rows(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    run = darkroom("migrate", DATABASE_URL=database_url)
+    assert_refused(run, 1, "The database was not migrated: Can't locate revision")
+
+
+def test_where_nothing_is_to_be_migrated_alembic_is_not_even_imported(database_url: str) -> None:
+    run = python("-c", f"{MIGRATED}; {IMPORTED}", database_url, env=dict(os.environ))
+    assert run.stdout == "[]\n"
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert newest_revision() == ScriptDirectory.from_config(config).get_current_head()
+
+
+# --- retry-parked --------------------------------------------------------------------------------
+
+
+async def test_retry_parked_says_how_many_stay_parked(database_url: str) -> None:
+    await ensure_tables(database_url)
+    await write_raw(database_url, "generation.cancelled@1", '{"by": "a hidden wish"}')
+    await rows(database_url, "UPDATE follower_positions SET position = 1")
+    await rows(
+        database_url,
+        "INSERT INTO parked_aggregates SELECT 'jobs', originator_id, 1, 'unreadable'"
+        " FROM stored_events",
+    )
+
+    every, one = (
+        darkroom("retry-parked", *name, DATABASE_URL=database_url) for name in ((), ("users",))
+    )
+
+    assert every.stdout == "image_generations: 0 parked\njobs: 1 parked\nusers: 0 parked\n"
+    assert (every.returncode, every.stderr) == (1, "")
+    assert (one.returncode, one.stdout) == (0, "users: 0 parked\n")
+
+
+def test_retry_parked_knows_the_read_models(database_url: str) -> None:
+    run = darkroom("retry-parked", "jbos", DATABASE_URL=database_url)
+    assert_refused(run, 2, "There is no read model 'jbos': choose from image_generations, jobs,")
+
+
+async def test_retry_parked_needs_tables_of_this_release(
+    postgres_server: PostgresServer, database_url: str
+) -> None:
+    empty = darkroom("retry-parked", DATABASE_URL=postgres_server.new_database())
+    assert_refused(empty, 1, "run `darkroom migrate`")
+    await ensure_tables(database_url)
+    await rows(database_url, "UPDATE follower_positions SET version = 99 WHERE name = 'jobs'")
+    other = darkroom("retry-parked", "jobs", DATABASE_URL=database_url)
+    assert_refused(other, 1, "Start `darkroom projector` of this release")
+
+
+# --- the processes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("process", ["api", "worker", "projector"])
+def test_a_process_without_a_database_is_refused_in_a_sentence(
+    process: str, tmp_path: Path
+) -> None:
+    run = darkroom(process, DARKROOM_DATA_DIR=str(tmp_path))
+    assert_refused(run, 2, " is not set")
