@@ -7,6 +7,7 @@ import logging
 import random
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,8 @@ class Appender:
         waiting = _Waiting(text, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_all())
+            # In no request's context: it goes on for whoever comes next.
+            self._sending = asyncio.create_task(self._send_all(), context=Context())
         try:
             return await asyncio.wait_for(waiting.outcome, self._patience)
         except TimeoutError as error:
