@@ -56,6 +56,14 @@ class Works:
 
         await eventually(recorded, why=f"{name} of {ref}")
 
+    async def until_called(self, times: int) -> None:
+        """The provider, on its side, has counted so many calls."""
+
+        async def counted() -> bool:
+            return len(self.running.calls()) >= times
+
+        await eventually(counted, why=f"{times} calls")
+
     async def until_completed(self, *refs: UUID, within: float = 30.0) -> None:
         async def completed() -> bool:
             for ref in refs:
@@ -94,7 +102,7 @@ async def test_a_worker_killed_in_the_middle_of_a_call_costs_one_explained_repea
 ) -> None:
     doomed = works.worker(DARKROOM_SKETCH_SECONDS="60")
     ref = await works.place()
-    await works.until_recorded(ref, "call_started")
+    await works.until_called(1)
     doomed.kill()
     works.worker()
     await works.until_completed(ref, within=SOON_AFTER_ITS_LEASE)
@@ -278,8 +286,7 @@ async def test_a_store_away_for_longer_than_a_lease_repeats_no_call(works: Works
         for _ in range(2):
             works.worker(DATABASE_URL=proxy.url, DARKROOM_SKETCH_SECONDS="6")
         refs = [await works.place() for _ in range(4)]
-        for ref in refs:
-            await works.until_recorded(ref, "call_started")
+        await works.until_called(len(refs))
         proxy.pause()
         await asyncio.sleep(LEASE * 1.5)  # that long it is away
         proxy.go_on()
