@@ -1,0 +1,115 @@
+"""`python -m bench [figure ...]`: all figures, or those named.
+
+A run of all of them also writes docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from bench import (
+    accepting,
+    append_alone,
+    append_together,
+    end_to_end,
+    machine,
+    provider_call,
+    report,
+    served_url,
+    view_lag,
+)
+from bench.figures import BenchError, Figure
+from bench.servers import Servers
+from infrastructure.embedded import EmbeddedServerError
+
+FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
+    "append": append_alone.take,
+    "append-64": append_together.take,
+    "accept": accepting.take,
+    "call": provider_call.take,
+    "url": served_url.take,
+    "lag": view_lag.take,
+    "end-to-end": end_to_end.take,
+}
+
+
+async def run(names: Sequence[str], console: Console) -> None:
+    """Take these figures, one after the other, and write them down."""
+    began = time.monotonic()
+    load_before = machine.load()
+    with temporary_folder() as folder, Servers(folder) as servers:
+        commit_before = machine.commit_latency(folder)
+        figures = {name: await _take(name, servers, console) for name in names}
+        conditions = report.Conditions(
+            taken_at=report.now(),
+            processors=machine.processors(),
+            versions=machine.versions() | servers.versions(),
+            commit_before=commit_before,
+            commit_after=machine.commit_latency(folder),
+            load_before=load_before,
+            load_after=machine.load(),
+        )
+    report.show_conditions(console, conditions)
+    report.keep(figures, conditions)
+    if list(figures) == list(FIGURES):
+        report.publish(figures.values(), conditions)
+    console.print(f"[dim]in {time.monotonic() - began:.0f} s[/]")
+
+
+async def _take(name: str, servers: Servers, console: Console) -> Figure:
+    with console.status(f"{name} …"):
+        figure = await FIGURES[name](servers)
+    report.show(console, figure)
+    return figure
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """On the disk that TMPDIR says: commits are as fast as that one."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
+        yield Path(folder)
+
+
+async def _until_told(names: Sequence[str], console: Console) -> None:
+    """SIGTERM stops everything as Ctrl-C does."""
+    running = asyncio.ensure_future(run(names, console))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    await running
+
+
+def _named() -> list[str]:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    known = ", ".join(FIGURES)
+    parser.add_argument("figures", nargs="*", metavar="figure", help=f"one of {known}")
+    named: list[str] = parser.parse_args().figures
+    if unknown := set(named) - set(FIGURES):
+        parser.error(f"there is no figure {', '.join(sorted(unknown))}: take {known}")
+    return named or list(FIGURES)
+
+
+def main() -> int:
+    """The process's exit status."""
+    names = _named()
+    try:
+        uvloop.run(_until_told(names, Console()))
+    except (BenchError, EmbeddedServerError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The embedded PostgreSQL, durable as in production, and Redis: for one run, in a folder of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+from redis import Redis
+
+from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
+from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.event_store.migrate import migrate
+
+
+class Servers:
+    """Both servers while the block runs; every figure takes databases of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._postgres = EmbeddedPostgres(folder / "postgres")
+        self._redis = EmbeddedRedis(folder / "redis")
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Servers:
+        self._postgres.start()
+        try:
+            self._redis.start()
+        except BaseException:
+            self._postgres.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._redis.stop()
+        self._postgres.stop()
+
+    def new_folder(self) -> Path:
+        """A folder for what belongs to one figure."""
+        folder = self.folder / f"figure-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    async def new_database(self, *, commit_delay: int = 0) -> str:
+        """The URL of a migrated, empty database, whose commits wait so many microseconds more.
+
+        PostgreSQL sleeps just before it flushes a commit, as a slower disk would make it wait.
+        """
+        name = f"bench_{next(self._numbers)}"
+        with psycopg.connect(self._postgres.url, autocommit=True) as connection:
+            database = sql.Identifier(name)
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(database))
+            for setting, value in (("commit_delay", commit_delay), ("commit_siblings", 0)):
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                        database, sql.Identifier(setting), sql.Literal(value)
+                    )
+                )
+        url = urlsplit(self._postgres.url)._replace(path=f"/{name}").geturl()
+        await asyncio.to_thread(migrate, url)
+        await ensure_tables(url)
+        return url
+
+    def empty_redis(self) -> str:
+        """The URL of Redis, emptied: one figure after the other uses it."""
+        with Redis.from_url(self._redis.url) as redis:
+            redis.flushall()
+        return self._redis.url
+
+    def versions(self) -> dict[str, str]:
+        """Of both servers, as they say it themselves."""
+        with psycopg.connect(self._postgres.url) as connection:
+            postgres = connection.info.parameter_status("server_version") or "unknown"
+        with Redis.from_url(self._redis.url) as redis:
+            return {"PostgreSQL": postgres, "Redis": redis.info("server")["redis_version"]}

@@ -1,0 +1,178 @@
+"""Real processes of Darkroom, on a database of their own, with nobody else's settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from bench.figures import BenchError
+from bench.http import HOST, Connection, written
+from bench.load import Load
+from bench.servers import Servers
+from infrastructure.leash import leashed
+
+ROOT = Path(__file__).parent.parent
+SECONDS_TO_START = 30.0
+SECONDS_TO_STOP = 20.0
+GENERATIONS = "/api/v1/generations"
+
+
+class Service:
+    """Where it listens, and what one knows of it from outside."""
+
+    def __init__(self, servers: Servers, database_url: str) -> None:
+        self.database_url = database_url
+        self.folder = servers.new_folder()
+        self.port = _free_port()
+        self.ledger = self.folder / "ledger.jsonl"
+        self._key = secrets.token_urlsafe(24)
+        self.environment = _nobodys_settings() | {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": servers.empty_redis(),
+            "DARKROOM_DATA_DIR": str(self.folder / "data"),
+            "DARKROOM_PORT": str(self.port),
+            "DARKROOM_ADMIN_KEY": self._key,
+            "DARKROOM_DAILY_QUOTA": "unlimited",
+            "DARKROOM_MONTHLY_QUOTA": "unlimited",
+            "DARKROOM_SKETCH_LEDGER": str(self.ledger),
+            "DARKROOM_LOG_FORMAT": "json",
+        }
+
+    def request(self, *, size: str, wait: bool) -> bytes:
+        """A request for one picture; `wait` for it, or be answered as soon as it is recorded."""
+        headers = {"Authorization": f"Bearer {self._key}"}
+        if not wait:
+            headers["Prefer"] = "respond-async"
+        body = {
+            "prompt": "A lighthouse on a cliff at dusk, one lamp lit, woodcut",
+            "size": size,
+            "metadata": {"order": "4711"},
+        }
+        return written("POST", GENERATIONS, headers, body)
+
+    async def load(self, request: bytes, *, connections: int, seconds: float) -> Load:
+        """What the load client saw, which runs in a process of its own."""
+        process = await asyncio.create_subprocess_exec(
+            *leashed(
+                [
+                    *_python("bench.load"),
+                    f"--port={self.port}",
+                    f"--connections={connections}",
+                    f"--seconds={seconds}",
+                ],
+                signal.SIGKILL,
+            ),
+            cwd=ROOT,
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,  # the terminal's Ctrl-C is for its parent alone
+        )
+        try:
+            said, _ = await process.communicate(request)
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            raise BenchError("The load client failed, for the reason above.")
+        return Load(**json.loads(said))
+
+    async def wait_until_ready(self, process: Process, path: str) -> None:
+        """Until `path` is answered below 500. Raises BenchError."""
+        give_up_at = time.monotonic() + SECONDS_TO_START
+        while time.monotonic() < give_up_at and process.returncode is None:
+            if await self._answers(path):
+                return
+            await asyncio.sleep(0.05)
+        logs = "".join(_last_lines(log) for log in self.folder.glob("*.log"))
+        raise BenchError(f"The service did not start. It last said:\n{logs}")
+
+    async def _answers(self, path: str) -> bool:
+        try:
+            connection = await Connection.open(self.port)
+            answer = await connection.ask(written("GET", path, {}))
+            connection.close()
+        except OSError:
+            return False
+        return answer.status < 500
+
+
+@asynccontextmanager
+async def darkroom(servers: Servers, database_url: str, *names: str) -> AsyncIterator[Service]:
+    """The `darkroom` processes of these names, the api among them."""
+    service = Service(servers, database_url)
+    async with AsyncExitStack() as stack:
+        for name in names:
+            command = [*_python("interfaces.cli.main"), name]
+            process = await stack.enter_async_context(_running(name, command, service))
+            if name == "api":
+                await service.wait_until_ready(process, "/readyz")
+        yield service
+
+
+@asynccontextmanager
+async def plain_route(servers: Servers, database_url: str) -> AsyncIterator[Service]:
+    """The route that only authenticates and validates, in a process like the api's."""
+    service = Service(servers, database_url)
+    async with _running("plain-route", _python("bench.plain_route"), service) as process:
+        await service.wait_until_ready(process, "/")
+        yield service
+
+
+@asynccontextmanager
+async def _running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+    with (service.folder / f"{name}.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *leashed(command, signal.SIGKILL),
+            cwd=ROOT,
+            env=service.environment,
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(SECONDS_TO_STOP):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _python(module: str) -> list[str]:
+    return [sys.executable, "-m", module]
+
+
+def _nobodys_settings() -> dict[str, str]:
+    foreign = ("DARKROOM_", "DATABASE_URL", "REDIS_URL", "PG")
+    return {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:]) + "\n"
