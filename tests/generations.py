@@ -42,7 +42,7 @@ def new_generation(
 
 def events_of(generation: Generation) -> Sequence[Event]:
     """Its decisions not yet recorded."""
-    return cast(Sequence[Event], generation.collect_events())
+    return generation.collect_events()
 
 
 def request_command(generation: Generation, **limits: int | None) -> Command:

@@ -25,7 +25,7 @@ class Accounts:
         user = User.register(
             issuer=ISSUER, role="admin", profile=Profile(subject="admin", name="Administrator")
         )
-        command = Command(events=user.collect_events())  # type: ignore[arg-type]  # all ours
+        command = Command(events=user.collect_events())
         outcome = await self._store.append(command)
         if isinstance(outcome, Conflict):  # another process was first
             return

@@ -127,7 +127,7 @@ class Generations:
     ) -> Placed | datetime:
         outcome = await self._store.append(
             Command(
-                events=generation.collect_events(),  # type: ignore[arg-type]  # all ours
+                events=generation.collect_events(),
                 units=Units(generation.user_id, generation.units, generation.windows, self._limits),
                 idempotency=_key(generation, idempotency),
                 work=OpenWork("generate", generation.id, generation.user_id, self._deadline),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
 from uuid import UUID
 
 from application.pictures import Pictures
@@ -34,7 +33,7 @@ from application.ports import (
     Work,
 )
 from application.routing import NoProviderError, Route, Router
-from domain.aggregate import Event, caused_by
+from domain.aggregate import caused_by
 from domain.failure import Failure, FailureKind
 from domain.generation import Ask, Generation, Step, Wait
 from domain.image import Cost, StoredImage
@@ -393,7 +392,7 @@ class Performance:
         while True:
             decide()
             returned = self._generation.units_to_return
-            events = cast(Sequence[Event], self._generation.collect_events())
+            events = self._generation.collect_events()
             outcome = await self._performer.append(
                 Command(events, self._give_back(returned), work=work)
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID, uuid4
 
-from eventsourcing.domain import CanInitAggregate, CanMutateAggregate
+from eventsourcing.domain import BaseAggregate, CanInitAggregate, CanMutateAggregate
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -80,3 +80,11 @@ class Created(Event, CanInitAggregate[UUID]):
     """The first decision of a stream."""
 
     originator_topic: str = Field(default="", exclude=True)
+
+
+class Aggregate(BaseAggregate[UUID]):
+    """What decides: in public, by methods that say no or trigger an event; applied in private."""
+
+    def collect_events(self) -> Sequence[Event]:
+        """The decisions made since it was loaded, which are then no longer kept."""
+        return cast(Sequence[Event], super().collect_events())

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from eventsourcing.domain import BaseAggregate, event
+from eventsourcing.domain import event
 from pydantic import Field
 
-from domain.aggregate import Created, Metadata, Value
+from domain.aggregate import Aggregate, Created, Metadata, Value
 from domain.aggregate import Event as DomainEvent
 from domain.failure import CONSEQUENCES, Failure, FailureKind
 from domain.image import Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
@@ -93,7 +93,7 @@ class GenerationOpenError(Exception):
         )
 
 
-class Generation(BaseAggregate[UUID]):
+class Generation(Aggregate):
     """One request for images. It reserves units, asks providers in calls, and ends exactly once."""
 
     class Event(DomainEvent):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from eventsourcing.domain import BaseAggregate, event
+from eventsourcing.domain import event
 
-from domain.aggregate import Created, Value
+from domain.aggregate import Aggregate, Created, Value
 from domain.aggregate import Event as DomainEvent
 
 
@@ -24,7 +24,7 @@ def user_id(issuer: str, subject: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"{issuer}#{subject}")
 
 
-class User(BaseAggregate[UUID]):
+class User(Aggregate):
     """Somebody who owns generations and has a quota."""
 
     class Event(DomainEvent):

@@ -37,11 +37,16 @@ class Works:
         return self.running.start("worker", **settings)
 
     async def place(
-        self, *, user_id: UUID | None = None, count: int = 1, size: str = "64x64"
+        self,
+        *,
+        user_id: UUID | None = None,
+        count: int = 1,
+        size: str = "64x64",
+        deadline: timedelta = timedelta(minutes=5),
     ) -> UUID:
         generation = new_generation(
             self.store.now(), user_id=user_id, count=count, spec={"size": size},
-            deadline=timedelta(minutes=5),
+            deadline=deadline,
         )  # fmt: skip
         assert isinstance(await self.store.append(request_command(generation)), Accepted)
         return generation.id
@@ -308,3 +313,38 @@ async def test_an_answer_to_a_claim_that_is_lost_blocks_nothing(works: Works) ->
         await works.until_completed(*refs, within=60)
         assert proxy.cuts > 0
     assert len(works.running.calls()) == 13
+
+
+async def test_a_provider_that_hangs_is_given_up_at_the_deadline(works: Works) -> None:
+    works.worker(DARKROOM_SKETCH_FAULTS="hang=1", DARKROOM_CALL_SECONDS="1")
+    ref = await works.place(deadline=timedelta(seconds=3))
+    await works.until_recorded(ref, "failed")
+    generation = await works.store.get(Generation, ref)
+    assert generation is not None
+    assert generation.error is not None
+    assert generation.error[0] == "deadline_passed"
+    assert set((await works.trail(ref))[1:-1]) == {"call_started", "call_lost"}
+    taken = await works.store.fetch("SELECT DISTINCT units FROM quota_counters", ())
+    assert taken == [(0,)], "the unit went back"
+
+
+async def test_a_provider_that_fails_and_refuses_ends_every_generation_once(works: Works) -> None:
+    works.worker(DARKROOM_SKETCH_FAULTS="refuse=0.3,fail=0.5", DARKROOM_SKETCH_IMAGES_PER_CALL="2")
+    refs = [await works.place(count=3) for _ in range(12)]
+
+    async def all_closed() -> bool:
+        found = [await works.store.get(Generation, ref) for ref in refs]
+        return all(generation is not None and generation.closed for generation in found)
+
+    await eventually(all_closed, within=60)
+    for ref in refs:
+        trail = await works.trail(ref)
+        assert trail.count("completed") + trail.count("failed") == 1
+        assert trail.count("call_started") == trail.count("call_answered") + trail.count(
+            "call_failed"
+        )
+    answered = works.running.calls("answered")
+    recorded = await works.store.fetch(
+        "SELECT count(*) FROM stored_events WHERE topic = 'generation.call_answered@1'", ()
+    )
+    assert recorded == [(len(answered),)], "what the provider counted is what was recorded"

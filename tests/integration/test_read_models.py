@@ -129,7 +129,7 @@ class History:
     async def registered(self, issuer: str, subject: str) -> User:
         profile = Profile(subject=subject, email="ada@example.test", name="Ada")
         user = User.register(issuer=issuer, role="user", profile=profile)
-        outcome = await self._store.append(Command(events=user.collect_events()))  # type: ignore[arg-type]  # all ours
+        outcome = await self._store.append(Command(events=user.collect_events()))
         assert isinstance(outcome, Accepted)
         return user
 
