@@ -240,7 +240,7 @@ def test_root_runs_postgresql_as_nobody_where_namespaces_are_forbidden() -> None
         remember(postgres_url, "a lighthouse")
         data = folder / "postgres" / "cluster" / "data"
         assert data.stat().st_uid == NOBODY
-        assert {Path(process).stat().st_uid for process in working_below(data)} == {NOBODY}
+        assert owners(working_below(data)) == {NOBODY}
 
 
 @needs_root
@@ -285,7 +285,7 @@ def test_redis_is_closed_to_strangers_and_keeps_nothing(folder: Path) -> None:
 
 def test_no_command_line_shows_a_password(used: Path, tmp_path: Path) -> None:
     with EmbeddedPostgres(used) as postgres, EmbeddedRedis(tmp_path / "redis") as redis:
-        lines = [(process / "cmdline").read_bytes() for process in working_below(tmp_path)]
+        lines = command_lines(working_below(tmp_path))
         assert len(lines) > 2
         for url in (postgres.url, redis.url):
             password = url.split("@")[0].rpartition(":")[2]
@@ -375,6 +375,24 @@ def kill_postmaster(folder: Path) -> None:
 def working_below(folder: Path) -> list[Path]:
     """The processes, as folders of /proc, whose working folder is this one or below it."""
     return [process for process in Path("/proc").glob("[0-9]*") if _works_below(process, folder)]
+
+
+def owners(processes: list[Path]) -> set[int]:
+    """Who runs those that still run: PostgreSQL's short-lived ones come and go."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(FileNotFoundError):
+            found.add(process.stat().st_uid)
+    return found
+
+
+def command_lines(processes: list[Path]) -> list[bytes]:
+    """What those that still run were started with."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append((process / "cmdline").read_bytes())
+    return found
 
 
 def _works_below(process: Path, folder: Path) -> bool:
