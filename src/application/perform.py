@@ -94,21 +94,22 @@ class Performer:
         self.call_timeout = call_timeout
         self.jitter = jitter
         self.is_leaving = False
-        self._under_way: set[tuple[UUID, UUID]] = set()
+        self._under_way: set[UUID] = set()
 
     async def perform(self, ref: UUID, worker: UUID) -> None:
         """Claim the work and do what the generation needs next.
 
-        Does nothing when the work is somebody else's or not due. After an unexpected error it is
-        due again a little later, and the error is raised.
+        Does nothing when the work is somebody else's or not due, or under way in this process, be
+        it for a former incarnation: its answer is on the way. After an unexpected error it is due
+        again a little later, and the error is raised.
         """
-        if (ref, worker) in self._under_way or self.is_leaving:
+        if ref in self._under_way or self.is_leaving:
             return
-        self._under_way.add((ref, worker))
+        self._under_way.add(ref)
         try:
             await self._perform_once(ref, worker)
         finally:
-            self._under_way.discard((ref, worker))
+            self._under_way.discard(ref)
 
     def start_no_more_calls(self) -> None:
         """The process is about to stop: what is under way ends, what is left waits for others."""

@@ -49,7 +49,10 @@ class Studio:
         self.provider = FakeProvider()
         self.images = FakeImageStore()
         self.spool = FakeSpool()
-        self.performer = Performer(
+        self.performer = self.another_process()
+
+    def another_process(self) -> Performer:
+        return Performer(
             store=self.store,
             router=Router({"fake": self.provider}),
             pictures=Pictures(self.images, self.spool, PillowInspector()),
@@ -129,6 +132,7 @@ async def test_a_second_delivery_of_the_same_work_does_nothing(studio: Studio) -
     first = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.provider.asked) == 1)
     await studio.perform(ref)
+    await studio.another_process().perform(ref, await studio.worker())
     assert len(studio.provider.asked) == 1
     first.cancel()
 
@@ -196,6 +200,7 @@ async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: 
     killed = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.provider.asked) == 1)
     killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
     studio.clock.advance(seconds=31)
     assert await studio.store.board.sweep(studio.clock.now) == 1
     assert (await studio.perform(ref)).status == "completed"
@@ -210,6 +215,7 @@ async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: St
     killed = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 3)
     killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
     del studio.images.holds
     studio.clock.advance(seconds=31)
     await studio.store.board.sweep(studio.clock.now)
@@ -441,14 +447,27 @@ async def test_what_lay_in_the_spool_at_the_deadline_is_forgotten(studio: Studio
     assert studio.spool.kept == {}
 
 
-async def test_the_same_worker_performs_a_generation_once_at_a_time(studio: Studio) -> None:
-    ref, worker = await studio.place(), await studio.worker()
-    studio.provider.told = [HANG]
-    first = asyncio.create_task(studio.performer.perform(ref, worker))
+async def test_a_process_that_was_given_up_does_not_call_again_while_its_call_runs(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+    answered = asyncio.Event()
+
+    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+        studio.provider.asked.append(request)
+        await answered.wait()
+        return answer_to(request)
+
+    studio.provider.call = slow_call  # type: ignore[method-assign]
+    first = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.provider.asked) == 1)
-    await studio.performer.perform(ref, worker)
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep(studio.clock.now)
+    await studio.perform(ref)  # handed over again, to the next incarnation of this process
+    answered.set()
+    await first
+    assert (await studio.perform(ref)).status == "completed"
     assert len(studio.provider.asked) == 1
-    first.cancel()
 
 
 async def test_a_worker_that_is_leaving_starts_no_new_call(studio: Studio) -> None:

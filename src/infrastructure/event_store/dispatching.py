@@ -8,10 +8,11 @@ import random
 import time
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 
 from application.dispatch import Dispatcher, Sweeper
-from application.ports import QueueUnavailableError
+from application.ports import QueueUnavailableError, StoreUnavailableError
 from infrastructure.event_store.leadership import leadership
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,11 @@ class Dispatching:
                     log.info("this worker dispatches")
                     await connection.execute("LISTEN work")
                     await self._dispatch(connection)
-            except Exception as error:
-                log.exception("the dispatcher begins again", extra={"error": type(error).__name__})
-                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
+            except (psycopg.Error, StoreUnavailableError) as error:
+                log.warning("the dispatcher lost the database: %s", type(error).__name__)
+            except Exception:
+                log.exception("the dispatcher begins again")
+            await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _dispatch(self, connection: AsyncConnection[Any]) -> None:
         while True:
