@@ -44,11 +44,11 @@ def new_request(size: str = "1024x1024") -> Request:
         )
     (requested,) = generation.collect_events()
     command = Command(
-        events=[requested],  # type: ignore[list-item]  # all ours
+        events=[requested],
         units=Units(USER, 1, generation.windows, {"daily": LIMIT, "monthly": LIMIT}),
         work=OpenWork("generate", generation.id, USER, DEADLINE),
     )
-    return Request(command, generation.id, requested.event_id)  # type: ignore[attr-defined]
+    return Request(command, generation.id, requested.event_id)
 
 
 def supply(most: int) -> Iterator[Command]:

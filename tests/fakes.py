@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -78,7 +78,7 @@ class Row:
 class MemoryEventStore:
     """The whole event store port in memory: quota, work, idempotency and fencing included."""
 
-    clock: Any = field(default_factory=FakeClock)
+    clock: Callable[[], datetime] = field(default_factory=FakeClock)
     mapper: JsonMapper = field(default_factory=JsonMapper)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from typing import Literal
@@ -41,7 +41,8 @@ FAKE_CAPABILITIES = Capabilities(
 )
 HANG: Literal["hang"] = "hang"
 
-Told = Answer | CallFailedError | OutcomeUnknownError | Literal["hang"]
+Ask = Callable[[CallRequest], Awaitable[Answer]]
+Told = Answer | CallFailedError | OutcomeUnknownError | Ask | Literal["hang"]
 
 
 def small_png(text: str) -> bytes:
@@ -70,7 +71,7 @@ def answer_to(request: CallRequest, cost: str = "0.04") -> Answer:
 class FakeProvider:
     """Gives the answers it was told, in order, and after them a picture for every image asked for.
 
-    It keeps what it was `asked`; told to HANG it never answers.
+    It keeps what it was `asked`; told to HANG it never answers, told a function it asks that.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class FakeProvider:
         answer = self.told.pop(0) if self.told else answer_to(request)
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, Answer) else await _never()
+        if isinstance(answer, Answer):
+            return answer
+        return await (_never() if isinstance(answer, str) else answer(request))
 
 
 async def _never() -> Answer:
@@ -100,15 +103,22 @@ async def _never() -> Answer:
 
 
 class FakeImageStore:
-    """Objects in memory, which it gives no access to while it is told to be `unavailable`."""
+    """Objects in memory, which it gives no access to while it is told to be `unavailable`.
+
+    `before_put` and `before_look` are awaited first: to break, or to take for ever.
+    """
 
     def __init__(self, public_url: str = "https://images.example") -> None:
         self.objects: dict[str, bytes] = {}
         self.unavailable = False
+        self.before_put: Callable[[], Awaitable[None]] | None = None
+        self.before_look: Callable[[], Awaitable[None]] | None = None
         self._public_url = public_url
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
         self._check(key)
+        if self.before_put is not None:
+            await self.before_put()
         if self.objects.setdefault(key, data) != data:
             raise ObjectDiffersError
 
@@ -120,6 +130,8 @@ class FakeImageStore:
 
     async def holds(self, key: str, *, sha256: str) -> bool:
         self._check(key)
+        if self.before_look is not None:
+            await self.before_look()
         return key in self.objects and _hash(self.objects[key]) == sha256
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -15,7 +15,9 @@ from application.perform import Performer
 from application.pictures import Pictures
 from application.ports import (
     Accepted,
+    Answer,
     CallFailedError,
+    CallRequest,
     CloseWork,
     Command,
     OutcomeUnknownError,
@@ -211,31 +213,31 @@ async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: 
 
 async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: Studio) -> None:
     ref = await studio.place()
-    studio.images.holds = _never  # type: ignore[method-assign]  # the crash comes before completing
+    studio.images.before_look = _never  # the crash comes before completing
     killed = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 3)
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
-    del studio.images.holds
+    studio.images.before_look = None
     studio.clock.advance(seconds=31)
     await studio.store.board.sweep(studio.clock.now)
     assert (await studio.perform(ref)).status == "completed"
     assert len(studio.provider.asked) == 1
 
 
-async def _never(*_: object, **__: object) -> bool:
-    return await asyncio.Event().wait()
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: Studio) -> None:
     ref = await studio.place()
     answered = asyncio.Event()
 
-    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+    async def slow_call(request: CallRequest) -> Answer:
         await answered.wait()
         return answer_to(request)
 
-    studio.provider.call = slow_call  # type: ignore[method-assign]
+    studio.provider.told = [slow_call]
     stopped = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 2)
     studio.clock.advance(seconds=31)
@@ -251,11 +253,11 @@ async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Stu
     ref = await studio.place()
     answered = asyncio.Event()
 
-    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+    async def slow_call(request: CallRequest) -> Answer:
         await answered.wait()
         return answer_to(request)
 
-    studio.provider.call = slow_call  # type: ignore[method-assign]
+    studio.provider.told = [slow_call]
     performing = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 2)
     generation = await studio.load(ref)
@@ -281,22 +283,19 @@ async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> No
     assert all(call.cost == answer.cost for call in generation.calls.values())
 
 
-def _request(ref: UUID):  # type: ignore[no-untyped-def]  # a CallRequest
-    from application.ports import CallRequest
-
+def _request(ref: UUID) -> CallRequest:
     return CallRequest(ref, 1, (1,), "p", "fake-1")
 
 
 async def test_what_happened_is_recorded_although_the_store_was_away(studio: Studio) -> None:
     ref = await studio.place()
     away = StoreUnavailableError("away")
-    studio.provider.told = []
 
-    async def call_while_the_store_goes(request):  # type: ignore[no-untyped-def]
+    async def call_while_the_store_goes(request: CallRequest) -> Answer:
         studio.store.fail_next = [away, away]
         return answer_to(request)
 
-    studio.provider.call = call_while_the_store_goes  # type: ignore[method-assign]
+    studio.provider.told = [call_while_the_store_goes]
     assert (await studio.perform(ref)).status == "completed"
     assert studio.store.fail_next == []
 
@@ -314,10 +313,10 @@ async def test_after_the_deadline_nothing_is_called(studio: Studio) -> None:
 async def test_the_unexpected_puts_the_work_back_for_later(studio: Studio) -> None:
     ref = await studio.place()
 
-    async def broken(_: object) -> None:
+    async def broken(_: CallRequest) -> Answer:
         raise RuntimeError("a bug in an adapter")
 
-    studio.provider.call = broken  # type: ignore[assignment,method-assign]
+    studio.provider.told = [broken]
     with pytest.raises(RuntimeError, match="a bug"):
         await studio.perform(ref)
     row = studio.store.work["generate", ref]
@@ -397,14 +396,14 @@ async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(
     ref = await studio.place(count=3)
     answered = [asyncio.Event() for _ in range(3)]
 
-    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+    async def slow_call(request: CallRequest) -> Answer:
         (number,) = request.images
         await answered[number - 1].wait()
         if number == 3:
             raise CallFailedError(Failure(kind="no_image"), cost=COST)
         return answer_to(request)
 
-    studio.provider.call = slow_call  # type: ignore[method-assign]
+    studio.provider.told = [slow_call] * 3
     stopped = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 4)
     studio.clock.advance(seconds=31)
@@ -423,13 +422,13 @@ async def test_a_bug_in_one_call_does_not_keep_the_others_from_being_recorded(
 ) -> None:
     ref = await studio.place(count=2)
 
-    async def broken_for_the_first(request):  # type: ignore[no-untyped-def]
+    async def broken_for_the_first(request: CallRequest) -> Answer:
         if request.images == (1,):
             raise RuntimeError("a bug in an adapter")
         await asyncio.sleep(0.01)
         return answer_to(request)
 
-    studio.provider.call = broken_for_the_first  # type: ignore[method-assign]
+    studio.provider.told = [broken_for_the_first] * 2
     with pytest.raises(RuntimeError, match="a bug"):
         await studio.perform(ref)
     assert (await studio.trail(ref)).count("call_answered") == 1
@@ -453,12 +452,11 @@ async def test_a_process_that_was_given_up_does_not_call_again_while_its_call_ru
     ref = await studio.place()
     answered = asyncio.Event()
 
-    async def slow_call(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
-        studio.provider.asked.append(request)
+    async def slow_call(request: CallRequest) -> Answer:
         await answered.wait()
         return answer_to(request)
 
-    studio.provider.call = slow_call  # type: ignore[method-assign]
+    studio.provider.told = [slow_call]
     first = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.provider.asked) == 1)
     studio.clock.advance(seconds=31)
@@ -471,14 +469,13 @@ async def test_a_process_that_was_given_up_does_not_call_again_while_its_call_ru
 
 
 async def test_a_worker_that_is_leaving_starts_no_new_call(studio: Studio) -> None:
-    studio.provider.told = [OutcomeUnknownError("the connection broke")]
     ref = await studio.place()
 
-    async def leave_meanwhile(request):  # type: ignore[no-untyped-def]  # as FakeProvider.call
+    async def leave_meanwhile(request: CallRequest) -> Answer:
         studio.performer.start_no_more_calls()
         raise OutcomeUnknownError("the connection broke")
 
-    studio.provider.call = leave_meanwhile  # type: ignore[method-assign]
+    studio.provider.told = [leave_meanwhile]
     await studio.perform(ref)
     assert await studio.trail(ref) == ["requested", "call_started", "call_lost"]
     row = studio.store.work["generate", ref]
@@ -491,11 +488,11 @@ async def test_an_image_store_that_does_not_answer_is_away(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.01)
-    studio.images.put = _never  # type: ignore[assignment,method-assign]
+    studio.images.before_put = _never
     ref = await studio.place()
     await studio.perform(ref)
     assert len(studio.spool.kept) == 1
-    del studio.images.put
+    studio.images.before_put = None
     studio.clock.advance(seconds=5)
     assert (await studio.perform(ref)).status == "completed"
 
@@ -503,10 +500,10 @@ async def test_an_image_store_that_does_not_answer_is_away(
 async def test_an_answer_that_cannot_be_kept_is_recorded_with_its_cost(studio: Studio) -> None:
     ref = await studio.place()
 
-    async def broken(*_: object) -> None:
+    async def broken() -> None:
         raise RuntimeError("a bug in an image store")
 
-    studio.images.put = broken  # type: ignore[assignment,method-assign]
+    studio.images.before_put = broken
     generation = await studio.perform(ref)
     assert generation.error is not None
     assert generation.error[0] == "image_store_unavailable"
