@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from infrastructure.event_store.appender import PATIENCE
 from tests.e2e.sse import STREAM, everything, following
 from tests.e2e.stack import Stack, running, settings_for
+from tests.proxy import Proxy
 
 URL = "/api/v1/generations"
 TRAIL = ["requested", "call_started", "call_answered", "completed"]
@@ -206,3 +208,46 @@ async def test_a_job_is_told_to_its_end(stack: Stack) -> None:
     assert job["createdAt"] <= job["startedAt"] <= job["completedAt"]
     assert job["links"]["generation"] == queued["links"]["self"]
     assert "a lighthouse" not in str(job)
+
+
+# --- while PostgreSQL cannot be reached ----------------------------------------------------------
+
+
+async def test_a_follower_misses_nothing_when_every_connection_is_cut(stack: Stack) -> None:
+    queued = await stack.generate()
+    async with following(stack.client, queued["links"]["events"]) as stream:
+        await anext(stream)
+        async with stack.at_work():
+            for _ in range(5):
+                await stack.rows(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database()"
+                    " AND application_name IN ('darkroom news', 'darkroom read')"
+                )
+                await asyncio.sleep(0.02)
+            async with asyncio.timeout(20):
+                rest = [one async for one in stream if one.event != "queue"]
+
+    assert short(rest) == TRAIL[1:]
+
+
+@pytest.mark.slow
+async def test_a_follower_misses_nothing_while_the_database_stands_still(
+    stack: Stack, tmp_path: Path
+) -> None:
+    queued = await stack.generate()
+    url, redis_url = stack.container.database_url(), stack.container.redis_url()
+    async with (
+        Proxy(url) as proxy,
+        running(settings_for(tmp_path, proxy.url, redis_url)) as other,
+        following(other.client, queued["links"]["events"]) as stream,
+    ):
+        await anext(stream)
+        proxy.pause()
+        await stack.perform_all()
+        await asyncio.sleep(PATIENCE + 1)  # what was asked meanwhile is given up
+        proxy.go_on()
+        async with asyncio.timeout(20):
+            rest = [one async for one in stream if one.event != "queue"]
+
+    assert short(rest) == TRAIL[1:]
