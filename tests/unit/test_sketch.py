@@ -23,7 +23,8 @@ from application.ports import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure
 from domain.image import CONTENT_TYPES, Format
 from infrastructure.providers.sketch import SketchProvider
-from infrastructure.providers.sketch_painting import INK, PAPER, Commission, paint
+from infrastructure.providers.sketches.caption import INK, PAPER
+from infrastructure.providers.sketches.painting import Commission, paint
 from infrastructure.settings_values import SketchFaults
 
 GENERATION = UUID("6f2f6a3e-8f3c-4d5e-9d52-0c8a4f1f2b11")

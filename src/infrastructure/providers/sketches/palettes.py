@@ -48,7 +48,7 @@ def colour(code: str) -> Colour:
 PALETTES = {
     "dawn": "4b5d8a b08ea2 f7c9a6 fff1cf c79a9f 2b2f4a e4572e",
     "noon": "4f9bcb a4d4e6 f1f5e8 fffbe6 9fc2b8 1f4d3f f2a541",
-    "dusk": "2d2a55 8f3f71 f28b57 ffd9a0 b3566b 1c1533 ffc857",
+    "dusk": "2d2a55 8f3f71 f28b57 ffd9a0 b3566b 1c1533 f2545b",
     "night": "0b1026 1d2b53 4a6a94 f4f1de 3a5380 060914 ffd166",
     "storm": "39424e 6b7884 b9c0c0 e8ebe4 808c93 1e252c c8553d",
     "autumn": "7a9e9f e0c9a6 f6e3bf fff4d6 d08c4f 4a2318 bc4b27",
@@ -60,14 +60,15 @@ PALETTES = {
 }
 MOODS = {
     "neon": "neon cyberpunk robot synthwave future futuristic tokyo",
-    "night": "night midnight moon moonlight dark star galaxy space planet universe nebula owl",
+    "night": "night midnight moon moonlight moonlit dark star galaxy space planet universe nebula "
+    "owl",
     "dusk": "dusk sunset evening twilight romantic dragon volcano fire",
     "dawn": "dawn sunrise morning mist misty calm quiet dream",
     "winter": "winter snow snowy ice icy frozen christmas glacier cold arctic penguin",
-    "autumn": "autumn fall october harvest leaf pumpkin fox",
+    "autumn": "autumn fall october harvest leaf pumpkin fox wheat",
     "storm": "storm rain rainy fog foggy gloomy thunder whale",
     "desert": "desert dune sand camel pyramid canyon cactus mars",
-    "spring": "spring flower garden meadow blossom bee butterfly rabbit cat",
+    "spring": "spring flower garden meadow blossom bee butterfly rabbit poppy tulip",
     "noon": "noon day summer sunny beach holiday field bright",
 }
 TINTS = {

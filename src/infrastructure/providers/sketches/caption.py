@@ -1,0 +1,116 @@
+"""The line below a sketch: that it is one, what was asked for, and which colours it has."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import cast
+
+from PIL import Image, ImageDraw, ImageFont
+
+from infrastructure.providers.sketches.palettes import Colour, Palette, mixed
+
+PAPER: Colour = (247, 243, 234)
+INK: Colour = (52, 48, 46)
+SHORTEST_SIDE_WITH_CAPTION = 64
+TITLE, NOTE, ELLIPSIS = "SKETCH", "painted on this machine", "…"
+LETTERS_TO_FIT = 300
+FEWEST_LETTERS = 4  # of a prompt that does not fit; fewer say nothing
+NARROWEST_PROMPT = 9  # in sizes of its letters: with less room the note and the swatches give way
+SPELLED_OUT = str.maketrans(
+    {"ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """How a picture is laid out, in pixels: a scene, the paper's margin, a line for the caption."""
+
+    width: int
+    height: int
+    margin: int
+    caption: int
+
+    @property
+    def scene(self) -> tuple[int, int]:
+        """Width and height of the scene."""
+        return self.width - 2 * self.margin, self.height - 2 * self.margin - self.caption
+
+
+def sheet_for(width: int, height: int) -> Sheet:
+    """The layout of a picture; the smallest have neither margin nor caption."""
+    short = min(width, height)
+    if short < SHORTEST_SIDE_WITH_CAPTION:
+        return Sheet(width, height, margin=0, caption=0)
+    return Sheet(width, height, max(3, round(short * 0.035)), max(14, round(short * 0.07)))
+
+
+def captioned(picture: Image.Image, sheet: Sheet, prompt: str, palette: Palette) -> Image.Image:
+    """The picture on its paper, with the line below it."""
+    whole = Image.new("RGB", (sheet.width, sheet.height), PAPER)
+    whole.paste(picture, (sheet.margin, sheet.margin))
+    draw = ImageDraw.Draw(whole)
+    size = max(9, round(sheet.caption * 0.32))
+    middle = sheet.height - (sheet.margin + sheet.caption) / 2
+    title = _fitting(TITLE, size, sheet.width - 2 * sheet.margin)
+    accent = mixed(palette.accent, INK, 0.35)
+    draw.text((sheet.margin, middle), TITLE, accent, _font(title), anchor="lm")
+    left = sheet.margin + _length(TITLE, title) + size * 0.8
+    right: float = sheet.width - sheet.margin
+    if right - left > size * NARROWEST_PROMPT * 2:
+        right = _swatches(draw, right, middle, size, palette)
+    if right - left - _length(NOTE, size) > size * NARROWEST_PROMPT:
+        draw.text((right, middle), NOTE, mixed(INK, PAPER, 0.45), _font(size), anchor="rm")
+        right -= _length(NOTE, size) + size
+    draw.text((left, middle), _shortened(prompt, size, right - left), INK, _font(size), anchor="lm")
+    return whole
+
+
+def _swatches(
+    draw: ImageDraw.ImageDraw, right: float, middle: float, size: int, palette: Palette
+) -> float:
+    """Dabs of the picture's colours, and where the room left of them ends."""
+    radius = size * 0.36
+    colours = (palette.near, palette.far, palette.horizon, palette.zenith, palette.accent)
+    for k, tone in enumerate(colours):
+        x = right - radius - k * size * 0.92
+        draw.ellipse((x - radius, middle - radius, x + radius, middle + radius), tone)
+    return right - len(colours) * size * 0.92 - size * 0.6
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))
+    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=4096)
+def _advance(letter: str, size: int) -> float:
+    return _font(size).getlength(letter)
+
+
+def _length(text: str, size: int) -> float:
+    return sum(_advance(letter, size) for letter in text)
+
+
+def _fitting(text: str, size: int, room: float) -> int:
+    while size > 4 and _length(text, size) > room:
+        size -= 1
+    return size
+
+
+def _shortened(prompt: str, size: int, room: float) -> str:
+    text = _drawable(prompt[:LETTERS_TO_FIT])
+    ends = list(accumulate(_advance(letter, size) for letter in text))
+    if not ends or ends[-1] <= room:
+        return text
+    fitting = sum(end <= room - _advance(ELLIPSIS, size) for end in ends)
+    return text[:fitting].rstrip() + ELLIPSIS if fitting >= FEWEST_LETTERS else ""
+
+
+def _drawable(prompt: str) -> str:
+    """What the bundled font has letters for: ASCII, to which accented letters are reduced."""
+    plain = unicodedata.normalize("NFKD", prompt.translate(SPELLED_OUT)).encode("ascii", "ignore")
+    return " ".join(plain.decode("ascii").split())
