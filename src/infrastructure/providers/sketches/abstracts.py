@@ -49,7 +49,9 @@ def _discs(scene: Scene) -> None:
     chance, palette, unit = scene.chance, scene.palette, scene.unit
     x, y = scene.width * chance.uniform(0.36, 0.64), chance.uniform(0.36, 0.6)
     main = unit * chance.uniform(0.22, 0.28)
-    scene.add([shapes.disc(x, y, main)], palette.accent, mixed(palette.accent, palette.near, 0.3))
+    scene.add(
+        [shapes.great_disc(x, y, main)], palette.accent, mixed(palette.accent, palette.near, 0.3)
+    )
     for k, tone in enumerate(_colours(scene)):
         angle = chance.uniform(0, 0.9) + 2 * math.pi * k / 5
         radius = main * chance.uniform(0.22, 0.62)

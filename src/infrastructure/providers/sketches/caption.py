@@ -60,7 +60,7 @@ def captioned(picture: Image.Image, sheet: Sheet, prompt: str, palette: Palette)
     left = sheet.margin + _length(TITLE, title) + size * 0.8
     right: float = sheet.width - sheet.margin
     if right - left > size * NARROWEST_PROMPT * 2:
-        right = _swatches(draw, right, middle, size, palette)
+        right = _swatches(whole, sheet.width - sheet.margin, middle, size, palette)
     if right - left - _length(NOTE, size) > size * NARROWEST_PROMPT:
         draw.text((right, middle), NOTE, mixed(INK, PAPER, 0.45), _font(size), anchor="rm")
         right -= _length(NOTE, size) + size
@@ -68,16 +68,21 @@ def captioned(picture: Image.Image, sheet: Sheet, prompt: str, palette: Palette)
     return whole
 
 
-def _swatches(
-    draw: ImageDraw.ImageDraw, right: float, middle: float, size: int, palette: Palette
-) -> float:
+def _swatches(whole: Image.Image, right: int, middle: float, size: int, palette: Palette) -> float:
     """Dabs of the picture's colours, and where the room left of them ends."""
-    radius = size * 0.36
-    colours = (palette.near, palette.far, palette.horizon, palette.zenith, palette.accent)
-    for k, tone in enumerate(colours):
-        x = right - radius - k * size * 0.92
-        draw.ellipse((x - radius, middle - radius, x + radius, middle + radius), tone)
-    return right - len(colours) * size * 0.92 - size * 0.6
+    side = round(size * 0.75)
+    step = side + max(1, side // 4)
+    colours = (palette.accent, palette.zenith, palette.horizon, palette.far, palette.near)
+    for k, tone in enumerate(reversed(colours)):
+        whole.paste(tone, (right - side - k * step, round(middle - side / 2)), _dab(side))
+    return right - len(colours) * step - size * 0.5
+
+
+@lru_cache(maxsize=64)
+def _dab(side: int) -> Image.Image:
+    large = Image.new("L", (side * 8, side * 8))
+    ImageDraw.Draw(large).ellipse((0, 0, side * 8 - 1, side * 8 - 1), 255)
+    return large.reduce(8)
 
 
 @lru_cache(maxsize=64)

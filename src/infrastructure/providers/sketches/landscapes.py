@@ -198,7 +198,9 @@ def space(scene: Scene) -> None:
     glow = mixed(palette.accent, palette.light, 0.35)
     scene.add([shapes.half_ring(ring, upper=True)], glow, palette.accent, opacity=0.8)
     night = mixed(palette.zenith, palette.near, 0.3)
-    scene.add([shapes.disc(x, y, radius)], mixed(glow, palette.light, 0.3), night, shade=scene.lit)
+    scene.add(
+        [shapes.great_disc(x, y, radius)], mixed(glow, palette.light, 0.3), night, shade=scene.lit
+    )
     scene.add([shapes.half_ring(ring, upper=False)], palette.light, palette.accent, opacity=0.85)
     moon = shapes.disc(x + radius * 1.3, y + radius * 1.5, radius * 0.17)
     scene.add([moon], palette.light, palette.zenith, shade=scene.lit)

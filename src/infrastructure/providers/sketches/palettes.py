@@ -78,14 +78,27 @@ TINTS = {
 }  # fmt: skip
 
 
+ALONE = (0.35, 0.4, 0.3, 0.0, 0.45, 0.12, 0.3)  # how strongly a colour tints each part of a palette
+IN_THE_SKY = (0.45, 0.4, 0.1, 0.0, 0.1, 0.05, 0.0)
+ON_THE_LAND = (0.0, 0.0, 0.1, 0.0, 0.5, 0.2, 0.0)
+ON_THINGS = (0.0, 0.0, 0.05, 0.0, 0.05, 0.0, 0.8)
+PLACES = {
+    "blue": IN_THE_SKY, "indigo": IN_THE_SKY, "violet": IN_THE_SKY, "purple": IN_THE_SKY,
+    "teal": IN_THE_SKY, "green": ON_THE_LAND, "emerald": ON_THE_LAND, "brown": ON_THE_LAND,
+}  # fmt: skip
+
+
 def palette_for(words: frozenset[str], chance: random.Random) -> Palette:
-    """The mood the prompt names, else any; a colour it names tints all but the light."""
+    """The mood the prompt names, else any; a colour it names tints all but the light.
+
+    Of several colours each tints what often has it: the sky, the land, or single things.
+    """
     moods = [mood for mood, named in MOODS.items() if not words.isdisjoint(named.split())]
     tints = sorted(words & TINTS.keys())
     mood = [*moods, "noon" if tints else chance.choice(sorted(PALETTES))][0]
     colours = [colour(code) for code in PALETTES[mood].split()]
     for word in tints:
         tint = colour(TINTS[word])
-        strengths = (0.35, 0.4, 0.3, 0.0, 0.45, 0.12, 0.3)
+        strengths = ALONE if len(tints) == 1 else PLACES.get(word, ON_THINGS)
         colours = [mixed(c, tint, part) for c, part in zip(colours, strengths, strict=True)]
     return Palette(*colours)

@@ -8,8 +8,16 @@ from infrastructure.providers.sketches.layers import Scene
 from infrastructure.providers.sketches.palettes import Colour, colour, mixed
 from infrastructure.providers.sketches.shapes import Outline, Point
 
-SKINS = ("f1c9a5", "d9a066", "a86b3c", "6e4227")
-HAIRS = ("2b1d18", "5a3420", "8a5a2b", "c89b5a", "3a3a44")
+SKINS_AND_HAIRS = (
+    ("f1c9a5", "5a3420"),
+    ("f1c9a5", "c89b5a"),
+    ("e6b48a", "2b1d18"),
+    ("d09a68", "33201a"),
+    ("a86b3c", "1f1614"),
+    ("7a4a2a", "15100f"),
+)
+PEOPLE = ("woman", "man", "girl", "boy", "child", "king", "queen", "lady", "gentleman")
+WHITE_HAIR = "d9d6cf"
 FURS = {
     "fox": ("d96b27", "f6ead8"),
     "wolf": ("7d8490", "e9e7e2"),
@@ -28,11 +36,11 @@ def portrait(scene: Scene) -> None:
         [shapes.box(-0.02, -0.02, width + 0.02, 1.02)], ground, mixed(ground, palette.near, 0.4)
     )
     at = (width * 0.5, 0.5)
-    halo = shapes.disc(at[0], at[1] - unit * 0.03, unit * 0.4)
+    halo = shapes.great_disc(at[0], at[1] - unit * 0.03, unit * 0.4)
     scene.add([halo], palette.light, palette.horizon, opacity=0.85)
     _leaves(scene, at, unit * 0.43)
     animal = next((kind for kind in FURS if scene.names(kind)), None)
-    if animal:
+    if animal and not scene.names(*PEOPLE):
         _animal(scene, animal, at, unit * 0.33)
     else:
         _person(scene, (at[0], at[1] - unit * 0.02), unit * 0.38)
@@ -112,8 +120,10 @@ def _whiskers(scene: Scene, at: Point, size: float) -> None:
 
 def _person(scene: Scene, at: Point, size: float) -> None:
     chance, palette = scene.chance, scene.palette
-    skin = mixed(colour(chance.choice(SKINS)), palette.far, 0.1)
-    hair = mixed(colour(chance.choice(HAIRS)), palette.near, 0.2)
+    skin_code, hair_code = chance.choice(SKINS_AND_HAIRS)
+    old = scene.names("old", "elderly", "grandfather", "grandmother")
+    skin = mixed(colour(skin_code), palette.far, 0.1)
+    hair = mixed(colour(WHITE_HAIR if old else hair_code), palette.near, 0.12)
     shaded = mixed(skin, palette.near, 0.3)
     short = scene.names("man", "boy", "king", "gentleman", "fisherman", "pirate", "grandfather")
     back = figures.SHORT_HAIR if short else figures.LONG_HAIR
@@ -127,6 +137,8 @@ def _person(scene: Scene, at: Point, size: float) -> None:
     scene.add(placed_all([figures.FRINGE], at, size), mixed(hair, palette.light, 0.15), hair)
     if scene.names("hat"):
         _hat(scene, at, size)
+    elif scene.names("king", "queen", "prince", "princess"):
+        _crown(scene, at, size)
 
 
 def _features(scene: Scene, at: Point, size: float, skin: Colour) -> None:
@@ -149,3 +161,10 @@ def _hat(scene: Scene, at: Point, size: float) -> None:
     scene.add(placed_all([figures.HAT_CROWN], at, size), mixed(tone, palette.light, 0.35), tone)
     scene.add(placed_all([figures.HAT_RIBBON], at, size), palette.near)
     scene.add(placed_all([figures.HAT_BRIM], at, size), tone, mixed(tone, palette.near, 0.3))
+
+
+def _crown(scene: Scene, at: Point, size: float) -> None:
+    gold = colour("e0ac3a")
+    scene.add(placed_all([figures.CROWN], at, size), mixed(gold, scene.palette.light, 0.4), gold)
+    stones = [shapes.disc(x, -0.6, 0.035) for x in (-0.2, 0.0, 0.2)]
+    scene.add(placed_all(stones, at, size), scene.palette.accent)

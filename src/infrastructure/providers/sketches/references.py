@@ -13,6 +13,7 @@ from infrastructure.providers.sketches.caption import PAPER
 from infrastructure.providers.sketches.palettes import Palette, mixed
 
 LONGEST_SIDE = 512  # pixels of the copies that are worked with
+FAN = 0.55  # of the picture's width, for all the prints
 SHADOW: tuple[int, int, int] = (10, 12, 20)
 
 
@@ -56,9 +57,10 @@ def palette_of(references: Sequence[Image.Image]) -> Palette:
 
 
 def pin(picture: Image.Image, references: Sequence[Image.Image], chance: random.Random) -> None:
-    """Prints of the references, tilted, from the upper right corner on, the closer the more."""
+    """Prints of the references, tilted, in the right half from its upper corner on."""
     side = max(6, round(min(picture.size) * 0.25))
-    step = min(side * 0.62, (picture.width - side * 1.4) / max(len(references) - 1, 1))
+    room = max(0.0, picture.width * FAN - side * 1.4)
+    step = min(side * 0.62, room / max(len(references) - 1, 1))
     for k, reference in reversed(list(enumerate(references))):
         printed = _print_of(reference, side).rotate(
             chance.uniform(4, 11) * (-1 if k % 2 else 1), Image.Resampling.BICUBIC, expand=True

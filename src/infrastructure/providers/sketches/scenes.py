@@ -23,8 +23,8 @@ THEMES: dict[str, frozenset[str]] = {
     theme: frozenset(words.split())
     for theme, words in {
         "portrait": "portrait face selfie woman man girl boy child king queen lady gentleman",
-        "still life": "teapot tea cup coffee bottle wine vase bouquet bowl fruit oranges apple "
-        "pear lemon tulip",
+        "still life": "stilllife teapot tea cup coffee bottle wine vase bouquet bowl fruit "
+        "oranges apple pear lemon tulip",
         "abstract": "abstract music jazz song symphony melody rhythm piano violin guitar geometry "
         "geometric bauhaus cubism cubist pattern emotion idea mathematics",
         "railway": "train railway locomotive viaduct",
@@ -65,10 +65,12 @@ def words_of(prompt: str, negative_prompt: str) -> frozenset[str]:
 
 
 def _singular(text: str) -> frozenset[str]:
-    found = frozenset(re.findall(r"[a-z]+", text.lower()))
+    spelled = re.sub("still[ -]life", "stilllife", text.lower())
+    found = frozenset(re.findall(r"[a-z]+", spelled))
     plurals = {word for word in found if word.endswith("s")}
+    foxes = {word[:-2] for word in plurals if word.endswith("es")}
     poppies = {word[:-3] + "y" for word in plurals if word.endswith("ies")}
-    return found | {word[:-1] for word in plurals} | poppies
+    return found | {word[:-1] for word in plurals} | foxes | poppies
 
 
 def compose(
@@ -81,13 +83,13 @@ def compose(
 ) -> Scene:
     """The composition for these words; `width` is in heights of the picture.
 
-    With something `pinned` to its upper right corner the light stands in the middle and the
-    main thing on the left.
+    With something `pinned` to its upper right corner the light stands left of the middle and
+    the main thing left of the light.
     """
     themes = [theme for theme, named in THEMES.items() if not words.isdisjoint(named)]
     theme = themes[0] if themes else chance.choice(UNASKED)
     left = chance.random() < 0.5
-    reach = (0.46, 0.52) if pinned else (0.2, 0.4) if left else (0.6, 0.8)
+    reach = (0.34, 0.42) if pinned else (0.2, 0.4) if left else (0.6, 0.8)
     light = Light(
         x=width * chance.uniform(*reach),
         y=chance.uniform(0.2, 0.36),

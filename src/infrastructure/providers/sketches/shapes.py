@@ -34,6 +34,12 @@ def disc(x: float, y: float, radius: float) -> Outline:
     return oval(x, y, radius, radius)
 
 
+def great_disc(x: float, y: float, radius: float) -> Outline:
+    """A circle so large that 32 corners would show."""
+    angles = (k * math.pi / 64 for k in range(128))
+    return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+
+
 def box(left: float, top: float, right: float, bottom: float) -> Outline:
     """A rectangle."""
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
