@@ -18,7 +18,7 @@ SHORTEST_SIDE_WITH_CAPTION = 64
 TITLE, NOTE, ELLIPSIS = "SKETCH", "painted on this machine", "…"
 LETTERS_TO_FIT = 300
 FEWEST_LETTERS = 4  # of a prompt that does not fit; fewer say nothing
-NARROWEST_PROMPT = 9  # in sizes of its letters: with less room the note and the swatches give way
+NARROWEST_PROMPT = 9  # in sizes of its letters: with less room the note and the dabs give way
 SPELLED_OUT = str.maketrans(
     {"ß": "ss", "æ": "ae", "ø": "o", "ł": "l", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-"}
 )
@@ -58,24 +58,33 @@ def captioned(picture: Image.Image, sheet: Sheet, prompt: str, palette: Palette)
     accent = mixed(palette.accent, INK, 0.35)
     draw.text((sheet.margin, middle), TITLE, accent, _font(title), anchor="lm")
     left = sheet.margin + _length(TITLE, title) + size * 0.8
-    right: float = sheet.width - sheet.margin
-    if right - left > size * NARROWEST_PROMPT * 2:
-        right = _swatches(whole, sheet.width - sheet.margin, middle, size, palette)
-    if right - left - _length(NOTE, size) > size * NARROWEST_PROMPT:
-        draw.text((right, middle), NOTE, mixed(INK, PAPER, 0.45), _font(size), anchor="rm")
-        right -= _length(NOTE, size) + size
-    draw.text((left, middle), _shortened(prompt, size, right - left), INK, _font(size), anchor="lm")
+    room = sheet.width - sheet.margin - left
+    room -= _signed(whole, room - size * NARROWEST_PROMPT, middle, size, palette)
+    draw.text((left, middle), _shortened(prompt, size, room), INK, _font(size), anchor="lm")
     return whole
 
 
-def _swatches(whole: Image.Image, right: int, middle: float, size: int, palette: Palette) -> float:
-    """Dabs of the picture's colours, and where the room left of them ends."""
+def _signed(whole: Image.Image, room: float, middle: float, size: int, palette: Palette) -> float:
+    """The right end of the line: where it was painted, dabs of its colours; how long that is.
+
+    What does not fit into the room is left out.
+    """
+    colours = (palette.accent, palette.zenith, palette.horizon, palette.far, palette.near)
     side = round(size * 0.75)
     step = side + max(1, side // 4)
-    colours = (palette.accent, palette.zenith, palette.horizon, palette.far, palette.near)
-    for k, tone in enumerate(reversed(colours)):
-        whole.paste(tone, (right - side - k * step, round(middle - side / 2)), _dab(side))
-    return right - len(colours) * step - size * 0.5
+    note, dabs = _length(NOTE, size) + size, len(colours) * step
+    if room < note:
+        return 0
+    right = whole.width - sheet_for(*whole.size).margin
+    if room < note + dabs:
+        dabs = 0
+    else:
+        for k, tone in enumerate(reversed(colours)):
+            whole.paste(tone, (right - side - k * step, round(middle - side / 2)), _dab(side))
+    end = (right - dabs - (size * 0.4 if dabs else 0), middle)
+    draw = ImageDraw.Draw(whole)
+    draw.text(end, NOTE, mixed(INK, PAPER, 0.45), _font(size), anchor="rm")
+    return note + dabs + size * 0.4
 
 
 @lru_cache(maxsize=64)

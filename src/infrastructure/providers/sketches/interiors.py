@@ -36,33 +36,28 @@ def window(scene: Scene) -> None:
     """A window before the scene so far, and a cat on its sill when the prompt names one."""
     palette, width, unit = scene.palette, scene.width, scene.unit
     wall, wood = mixed(palette.near, palette.far, 0.3), mixed(palette.light, palette.horizon, 0.4)
-    frame, bar, sill = unit * 0.09, unit * 0.012, 0.84
-    sides = [
-        shapes.box(-0.02, -0.02, frame, 1.02),
-        shapes.box(width - frame, -0.02, width + 0.02, 1.02),
-    ]
-    below = [
-        shapes.box(-0.02, -0.02, width + 0.02, frame * 0.7),
+    left, top, right, sill = unit * 0.09, unit * 0.063, width - unit * 0.09, 0.84
+    around = [
+        shapes.box(-0.02, -0.02, left, 1.02),
+        shapes.box(right, -0.02, width + 0.02, 1.02),
+        shapes.box(-0.02, -0.02, width + 0.02, top),
         shapes.box(-0.02, sill, width + 0.02, 1.02),
     ]
-    scene.add([*sides, *below], wall, mixed(wall, palette.near, 0.6))
+    scene.add(around, wall, mixed(wall, palette.near, 0.6))
+    middle, bar = width / 2, unit * 0.012
     bars = [
-        shapes.box(width / 2 - bar, frame * 0.7, width / 2 + bar, sill),
-        shapes.box(frame, 0.4 - bar, width - frame, 0.4 + bar),
-        shapes.box(frame, frame * 0.7, frame + bar * 2, sill),
-        shapes.box(width - frame - bar * 2, frame * 0.7, width - frame, sill),
-        shapes.box(frame, frame * 0.7, width - frame, frame * 0.7 + bar * 2),
+        shapes.box(middle - bar, top, middle + bar, sill),
+        shapes.box(left, 0.4 - bar, right, 0.4 + bar),
+        shapes.box(left, top, left + bar * 2, sill),
+        shapes.box(right - bar * 2, top, right, sill),
+        shapes.box(left, top, right, top + bar * 2),
     ]
     scene.add(bars, wood, mixed(wood, palette.near, 0.25))
-    ledge = shapes.box(frame * 0.5, sill, width - frame * 0.5, sill + 0.035)
+    ledge = shapes.box(left * 0.5, sill, width - left * 0.5, sill + 0.035)
     scene.add([ledge], palette.light, mixed(wood, palette.near, 0.3))
     if scene.names("cat"):
         at = (width * (0.66 if scene.stand < 0.5 else 0.34), sill + 0.005)
-        scene.add(
-            placed_all(figures.cat(), at, unit * 0.4),
-            mixed(palette.near, palette.far, 0.15),
-            palette.near,
-        )
+        scene.add(placed_all(figures.cat(), at, unit * 0.4), wall, palette.near)
 
 
 def _set_the_table(scene: Scene) -> None:
@@ -79,7 +74,7 @@ def _set_the_table(scene: Scene) -> None:
         _shadow(scene, x, foot, size)
         thing(scene, x, foot, size)
     for _ in range(2):
-        x = scene.width * 0.5 + size * chance.uniform(-1.2, 1.2)
+        x = scene.width * chance.uniform(0.22, 0.78)
         _fruit(scene, x, 0.9 + chance.uniform(0, 0.03), size * 0.19)
 
 

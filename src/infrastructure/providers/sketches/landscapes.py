@@ -215,8 +215,8 @@ def space(scene: Scene) -> None:
 
 def _rocket(scene: Scene) -> None:
     palette, size = scene.palette, scene.unit * 0.34
-    x = scene.width * (0.5 + (scene.light.x / scene.width - 0.5) * 0.3)
-    y = 0.64
+    x = scene.width * (0.5 + (scene.light.x / scene.width - 0.5) * 0.55)
+    y = 0.72
     trail = [(x - size * 0.07, y), (x + size * 0.07, y), (x + size * 0.32, 1), (x - size * 0.32, 1)]
     scene.add([trail], palette.light, opacity=0.75, foot=0.1)
     at = (x, y)

@@ -37,8 +37,10 @@ THEMES: dict[str, frozenset[str]] = {
         "desert": "desert dune sand camel pyramid canyon cactus",
         "forest": "forest wood cabin fox bear deer owl jungle path fir pine wolf",
         "meadow": "flower garden meadow hill cat dog rabbit bee butterfly field farm windmill "
-        "wheat poppy rose bicycle horse window windowsill",
-        "mountains": "mountain alp peak landscape glacier volcano eagle dragon castle snow valley",
+        "wheat poppy rose bicycle horse window windowsill "
+        "tree spring summer",
+        "mountains": "mountain alp peak landscape glacier volcano eagle dragon castle snow valley "
+        "sky sunset sunrise",
     }.items()
 }
 COMPOSITIONS: dict[str, Callable[[Scene], None]] = {
@@ -83,20 +85,11 @@ def compose(
 ) -> Scene:
     """The composition for these words; `width` is in heights of the picture.
 
-    With something `pinned` to its upper right corner the light stands left of the middle and
-    the main thing left of the light.
+    With something `pinned` to its right half, light and main thing stand on the left.
     """
     themes = [theme for theme, named in THEMES.items() if not words.isdisjoint(named)]
     theme = themes[0] if themes else chance.choice(UNASKED)
-    left = chance.random() < 0.5
-    reach = (0.34, 0.42) if pinned else (0.2, 0.4) if left else (0.6, 0.8)
-    light = Light(
-        x=width * chance.uniform(*reach),
-        y=chance.uniform(0.2, 0.36),
-        radius=min(1.0, width) * chance.uniform(0.05, 0.085),
-    )
-    aside = chance.uniform(0.14, 0.24)
-    stand = 1 - aside if left and not pinned else aside
+    light, stand = _placed(chance, width, pinned=pinned)
     scene = Scene(words, chance, width, palette, light, stand)
     if theme in INDOORS:
         COMPOSITIONS[theme](scene)
@@ -105,6 +98,19 @@ def compose(
     COMPOSITIONS[theme](scene)
     _air(scene, birds=theme != "space" and not palette.dark)
     return scene
+
+
+def _placed(chance: random.Random, width: float, *, pinned: bool) -> tuple[Light, float]:
+    """The light on one side, and where on the other the main thing stands."""
+    left = chance.random() < 0.5
+    reach = (0.34, 0.42) if pinned else (0.2, 0.4) if left else (0.6, 0.8)
+    light = Light(
+        x=width * chance.uniform(*reach),
+        y=chance.uniform(0.2, 0.36),
+        radius=min(1.0, width) * chance.uniform(0.05, 0.085),
+    )
+    aside = chance.uniform(0.14, 0.24)
+    return light, 1 - aside if left and not pinned else aside
 
 
 def _sky(scene: Scene, *, starry: bool) -> None:
@@ -142,6 +148,8 @@ def _air(scene: Scene, *, birds: bool) -> None:
         _snow(scene)
     if scene.names("rain", "rainy", "storm"):
         _rain(scene)
+    if scene.names("fog", "foggy", "mist", "misty", "haze"):
+        scene.mist(0.25, shapes.GROUND, 0.45)
     if scene.names("window", "windowsill"):
         window(scene)
 
