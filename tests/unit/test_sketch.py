@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -117,6 +118,12 @@ def test_another_process_paints_the_same_bytes() -> None:
         check=True,
     )
     assert there.stdout.strip() == str([sha256(paint(wish)).hexdigest() for wish in WISHES])
+
+
+def test_painters_side_by_side_paint_the_same_bytes() -> None:
+    with ThreadPoolExecutor(4) as painters:
+        together = list(painters.map(paint, WISHES * 2))
+    assert together == [paint(wish) for wish in WISHES] * 2
 
 
 @pytest.mark.parametrize(

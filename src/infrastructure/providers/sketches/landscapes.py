@@ -109,7 +109,7 @@ def cabin(scene: Scene, ground: Outline) -> None:
         )
         for k in range(9)
     ]
-    scene.add(smoke, palette.light, opacity=0.06, foot=0.5)
+    scene.add(smoke, palette.light, opacity=0.0, foot=0.5)
     walls = placed_all([figures.CHIMNEY, figures.CABIN], at, size)
     scene.add(walls, palette.depth(0.75), palette.depth(0.95))
     scene.add(placed_all([figures.ROOF], at, size), palette.near)
