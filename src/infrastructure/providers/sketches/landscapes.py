@@ -214,9 +214,8 @@ def space(scene: Scene) -> None:
 
 
 def _rocket(scene: Scene) -> None:
-    palette, size = scene.palette, scene.unit * 0.34
-    x = scene.width * (0.5 + (scene.light.x / scene.width - 0.5) * 0.55)
-    y = 0.72
+    palette, size = scene.palette, scene.unit * 0.29
+    x, y = scene.light.x, 0.82
     trail = [(x - size * 0.07, y), (x + size * 0.07, y), (x + size * 0.32, 1), (x - size * 0.32, 1)]
     scene.add([trail], palette.light, opacity=0.75, foot=0.1)
     at = (x, y)

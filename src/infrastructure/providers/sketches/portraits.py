@@ -96,7 +96,7 @@ def _animal(scene: Scene, kind: str, at: Point, size: float) -> None:
     cheek = figures.FOX_CHEEK if pointed else figures.CAT_CHEEK
     scene.add(placed_all(_both(cheek), at, size), pale, mixed(pale, fur, 0.12))
     _gaze(scene, at, size, nose=0.68 if pointed else 0.2)
-    if not pointed:
+    if kind == "cat":
         _whiskers(scene, at, size)
 
 

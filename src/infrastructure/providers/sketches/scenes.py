@@ -24,7 +24,7 @@ THEMES: dict[str, frozenset[str]] = {
     for theme, words in {
         "portrait": "portrait face selfie woman man girl boy child king queen lady gentleman",
         "still life": "stilllife teapot tea cup coffee bottle wine vase bouquet bowl fruit "
-        "oranges apple pear lemon tulip",
+        "oranges apple pear lemon",
         "abstract": "abstract music jazz song symphony melody rhythm piano violin guitar geometry "
         "geometric bauhaus cubism cubist pattern emotion idea mathematics",
         "railway": "train railway locomotive viaduct",
@@ -38,7 +38,7 @@ THEMES: dict[str, frozenset[str]] = {
         "forest": "forest wood cabin fox bear deer owl jungle path fir pine wolf",
         "meadow": "flower garden meadow hill cat dog rabbit bee butterfly field farm windmill "
         "wheat poppy rose bicycle horse window windowsill "
-        "tree spring summer",
+        "tree spring summer tulip",
         "mountains": "mountain alp peak landscape glacier volcano eagle dragon castle snow valley "
         "sky sunset sunrise",
     }.items()

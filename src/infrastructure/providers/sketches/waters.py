@@ -97,8 +97,8 @@ def glitter(scene: Scene, level: float) -> None:
 def boat(scene: Scene, foot: float) -> None:
     """A sailing boat and its shadow on the water."""
     size, palette = scene.unit * 0.16, scene.palette
-    away = 0.42 if scene.light.x > scene.width / 2 else 0.58
-    at = (scene.width * (away + scene.chance.uniform(-0.07, 0.07)), foot)
+    away = 0.45 if scene.light.x > scene.width / 2 else 0.55
+    at = (scene.width * (away + scene.chance.uniform(-0.05, 0.05)), foot)
     shadow = shapes.oval(at[0], foot + size * 0.1, size * 0.5, size * 0.07)
     scene.add([shadow], palette.near, opacity=0.4)
     sails = placed_all([figures.MAINSAIL, figures.FORESAIL], at, size)
