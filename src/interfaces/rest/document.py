@@ -13,16 +13,21 @@ from pydantic import Field
 from interfaces.rest.openapi import completed
 from interfaces.rest.shapes import GenerationShape, Shape
 
+
+def _tag(name: str, description: str) -> dict[str, str]:
+    return {"name": name, "description": description, "x-displayName": name.capitalize()}
+
+
 SUMMARY = "Image generation behind one durable API."
 CONTACT = {"name": "Whoever runs this Darkroom"}
 LICENSE = {"name": "All rights reserved", "identifier": "LicenseRef-All-rights-reserved"}
 SERVERS = [{"url": "/", "description": "The service that serves this document."}]
 TAGS = [
-    {"name": "generations", "description": "Ask for pictures, follow them, look back over them."},
-    {"name": "images", "description": "Pictures at their permanent URLs, and reference images."},
-    {"name": "me", "description": "What concerns you alone: your quota."},
-    {"name": "operate", "description": "For those who run Darkroom: is it alive, is it ready."},
-    {"name": "webhooks", "description": "What Darkroom will tell your server by itself."},
+    _tag("generations", "Ask for pictures, follow them, look back over them."),
+    _tag("images", "Pictures at their permanent URLs, and your reference images."),
+    _tag("me", "What concerns you alone: your quota."),
+    _tag("operate", "For those who run Darkroom: is it alive, is it ready."),
+    _tag("webhooks", "What Darkroom will tell your server by itself."),
 ]
 KEY = {
     "type": "http",
@@ -30,6 +35,7 @@ KEY = {
     "description": "Your API key, as `Authorization: Bearer <key>`. Whoever runs Darkroom gives it to "
     "you; `darkroom up` leaves the administrator's in the file `admin-key` of its data folder.",
 }
+NAMED = ("properties", "schemas", "patternProperties")
 NOT_YET = (
     "**Not delivered yet in this release**; the shape is fixed, so that a receiver can be built "
     "today. Deliveries will follow Standard Webhooks 1.0.0: check `webhook-signature` over "
@@ -62,7 +68,41 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     document = completed(document)
     document["components"]["securitySchemes"] = {"apiKey": KEY}
     _add_webhooks(document)
-    return document
+    _put_in_order(document)
+    tidied: dict[str, Any] = _tidied(document)
+    return tidied
+
+
+def _put_in_order(document: dict[str, Any]) -> None:
+    """The paths as their tags are listed, the schemas by name."""
+    places = {tag["name"]: place for place, tag in enumerate(TAGS)}
+
+    def place(path: tuple[str, dict[str, Any]]) -> int:
+        return min(places[operation["tags"][0]] for operation in path[1].values())
+
+    document["paths"] = dict(sorted(document["paths"].items(), key=place))
+    schemas = document["components"]["schemas"]
+    document["components"]["schemas"] = {_public(name): schemas[name] for name in sorted(schemas)}
+
+
+def _tidied(part: Any, *, names: bool = False) -> Any:
+    """Without what only our code knows: a shape is called what it shows, a field by its name.
+
+    `names` says that the keys of this part are names of fields or schemas, not JSON Schema's.
+    """
+    if isinstance(part, list):
+        return [_tidied(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _public(value) if key == "$ref" else _tidied(value, names=key in NAMED and not names)
+        for key, value in part.items()
+        if names or key != "title" or "version" in part  # the document's own title stays
+    }
+
+
+def _public(name: str) -> str:
+    return name.removesuffix("Shape")
 
 
 def _add_webhooks(document: dict[str, Any]) -> None:
