@@ -44,6 +44,24 @@ async def test_a_body_that_stalls_is_408(tmp_path: Path, database_url: str, redi
         assert await stack.recorded() == 0
 
 
+async def test_a_body_that_dribbles_is_408(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    async def dribble() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    settings = settings_for(tmp_path, database_url, redis_url)
+    async with running(settings, stalled_after=0.15) as stack, asyncio.timeout(10):
+        answer = await stack.client.post(
+            "/api/v1/generations", content=dribble(), headers={"Content-Type": "application/json"}
+        )
+
+    assert (answer.status_code, answer.json()["code"]) == (408, "request-timeout")
+    assert "within 1.5 seconds" in answer.json()["detail"]
+
+
 async def test_who_waits_for_a_picture_does_not_stall(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
