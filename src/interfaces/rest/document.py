@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import Field
 
+from interfaces.rest.document_answers import complete_answers
+from interfaces.rest.document_webhooks import add_webhooks
 from interfaces.rest.openapi import completed
-from interfaces.rest.shapes import GenerationShape, Shape
-
-
-def _tag(name: str, description: str) -> dict[str, str]:
-    return {"name": name, "description": description, "x-displayName": name.capitalize()}
-
 
 SUMMARY = "Image generation behind one durable API."
 CONTACT = {"name": "Whoever runs this Darkroom"}
 LICENSE = {"name": "All rights reserved", "identifier": "LicenseRef-All-rights-reserved"}
 SERVERS = [{"url": "/", "description": "The service that serves this document."}]
-TAGS = [
-    _tag("generations", "Ask for pictures, follow them, look back over them."),
-    _tag("images", "Pictures at their permanent URLs, and your reference images."),
-    _tag("me", "What concerns you alone: your quota."),
-    _tag("operate", "For those who run Darkroom: is it alive, is it ready."),
-    _tag("webhooks", "What Darkroom will tell your server by itself."),
-]
-KEY = {
+TAGS = {
+    "generations": "Ask for pictures, follow them, look back over them.",
+    "jobs": "How far a generation is, and why it waits.",
+    "images": "Pictures at their permanent URLs, and your reference images.",
+    "me": "What concerns you alone: your quota.",
+    "errors": "Every kind of error: what happened, why, and what to do.",
+    "operate": "For those who run Darkroom: is it alive, is it ready.",
+    "webhooks": "What Darkroom will tell your server by itself.",
+}
+API_KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": "Your API key, as `Authorization: Bearer <key>`. Whoever runs Darkroom gives it to "
-    "you; `darkroom up` leaves the administrator's in the file `admin-key` of its data folder.",
+    "description": "Your API key, as `Authorization: Bearer <key>`. Whoever runs Darkroom gives it "
+    "to you; `darkroom up` leaves the administrator's in the file `admin-key` of its data folder.",
 }
-NAMED = ("properties", "schemas", "patternProperties")
-NOT_YET = (
-    "**Not delivered yet in this release**; the shape is fixed, so that a receiver can be built "
-    "today. Deliveries will follow Standard Webhooks 1.0.0: check `webhook-signature` over "
-    "`{webhook-id}.{webhook-timestamp}.{body}`, answer 2xx within 15 seconds, and expect the same "
-    "`webhook-id` more than once."
-)
-
-
-class WebhookShape(Shape):
-    """A delivery as Standard Webhooks has it; `data` is the generation in its final state."""
-
-    type: Literal["generation.completed", "generation.failed", "generation.cancelled"]
-    timestamp: datetime = Field(description="When it happened.")
-    data: GenerationShape
+NAMING = ("properties", "patternProperties", "schemas")  # their keys are names, not keywords
+DATA = ("const", "default", "enum", "example", "examples", "x-examples")
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
@@ -60,22 +43,29 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         summary=SUMMARY,
         description=(files("interfaces.rest") / "guide.md").read_text(),
         routes=app.routes,
-        tags=TAGS,
+        tags=[_tag(name, description) for name, description in TAGS.items()],
         servers=SERVERS,
         contact=CONTACT,
         license_info=LICENSE,
     )
     document = completed(document)
-    document["components"]["securitySchemes"] = {"apiKey": KEY}
-    _add_webhooks(document)
+    document["components"]["securitySchemes"] = {"apiKey": API_KEY}
+    complete_answers(document)
+    add_webhooks(document)
     _put_in_order(document)
-    tidied: dict[str, Any] = _tidied(document)
-    return tidied
+    return {
+        part: _tidied(told, names=False) if part in ("paths", "components", "webhooks") else told
+        for part, told in document.items()
+    }
+
+
+def _tag(name: str, description: str) -> dict[str, str]:
+    return {"name": name, "description": description, "x-displayName": name.capitalize()}
 
 
 def _put_in_order(document: dict[str, Any]) -> None:
     """The paths as their tags are listed, the schemas by name."""
-    places = {tag["name"]: place for place, tag in enumerate(TAGS)}
+    places = {name: place for place, name in enumerate(TAGS)}
 
     def place(path: tuple[str, dict[str, Any]]) -> int:
         return min(places[operation["tags"][0]] for operation in path[1].values())
@@ -85,68 +75,27 @@ def _put_in_order(document: dict[str, Any]) -> None:
     document["components"]["schemas"] = {_public(name): schemas[name] for name in sorted(schemas)}
 
 
-def _tidied(part: Any, *, names: bool = False) -> Any:
+def _tidied(part: Any, *, names: bool) -> Any:
     """Without what only our code knows: a shape is called what it shows, a field by its name.
 
-    `names` says that the keys of this part are names of fields or schemas, not JSON Schema's.
+    `names` says that the keys of this part are names, not the words of OpenAPI or JSON Schema.
     """
     if isinstance(part, list):
-        return [_tidied(one) for one in part]
+        return [_tidied(one, names=False) for one in part]
     if not isinstance(part, dict):
         return part
-    return {
-        key: _public(value) if key == "$ref" else _tidied(value, names=key in NAMED and not names)
-        for key, value in part.items()
-        if names or key != "title" or "version" in part  # the document's own title stays
-    }
+    tidied = {}
+    for key, value in part.items():
+        if names:
+            tidied[key] = _tidied(value, names=False)
+        elif key == "$ref":
+            tidied[key] = _public(value)
+        elif key in DATA:
+            tidied[key] = value
+        elif key != "title":
+            tidied[key] = _tidied(value, names=key in NAMING)
+    return tidied
 
 
 def _public(name: str) -> str:
     return name.removesuffix("Shape")
-
-
-def _add_webhooks(document: dict[str, Any]) -> None:
-    shape = WebhookShape.model_json_schema(ref_template="#/components/schemas/{model}")
-    for name, schema in shape.pop("$defs", {}).items():
-        document["components"]["schemas"].setdefault(name, schema)
-    document["components"]["schemas"][WebhookShape.__name__] = shape
-    document["webhooks"] = {
-        f"generation.{end}": {"post": _webhook(end)} for end in ("completed", "failed", "cancelled")
-    }
-
-
-def _webhook(end: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{WebhookShape.__name__}"}
-    return {
-        "operationId": f"onGeneration{end.capitalize()}",
-        "tags": ["webhooks"],
-        "summary": f"A generation was {end}" if end != "failed" else "A generation failed",
-        "description": NOT_YET,
-        "security": [],
-        "parameters": [
-            _header("webhook-id", "The same for every try of one delivery.", "msg_2KWPBgLlAfxdpx2A"),
-            _header("webhook-timestamp", "Unix seconds of this try.", "1790000000"),
-            _header(
-                "webhook-signature",
-                "`v1,` and the HMAC-SHA256 in base64; several with a space between while a secret "
-                "is being changed.",
-                "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
-            ),
-        ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": {
-            "204": {"description": "You have it."},
-            "410": {"description": "You want no more: deliveries to this address end."},
-        },
-    }
-
-
-def _header(name: str, description: str, example: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "header",
-        "required": True,
-        "description": description,
-        "schema": {"type": "string"},
-        "example": example,
-    }
