@@ -9,7 +9,7 @@ INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
 NODE_TOOLS := tests/node/node_modules/.ready
 
-.PHONY: setup demo up test check format lock bench openapi docs-page clean
+.PHONY: setup demo up test check format lock bench surface docs-page clean
 setup: $(VENV)/.ready
 
 $(VENV)/.uv: requirements-bootstrap.lock
@@ -56,7 +56,7 @@ format: $(VENV)/.ready-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-openapi: $(VENV)/.ready-dev  ## Store the OpenAPI document that the routes make.
+surface: $(VENV)/.ready-dev  ## Write docs/openapi.json and docs/errors.md, which the code makes.
 	@$(BIN)/python -m tests.surface.stored
 
 docs-page: $(VENV)/.ready-dev  ## Fetch what /docs shows: make docs-page SCALAR=1.72.1

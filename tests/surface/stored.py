@@ -1,4 +1,4 @@
-"""The OpenAPI document that the routes make, and the copy of it in docs/: `make openapi`."""
+"""The OpenAPI document that the routes make, and what `make surface` writes into docs/."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from infrastructure.container import Container
 from infrastructure.settings import load_settings
 from interfaces.rest.app import create_app
+from interfaces.rest.problem_pages import errors_markdown
 
 STORED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -28,3 +29,4 @@ def text_of(document: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     STORED.write_text(text_of(served()))
+    (STORED.parent / "errors.md").write_text(errors_markdown())

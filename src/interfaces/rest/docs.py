@@ -10,8 +10,6 @@ from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
 
-from interfaces.rest.errors import NotFoundError
-
 # Scalar's API reference as its authors publish it; page/README.md tells how to renew it.
 SCALAR = "scalar-1.72.1.js"
 JAVASCRIPT = "text/javascript"

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from interfaces.rest.document_answers import complete_answers
+from interfaces.rest.document_form import add_form
 from interfaces.rest.document_webhooks import add_webhooks
 from interfaces.rest.openapi import completed
 
@@ -50,6 +51,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     )
     document = completed(document)
     document["components"]["securitySchemes"] = {"apiKey": API_KEY}
+    add_form(document)
     complete_answers(document)
     add_webhooks(document)
     _put_in_order(document)
@@ -70,9 +72,14 @@ def _put_in_order(document: dict[str, Any]) -> None:
     def place(path: tuple[str, dict[str, Any]]) -> int:
         return min(places[operation["tags"][0]] for operation in path[1].values())
 
-    document["paths"] = dict(sorted(document["paths"].items(), key=place))
+    paths = sorted(document["paths"].items(), key=place)
+    document["paths"] = {path: dict(sorted(of.items(), key=_verb)) for path, of in paths}
     schemas = document["components"]["schemas"]
     document["components"]["schemas"] = {_public(name): schemas[name] for name in sorted(schemas)}
+
+
+def _verb(operation: tuple[str, Any]) -> int:
+    return ("get", "post", "delete").index(operation[0])
 
 
 def _tidied(part: Any, *, names: bool) -> Any:

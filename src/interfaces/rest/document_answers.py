@@ -54,13 +54,14 @@ LEADS_TO = (
 def complete_answers(document: dict[str, Any]) -> None:
     """Adds headers, examples and links to every operation."""
     components = document["components"]
-    examples: dict[str, Any] = json.loads(
-        (files("interfaces.rest") / "examples.json").read_text()
-    )
+    examples: dict[str, Any] = json.loads((files("interfaces.rest") / "examples.json").read_text())
     components["examples"] = examples.pop("components")
     components["headers"] = {name: _header(text) for name, (_, text) in HEADERS.items()}
     for path, method, operation in operations(document):
         answers = operation["responses"]
+        for parameter in operation.get("parameters", []):
+            if parameter["schema"].get("type") == "array":
+                parameter.update(style="form", explode=True)
         if method == "get" and path.startswith("/api/"):
             operation.setdefault("parameters", []).append(IF_NONE_MATCH)
             answers["304"] = dict(NOT_MODIFIED)
@@ -89,7 +90,7 @@ def _add_headers(path: str, method: str, status: str, answer: dict[str, Any]) ->
         names += ["ETag", "CacheControl"]
     told = answer.setdefault("headers", {})
     for name in names:
-        told.setdefault(HEADERS[name][0], {"$ref": f"#/components/headers/{name}"})
+        told[HEADERS[name][0]] = {"$ref": f"#/components/headers/{name}"}
 
 
 def _share_examples(answer: dict[str, Any], shared: dict[str, Any]) -> None:
