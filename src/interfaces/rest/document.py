@@ -85,6 +85,7 @@ def _verb(operation: tuple[str, Any]) -> int:
 def _tidied(part: Any, *, names: bool) -> Any:
     """Without what only our code knows: a shape is called what it shows, a field by its name.
 
+    Nor is null a default: generated types would make it one that has to be sent.
     `names` says that the keys of this part are names, not the words of OpenAPI or JSON Schema.
     """
     if isinstance(part, list):
@@ -97,9 +98,9 @@ def _tidied(part: Any, *, names: bool) -> Any:
             tidied[key] = _tidied(value, names=False)
         elif key == "$ref":
             tidied[key] = _public(value)
-        elif key in DATA:
+        elif key in DATA and value is not None:
             tidied[key] = value
-        elif key != "title":
+        elif key != "title" and value is not None:
             tidied[key] = _tidied(value, names=key in NAMING)
     return tidied
 
