@@ -21,6 +21,7 @@ import typer
 from pydantic import SecretStr
 
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
+from infrastructure.embedded.addresses import left_for_others
 from infrastructure.embedded.kept import kept_running
 from infrastructure.embedded.run_as import NOBODY, ROOT
 from infrastructure.leash import leashed
@@ -200,7 +201,9 @@ async def _servers(settings: Settings) -> AsyncIterator[dict[str, str]]:
     postgres = EmbeddedPostgres(settings.data_dir / "postgres")
     redis = EmbeddedRedis(settings.data_dir / "redis")
     async with kept_running(postgres, redis) as (database_url, redis_url):
-        yield {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        with left_for_others(settings.data_dir, addresses):
+            yield addresses
 
 
 def _environment(settings: Settings, servers: Mapping[str, str], key: AdminKey) -> dict[str, str]:

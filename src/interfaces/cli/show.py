@@ -1,0 +1,177 @@
+"""`darkroom show`, `cancel` and `delete`: one generation, as it is and as it came to be."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from interfaces.cli.client import Client, Json, connected, of_generation
+from interfaces.cli.endings import CommandError, Exit
+from interfaces.cli.follow import follow, sentence
+from interfaces.cli.generate import ended_badly, print_json
+from interfaces.cli.saving import Destination, save
+from interfaces.cli.terminal import (
+    asks_a_person,
+    coloured,
+    link,
+    local,
+    output,
+    printable,
+    side,
+    took,
+)
+
+WISHES = ("model", "size", "aspectRatio", "quality", "format", "count", "seed", "negativePrompt")
+
+
+def show(
+    id_: str, *, events: bool, following: bool, destination: Destination | None, as_json: bool
+) -> None:
+    """Show one generation; followed to its end, its failure is the command's."""
+    with connected(quiet=as_json) as client:
+        generation = client.get(of_generation(id_))
+        if following:
+            generation = follow(client, generation, quiet=as_json)
+        trail = _trail(client, id_) if events else None
+        if as_json:
+            print_json(generation | ({} if trail is None else {"events": trail}))
+        else:
+            _show(output(), generation, trail)
+        if destination:
+            _save(client, generation, destination, quiet=as_json)
+        if following and generation["status"] != "completed":
+            raise ended_badly(generation)
+
+
+def cancel(id_: str, *, as_json: bool) -> None:
+    """End a generation that is under way."""
+    with connected(quiet=as_json) as client:
+        generation = client.post(of_generation(id_, "cancel"), f"{uuid4()}")
+        if as_json:
+            print_json(generation)
+        else:
+            side().print("Cancelled; what was not made counts no more against the quota.")
+
+
+def delete(id_: str, *, confirmed: bool, as_json: bool) -> None:
+    """Remove the pictures of a generation; its record stays."""
+    with connected(quiet=as_json) as client:
+        if not confirmed:
+            _confirm(client.get(of_generation(id_)))
+        generation = client.delete(of_generation(id_), f"{uuid4()}")
+        if as_json:
+            print_json(generation)
+        else:
+            side().print("Deleted: the pictures leave the store, and their URLs lead nowhere.")
+
+
+def _confirm(generation: Json) -> None:
+    if not asks_a_person():
+        raise CommandError("Nobody is here to confirm it: say --yes to delete.", Exit.MISUSED)
+    _show(side(), generation, None)
+    if not typer.confirm("Delete its pictures for good?", err=True):
+        raise CommandError("Nothing was deleted.", Exit.FAILED)
+
+
+def _save(client: Client, generation: Json, destination: Destination, *, quiet: bool) -> None:
+    for path in save(client, generation, destination):
+        if not quiet:
+            output().print("saved", link(path.absolute().as_uri(), f"{path}"))
+
+
+def _trail(client: Client, id_: str) -> list[Json]:
+    events: list[Json] = []
+    after = None
+    while True:
+        page = client.get(of_generation(id_, "events"), after=after)
+        events += page["items"]
+        after = page["nextCursor"]
+        if after is None:
+            return events
+
+
+# --- for a person --------------------------------------------------------------------------------
+
+
+def _show(console: Console, generation: Json, trail: list[Json] | None) -> None:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in _facts(generation):
+        grid.add_row(name, value)
+    console.print(grid)
+    if trail is not None:
+        console.print(_table_of(trail))
+
+
+def _facts(generation: Json) -> list[tuple[str, RenderableType]]:
+    status = coloured(generation["status"])
+    if duration := took(generation):
+        status.append(f" after {duration}", "")
+    facts: list[tuple[str, RenderableType]] = [
+        ("id", generation["id"]),
+        ("status", status),
+        ("prompt", Text(printable(generation["prompt"] or ""))),
+        ("created", local(generation["createdAt"])),
+    ]
+    if error := generation.get("error"):
+        facts.append(("error", Text(printable(f"{error['message']} ({error['kind']})"), "red")))
+    facts += [(_spaced(name), f"{generation[name]}") for name in WISHES if generation.get(name)]
+    if references := generation.get("referenceImages"):
+        facts.append(("references", ", ".join(map(_size, references))))
+    facts += [("call", _call(call)) for call in generation.get("calls") or ()]
+    if cost := generation.get("cost"):
+        facts.append(("cost", f"{cost['amount']} {cost['currency']} ({cost['priceList']})"))
+    facts += [
+        ("metadata", Text(printable(f"{key} = {value}")))
+        for key, value in (generation.get("metadata") or {}).items()
+    ]
+    if before := generation.get("retryOf"):
+        facts.append(("retry of", before))
+    if deleted := generation.get("deletedAt"):
+        facts.append(("deleted", local(deleted)))
+    facts += [("picture", _picture(image)) for image in generation["images"]]
+    return facts
+
+
+def _spaced(name: str) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name)
+
+
+def _call(call: dict[str, Any]) -> Text:
+    images = ", ".join(map(str, call["images"]))
+    return Text(
+        printable(
+            f"{call['number']}: {call['provider']} {call['model']}, image {images},"
+            f" {call['outcome']}"
+        )
+    )
+
+
+def _size(image: dict[str, Any]) -> str:
+    return f"{image['width']}x{image['height']} {image['contentType'].removeprefix('image/')}"
+
+
+def _picture(image: dict[str, Any]) -> Text:
+    return link(image["url"]) + Text(f"  {_size(image)}, {image['bytes']:,} bytes", "dim")
+
+
+def _table_of(trail: list[Json]) -> Table:
+    table = Table(box=None, padding=(1, 2, 0, 0), collapse_padding=True, header_style="bold dim")
+    for name in ("position", "recorded", "event", "by"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for event in trail:
+        table.add_row(
+            f"{event['position']}",
+            local(event["recordedAt"]),
+            event["type"].removeprefix("generation."),
+            event["actor"].partition(":")[0],
+            Text(sentence(event["type"], event) or ""),
+        )
+    return table
