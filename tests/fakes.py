@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
@@ -14,6 +14,7 @@ from eventsourcing.persistence import StoredEvent
 from application.ports import (
     A,
     Accepted,
+    AtWork,
     ClaimWork,
     CloseWork,
     Command,
@@ -34,6 +35,7 @@ from application.ports import (
     Units,
     WindowClosed,
     Work,
+    WorkKind,
 )
 from domain.generation import Generation
 from domain.quota import WindowType
@@ -296,7 +298,12 @@ class MemoryWorkBoard:
             rows.remove(row)
             chosen.append(row)
             turn = row.user_id
-        return [DueWork("generate", r.ref, r.user_id) for r in chosen]
+        return [DueWork(cast(WorkKind, r.kind), r.ref, r.user_id) for r in chosen]
+
+    async def at_work(self) -> AtWork:
+        here = [slots for slots, ends in self._store.workers.values() if ends > self._store.now()]
+        free, _ = await self.credits([])
+        return AtWork(len(here), sum(here), free)
 
     async def open_without_work(self, *, after: int, span: int) -> Stretch:
         found = []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID, uuid4
 
+from application.deletion import Deletions
 from application.ports import (
     Accepted,
+    CloseWork,
     Command,
+    Conflict,
     Duplicate,
     EventStore,
     IdempotencyKey,
@@ -19,12 +22,13 @@ from application.ports import (
     OverLimit,
     Units,
     WindowClosed,
+    Work,
 )
 from application.references import References
 from application.routing import Router
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec, ReferenceImage
-from domain.quota import QuotaExceededError, WindowType, windows_at
+from domain.quota import QuotaExceededError, Window, WindowType, windows_at
 
 TRIES = 3
 
@@ -39,8 +43,32 @@ class IdempotencyKeyReusedError(Exception):
         )
 
 
+class GenerationNotFoundError(Exception):
+    """There is no such generation, or it is somebody else's: nobody is told which."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such generation, or it is not yours.")
+
+
+class DeadlineTooLongError(Exception):
+    """The request wants to wait longer than the operator allows."""
+
+    def __init__(self, longest: timedelta) -> None:
+        super().__init__(
+            f"A generation may take at most {longest.total_seconds():g} seconds here. "
+            "Ask for a shorter deadline, or leave it out."
+        )
+
+
 class ClockUncertainError(Exception):
     """The quota's window closed again and again while units were taken from it."""
+
+
+class ContendedError(Exception):
+    """A generation changed again and again while something was decided about it."""
+
+    def __init__(self) -> None:
+        super().__init__("The generation is just changing. Look at it, then try again.")
 
 
 @dataclass(frozen=True)
@@ -59,8 +87,20 @@ class Placed:
     repeated: bool
 
 
+@dataclass(frozen=True)
+class Changed:
+    """A generation after a command, which had been done before (`repeated`)."""
+
+    generation: Generation
+    repeated: bool
+
+
 class Generations:
-    """The commands on generations."""
+    """The commands on generations. Each may raise StoreUnavailableError.
+
+    With an `idempotency_key` a repeated command is done once, and one of another meaning raises
+    IdempotencyKeyReusedError. Only what was recorded is remembered: a refusal may be tried again.
+    """
 
     def __init__(
         self,
@@ -68,14 +108,23 @@ class Generations:
         store: EventStore,
         router: Router,
         references: References,
+        deletions: Deletions,
         limits: Mapping[WindowType, int | None],
         deadline: timedelta,
     ) -> None:
         self._store = store
         self._router = router
         self._references = references
+        self._deletions = deletions
         self._limits = limits
         self._deadline = deadline
+
+    async def of(self, user_id: UUID, id_: UUID) -> Generation:
+        """A generation of this user's as it is now. Raises GenerationNotFoundError."""
+        generation = await self._store.get(Generation, id_)
+        if generation is None or generation.user_id != user_id:
+            raise GenerationNotFoundError
+        return generation
 
     async def request(
         self,
@@ -83,81 +132,204 @@ class Generations:
         user_id: UUID,
         spec: ImageSpec,
         wish: Wish,
-        references: Sequence[str] = (),
+        references: Sequence[str | bytes] = (),
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
+        deadline: timedelta | None = None,
         idempotency_key: str | None = None,
     ) -> Placed:
         """Ask for pictures: units, work and the event are recorded together.
 
-        `references` are images as base64 or data URLs, stored before anything is recorded, and
-        only when some provider could do it. Raises NoProviderError, UnusableReferencesError,
-        ImageStoreUnavailableError, QuotaExceededError, IdempotencyKeyReusedError and
-        StoreUnavailableError; after any but the last nothing was recorded.
+        `references` are images, as bytes, base64 or data URLs, stored before anything is recorded,
+        and only when some provider could do it. Raises NoProviderError, DeadlineTooLongError,
+        UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
+        them nothing was recorded.
         """
-        self._router.route(
-            spec, references=len(references), negative_prompt=wish.negative_prompt is not None
-        )
+        if deadline is not None and deadline > self._deadline:
+            raise DeadlineTooLongError(self._deadline)
+        self._refuse_what_nobody_can_do(spec, wish, references)
         taken = await self._references.take(user_id, references)
-        idempotency = None
-        if idempotency_key is not None:
-            fingerprint = _fingerprint(spec, wish, taken, on_unknown)
-            idempotency = Idempotency(idempotency_key, fingerprint)
-        now = self._store.now()
-        for _ in range(TRIES):
-            generation = Generation.request(
+        said = _said(spec, wish, taken, on_unknown, deadline)
+
+        def decide(windows: tuple[Window, ...]) -> Generation:
+            return Generation.request(
                 id=uuid4(),
                 user_id=user_id,
                 spec=spec,
                 wish=wish,
-                windows=windows_at(now),
+                windows=windows,
                 references=taken,
                 api_key_id=api_key_id,
                 on_unknown=on_unknown,
-                deadline=self._deadline,
+                deadline=deadline or self._deadline,
             )
-            placed = await self._place(generation, idempotency)
+
+        return await self._place(decide, _idempotency(idempotency_key, said))
+
+    async def retry(
+        self,
+        *,
+        user_id: UUID,
+        id: UUID,  # noqa: A002  # as the domain has it
+        api_key_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Placed:
+        """Ask for the same once more, as a new generation.
+
+        Raises GenerationNotFoundError, GenerationOpenError, and what `request` raises.
+        """
+        retried = await self.of(user_id, id)
+        self._refuse_what_nobody_can_do(retried.spec, retried.wish, retried.references)
+
+        def decide(windows: tuple[Window, ...]) -> Generation:
+            return retried.retry(id=uuid4(), windows=windows, api_key_id=api_key_id)
+
+        return await self._place(decide, _idempotency(idempotency_key, {"retry": str(id)}))
+
+    async def cancel(
+        self,
+        *,
+        user_id: UUID,
+        id: UUID,  # noqa: A002  # as the domain has it
+        idempotency_key: str | None = None,
+    ) -> Changed:
+        """End it unfinished: what is queued never starts, a call under way is abandoned.
+
+        Its cost is recorded when it answers. Raises GenerationNotFoundError, GenerationClosedError.
+        """
+        return await self._change(
+            await self.of(user_id, id),
+            lambda generation: generation.cancel(by=user_id),
+            work=CloseWork("generate", id),
+            idempotency=_idempotency(idempotency_key, {"cancel": str(id)}),
+        )
+
+    async def delete(
+        self,
+        *,
+        user_id: UUID,
+        id: UUID,  # noqa: A002  # as the domain has it
+        idempotency_key: str | None = None,
+    ) -> Changed:
+        """Let its images leave the image store; the record stays.
+
+        They leave at once, or as soon as the image store is back. Raises GenerationNotFoundError,
+        GenerationOpenError.
+        """
+        changed = await self._change(
+            await self.of(user_id, id),
+            lambda generation: generation.delete(by=user_id),
+            work=self._deletions.work(id, user_id),
+            idempotency=_idempotency(idempotency_key, {"delete": str(id)}),
+        )
+        await self._deletions.try_now(changed.generation)
+        return changed
+
+    def _refuse_what_nobody_can_do(
+        self, spec: ImageSpec, wish: Wish, references: Sequence[object]
+    ) -> None:
+        self._router.route(
+            spec, references=len(references), negative_prompt=wish.negative_prompt is not None
+        )
+
+    async def _place(
+        self,
+        decide: Callable[[tuple[Window, ...]], Generation],
+        idempotency: Idempotency | None,
+    ) -> Placed:
+        """Record a new generation, its units taken from the windows that are open now."""
+        now = self._store.now()
+        for _ in range(TRIES):
+            placed = await self._place_in(decide(windows_at(now)), idempotency)
             if isinstance(placed, Placed):
                 return placed
             now = placed
         raise ClockUncertainError("The quota's day or month is just changing. Try again.")
 
-    async def _place(
+    async def _place_in(
         self, generation: Generation, idempotency: Idempotency | None
     ) -> Placed | datetime:
+        deadline = timedelta(seconds=generation.deadline_seconds)
         outcome = await self._store.append(
             Command(
                 events=generation.collect_events(),
                 units=Units(generation.user_id, generation.units, generation.windows, self._limits),
                 idempotency=_key(generation, idempotency),
-                work=OpenWork("generate", generation.id, generation.user_id, self._deadline),
+                work=OpenWork("generate", generation.id, generation.user_id, deadline),
             )
         )
         match outcome:
             case Accepted():
                 return Placed(generation.id, repeated=False)
-            case Duplicate(ref, same_fingerprint) if idempotency is not None:
-                if not same_fingerprint:
-                    raise IdempotencyKeyReusedError(idempotency.key)
-                return Placed(ref, repeated=True)
+            case Duplicate():
+                return Placed(_same(outcome, idempotency), repeated=True)
             case OverLimit(window, limit, used):
                 raise QuotaExceededError(window, limit=limit, used=used, asked=generation.units)
             case WindowClosed(now):
                 return now
         raise AssertionError(f"A new generation cannot end as {outcome}.")
 
+    async def _change(
+        self,
+        generation: Generation,
+        decide: Callable[[Generation], None],
+        *,
+        work: Work,
+        idempotency: Idempotency | None,
+    ) -> Changed:
+        """Decide and record; after a conflict, decide again on what happened meanwhile."""
+        owner = generation.user_id
+        for _ in range(TRIES):
+            decide(generation)
+            returned = generation.units_to_return
+            events = generation.collect_events()
+            outcome = await self._store.append(
+                Command(
+                    events=events,
+                    units=Units(owner, -returned, generation.windows) if returned else None,
+                    idempotency=_key(generation, idempotency),
+                    work=work if events else None,
+                )
+            )
+            generation = await self.of(owner, generation.id)
+            if isinstance(outcome, Accepted):
+                return Changed(generation, repeated=False)
+            if isinstance(outcome, Duplicate):
+                _same(outcome, idempotency)
+                return Changed(generation, repeated=True)
+            if not isinstance(outcome, Conflict):
+                raise TypeError(f"A change of a generation cannot end as {outcome}.")
+        raise ContendedError
 
-def _fingerprint(
-    spec: ImageSpec, wish: Wish, references: Sequence[ReferenceImage], on_unknown: OnUnknown
-) -> str:
-    """Of what the command says, however it was written: two equal commands have the same."""
-    said = {
+
+def _same(duplicate: Duplicate, idempotency: Idempotency | None) -> UUID:
+    """What the key was used for. Raises IdempotencyKeyReusedError when that was something else."""
+    if idempotency is None or not duplicate.same_fingerprint:
+        raise IdempotencyKeyReusedError(idempotency.key if idempotency else "")
+    return duplicate.ref
+
+
+def _said(
+    spec: ImageSpec,
+    wish: Wish,
+    references: Sequence[ReferenceImage],
+    on_unknown: OnUnknown,
+    deadline: timedelta | None,
+) -> Mapping[str, object]:
+    """What a request says, however it was written: two equal ones say the same."""
+    return {
         "spec": spec.model_dump(exclude_defaults=True),
         "wish": wish.model_dump(exclude_defaults=True),
         "references": [reference.sha256 for reference in references],
         "on_unknown": on_unknown,
+        "deadline": deadline.total_seconds() if deadline else None,
     }
-    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _idempotency(key: str | None, said: Mapping[str, object]) -> Idempotency | None:
+    if key is None:
+        return None
+    return Idempotency(key, sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
 
 
 def _key(generation: Generation, idempotency: Idempotency | None) -> IdempotencyKey | None:

@@ -316,6 +316,9 @@ class Performance:
 
     async def _record_late(self, call: int, outcome: CallOutcome) -> None:
         """Whoever lost the work may still tell what its call brought, and what it cost."""
+        if self._generation.closed:
+            await self._record_abandoned(call, outcome)
+            return
         if isinstance(outcome, Answered):
             late = outcome
         elif isinstance(outcome, Refused) and outcome.cost is not None:
@@ -323,6 +326,16 @@ class Performance:
         else:
             return
         await self._record(lambda: self._answer(call, late, late=True), None)
+
+    async def _record_abandoned(self, call: int, outcome: CallOutcome) -> None:
+        """A cancelled generation keeps what its call cost; the pictures are nobody's."""
+        await self._record(lambda: self._take(call, outcome), None)
+        if isinstance(outcome, Answered):
+            keys = [image.key for image in outcome.images]
+            try:
+                await self._performer.pictures.erase(keys)
+            except (ImageStoreUnavailableError, StoreUnavailableError) as error:
+                log.warning("abandoned pictures stay for now: %s", error)
 
     def _take(self, call: int, outcome: CallOutcome) -> None:
         match outcome:

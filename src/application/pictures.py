@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -73,6 +73,15 @@ class Pictures:
             except ImageStoreUnavailableError as error:
                 log.warning("a picture cannot be read yet: %s", error)
         return urls
+
+    async def erase(self, keys: Sequence[str]) -> None:
+        """Leave nothing of these objects anywhere; absent ones are no error.
+
+        Raises ImageStoreUnavailableError, StoreUnavailableError.
+        """
+        await _in_time(self._images.delete(keys))
+        for key in keys:
+            await self._spool.remove(key)
 
     async def forget(self, images: Iterable[StoredImage]) -> None:
         """Leave nothing of an ended generation in the spool."""

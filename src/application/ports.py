@@ -16,7 +16,7 @@ from domain.image import ContentType, Cost, Format
 from domain.quota import Window, WindowType
 
 A = TypeVar("A", bound=BaseAggregate[UUID])
-WorkKind = Literal["generate"]
+WorkKind = Literal["generate", "delete"]
 
 # --- the event store -------------------------------------------------------------------------
 
@@ -201,8 +201,11 @@ class EventStore(Protocol):
 class EventNews(Protocol):
     """Says, as it happens, in which streams something was recorded."""
 
-    def watch(self, stream: UUID) -> AsyncGenerator[None]:
-        """Yields at once, and then each time after something was recorded; close it when done."""
+    def watch(self, stream: UUID, *, every: float | None = None) -> AsyncGenerator[bool]:
+        """Yields True at once, and then each time after something was recorded; close it when done.
+
+        Yields False whenever `every` seconds have passed without that.
+        """
         ...
 
 
@@ -216,6 +219,15 @@ class DueWork:
     kind: WorkKind
     ref: UUID
     user_id: UUID
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """How many workers are there, and what they can do at once."""
+
+    workers: int
+    slots: int
+    free_slots: int
 
 
 @dataclass(frozen=True)
@@ -273,6 +285,10 @@ class WorkBoard(Protocol):
         self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
     ) -> Sequence[DueWork]:
         """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
+        ...
+
+    async def at_work(self) -> AtWork:
+        """Who is there to do it, by their leases."""
         ...
 
     async def open_without_work(self, *, after: int, span: int) -> Stretch:

@@ -35,8 +35,8 @@ class References:
         self._inspector = inspector
         self._decode = decode
 
-    async def take(self, user_id: UUID, sent: Sequence[str]) -> tuple[ReferenceImage, ...]:
-        """Decode and verify all of them, then store all of them, under their owner.
+    async def take(self, user_id: UUID, sent: Sequence[str | bytes]) -> tuple[ReferenceImage, ...]:
+        """Decode what is text, verify all of them, then store all of them, under their owner.
 
         Raises UnusableReferencesError, after which nothing was stored, ImageStoreUnavailableError.
         """
@@ -49,14 +49,14 @@ class References:
             ]
         )
 
-    async def _decoded(self, sent: Sequence[str]) -> list[bytes]:
-        def decode(text: str) -> bytes | NotAnImageError:
+    async def _decoded(self, sent: Sequence[str | bytes]) -> list[bytes]:
+        def decode(reference: str | bytes) -> bytes | NotAnImageError:
             try:
-                return self._decode(text)
+                return reference if isinstance(reference, bytes) else self._decode(reference)
             except NotAnImageError as error:
                 return error
 
-        return _without_refusals([await asyncio.to_thread(decode, text) for text in sent])
+        return _without_refusals([await asyncio.to_thread(decode, one) for one in sent])
 
     async def _store(self, user_id: UUID, data: bytes, facts: ImageFacts) -> ReferenceImage:
         key = reference_key(user_id, facts.sha256, facts.content_type)

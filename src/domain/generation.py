@@ -85,11 +85,12 @@ class GenerationClosedError(Exception):
 
 
 class GenerationOpenError(Exception):
-    """Only a generation in a final state can be deleted."""
+    """Only a generation in a final state can be deleted or retried."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, what_then: str) -> None:
         super().__init__(
-            f"Generation {generation.id} is {generation.status}. Cancel it, then delete it."
+            f"Generation {generation.id} is {generation.status}. "
+            f"Cancel it or wait for its end, then {what_then} it."
         )
 
 
@@ -237,6 +238,29 @@ class Generation(Aggregate):
             personal=wish,
         )
 
+    def retry(
+        self,
+        *,
+        id: UUID,  # noqa: A002  # the library's own name for it
+        windows: tuple[Window, ...],
+        api_key_id: str | None = None,
+    ) -> Generation:
+        """A new generation that asks for the same once more; this one stays as it is."""
+        if not self.closed:
+            raise GenerationOpenError(self, "retry")
+        return Generation.request(
+            id=id,
+            user_id=self.user_id,
+            spec=self.spec,
+            wish=self.wish,
+            windows=windows,
+            references=self.references,
+            api_key_id=api_key_id,
+            on_unknown=self.on_unknown,
+            deadline=timedelta(seconds=self.deadline_seconds),
+            retry_of=self.id,
+        )
+
     def next_step(self, now: datetime) -> Step:
         """What an open generation without a call under way needs next."""
         wanted = self._unasked_images()
@@ -288,26 +312,31 @@ class Generation(Aggregate):
         provider_request_id: str | None = None,
         cost: Cost | None = None,
     ) -> None:
-        """Take the failure of an open call; that of a call that was given up changes nothing."""
-        if not self._awaits(call):
+        """Take the failure of an open call; that of a call that was given up changes nothing.
+
+        A generation that was cancelled meanwhile keeps what it cost, and asks for nothing again.
+        """
+        if self.calls[call].outcome != "open":
             return
         failed_before = max(self._failures.get(n, 0) for n in self.calls[call].images)
+        again = failure.retry_at(failed_before=failed_before, now=now, jitter=jitter)
         self._call_failed(
             call=call,
             provider_request_id=provider_request_id,
             kind=failure.kind,
             message=failure.message,
-            retry_at=failure.retry_at(failed_before=failed_before, now=now, jitter=jitter),
+            retry_at=None if self.closed else again,
             cost=cost,
         )
 
     def lose_call(self, call: int, *, reason: str, repeat_costs: bool) -> None:
         """Say that the outcome of an open call will stay unknown."""
-        if not self._awaits(call):
+        if self.calls[call].outcome != "open":
             return
         lost_before = max(self._losses.get(n, 0) for n in self.calls[call].images)
         allowed = self._paid_repeats_of_lost_calls() if repeat_costs else FREE_REPEATS_OF_LOST_CALLS
-        self._call_lost(call=call, reason=reason, repeat=lost_before < allowed)
+        repeat = lost_before < allowed and not self.closed
+        self._call_lost(call=call, reason=reason, repeat=repeat)
 
     def finish(
         self, *, urls: Mapping[int, str], now: datetime, because: FailureKind | None = None
@@ -335,14 +364,19 @@ class Generation(Aggregate):
         )
 
     def cancel(self, *, by: UUID) -> None:
-        """End it unfinished; what calls under way cost is recorded when they answer."""
+        """End it unfinished; what calls under way cost is recorded when they answer.
+
+        A second time changes nothing.
+        """
+        if self.status == "cancelled":
+            return
         self._refuse_if_closed()
         self._cancelled(by=by, units_returned=self.units)
 
     def delete(self, *, by: UUID) -> None:
         """Let its images leave the store; a second time changes nothing."""
         if not self.closed:
-            raise GenerationOpenError(self)
+            raise GenerationOpenError(self, "delete")
         if not self.deleted:
             self._deleted(by=by)
 
@@ -441,6 +475,7 @@ class Generation(Aggregate):
         self.retry_of = retry_of
         self.status: Status = "queued"
         self.deleted = False
+        self.deleted_on: datetime | None = None
         self.calls: dict[int, Call] = {}
         self.images: dict[int, StoredImage] = {}
         self.published: tuple[PublishedImage, ...] = ()
@@ -552,8 +587,9 @@ class Generation(Aggregate):
         self.ended_on = timestamp
 
     @event(Deleted)
-    def _deleted(self, by: UUID) -> None:
+    def _deleted(self, by: UUID, timestamp: datetime | None = None) -> None:
         self.deleted = True
+        self.deleted_on = timestamp
         self.published = ()
 
     def _take_answer(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from dependency_injector import containers, providers
 
 from application.accounts import Accounts
+from application.deletion import Deletions
 from application.dispatch import Dispatcher, Sweeper
+from application.following import Following
 from application.generations import Generations
 from application.perform import Performer
 from application.pictures import Pictures
-from application.ports import Provider
+from application.ports import Provider, WorkKind
+from application.queue_places import QueuePlaces
 from application.references import References
 from application.routing import Router
 from application.waiting import Waiting
@@ -34,7 +36,7 @@ from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from infrastructure.queue import ArqQueue, ArqWorker
+    from infrastructure.queue import ArqQueue, ArqWorker, Perform
 
 
 def _database_url(settings: Settings) -> str:
@@ -84,9 +86,7 @@ def _queue(redis_url: str) -> ArqQueue:
     return ArqQueue(redis_url)
 
 
-def _arq_worker(
-    redis_url: str, slots: int, perform: Callable[[UUID], Awaitable[None]]
-) -> ArqWorker:
+def _arq_worker(redis_url: str, slots: int, perform: Mapping[WorkKind, Perform]) -> ArqWorker:
     from infrastructure.queue import ArqWorker
 
     return ArqWorker(redis_url, perform, slots=slots)
@@ -119,6 +119,8 @@ class Container(containers.DeclarativeContainer):
     spool = providers.Singleton(PostgresSpool, store)
     news = providers.Singleton(PostgresNews, database_url)
     waiting = providers.Singleton(Waiting, store, news)
+    places = providers.Singleton(QueuePlaces, board, store.provided.now)
+    following = providers.Singleton(Following, store, news, places)
     queue = providers.Singleton(_queue, redis_url)
     arq_worker = providers.Factory(_arq_worker, redis_url, settings.provided.worker_slots)
     dispatching = providers.Singleton(
@@ -149,15 +151,17 @@ class Container(containers.DeclarativeContainer):
         inspector=providers.Singleton(PillowInspector, max_pixels=MAX_REFERENCE_PIXELS),
         decode=providers.Object(decode_reference),
     )
+    pictures = providers.Singleton(Pictures, image_store, spool, inspector)
+    deletions = providers.Singleton(Deletions, store=store, pictures=pictures)
     generations = providers.Singleton(
         Generations,
         store=store,
         router=router,
         references=references,
+        deletions=deletions,
         limits=limits,
         deadline=deadline,
     )
-    pictures = providers.Singleton(Pictures, image_store, spool, inspector)
     performer = providers.Singleton(
         Performer,
         store=store,

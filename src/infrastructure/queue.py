@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -18,10 +18,11 @@ from uuid import UUID, uuid4
 from arq import Worker, func
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
+from arq.worker import Function
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
-from application.ports import DueWork, QueueUnavailableError
+from application.ports import DueWork, QueueUnavailableError, WorkKind
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is 
 POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 0.5
 LOST = (RedisError, OSError, TimeoutError)
+
+Perform = Callable[[UUID], Awaitable[None]]
+"""What is done with one piece of work of some kind, named by its ref."""
 
 
 def _serialize(job: dict[str, Any]) -> bytes:
@@ -71,7 +75,7 @@ class ArqQueue:
         try:
             for piece in work:
                 await self._redis.enqueue_job(
-                    "perform",
+                    piece.kind,
                     str(piece.ref),
                     _job_id=f"{piece.ref}:{uuid4().hex[:12]}",
                     _expires=EXPIRES,
@@ -118,9 +122,7 @@ class ArqWorker:
     believes to be running. `stop` takes nothing new and waits for what is under way.
     """
 
-    def __init__(
-        self, redis_url: str, perform: Callable[[UUID], Awaitable[None]], *, slots: int
-    ) -> None:
+    def __init__(self, redis_url: str, perform: Mapping[WorkKind, Perform], *, slots: int) -> None:
         self._url = redis_url
         self._perform = perform
         self._slots = slots
@@ -151,7 +153,7 @@ class ArqWorker:
     def _new_worker(self) -> Worker:
         return _Worker(
             free_slots=lambda: self._slots - len(self._under_way),
-            functions=[func(cast(WorkerCoroutine, self._start), name="perform", max_tries=1)],
+            functions=[self._function(kind, perform) for kind, perform in self._perform.items()],
             queue_name=QUEUE,
             redis_pool=_redis(self._url),
             job_serializer=_serialize,
@@ -164,16 +166,22 @@ class ArqWorker:
             log_results=False,
         )
 
-    async def _start(self, _: dict[str, Any], ref: str) -> None:
+    def _function(self, kind: WorkKind, perform: Perform) -> Function:
+        async def start(_: dict[str, Any], ref: str) -> None:
+            self._start(perform, UUID(ref))
+
+        return func(cast(WorkerCoroutine, start), name=kind, max_tries=1)
+
+    def _start(self, perform: Perform, ref: UUID) -> None:
         if self._stopping.is_set() or len(self._under_way) >= self._slots:
             return  # it is handed over again when nobody claims it
-        task = asyncio.create_task(self._perform_one(UUID(ref)))
+        task = asyncio.create_task(self._perform_one(perform, ref))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _perform_one(self, ref: UUID) -> None:
+    async def _perform_one(self, perform: Perform, ref: UUID) -> None:
         try:
-            await self._perform(ref)
+            await perform(ref)
         except Exception:
             log.exception("performing failed", extra={"generation": str(ref)})
 

@@ -99,12 +99,15 @@ async def _opened(container: Container, stopping: asyncio.Event) -> bool:
 async def _work(
     container: Container, settings: Settings, incarnation: Incarnation, stopping: asyncio.Event
 ) -> None:
-    performer = container.performer()
+    performer, deletions = container.performer(), container.deletions()
 
-    async def perform(ref: UUID) -> None:
+    async def generate(ref: UUID) -> None:
         await performer.perform(ref, incarnation.id)
 
-    worker = container.arq_worker(perform=perform)
+    async def delete(ref: UUID) -> None:
+        await deletions.perform(ref, incarnation.id)
+
+    worker = container.arq_worker(perform={"generate": generate, "delete": delete})
     dispatching = asyncio.create_task(container.dispatching().run())
     duties = [
         dispatching,

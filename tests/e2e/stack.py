@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 from PIL import Image
 
-from application.ports import WorkBoard
+from application.ports import DueWork, WorkBoard
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
@@ -46,8 +46,14 @@ class Stack:
         await board.register(worker, slots=1, lease=LEASE)
         while due := await board.next_due(after_user=uuid4(), limit=10, handed_over=[]):
             for work in due:
-                await self.container.performer().perform(work.ref, worker)
+                await self._perform(work, worker)
         await board.retire(worker)
+
+    async def _perform(self, work: DueWork, worker: UUID) -> None:
+        if work.kind == "delete":
+            await self.container.deletions().perform(work.ref, worker)
+        else:
+            await self.container.performer().perform(work.ref, worker)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -88,7 +94,7 @@ class Stack:
         url = self.container.database_url()
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             cursor = await connection.execute(query)
-            return await cursor.fetchall() if cursor.description else []
+            return await cursor.fetchall() if cursor.description is not None else []
 
     async def recorded(self) -> int:
         """How many events there are about generations."""

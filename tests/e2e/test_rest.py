@@ -45,7 +45,8 @@ async def test_a_completed_generation_tells_everything(stack: Stack) -> None:
 
     told: dict[str, Any] = answer.json()
     path = f"{URL}/{told['id']}"
-    assert told["links"] == {"self": path, "events": f"{path}/events"}
+    job = f"/api/v1/jobs/{told['id']}"
+    assert told["links"] == {"self": path, "events": f"{path}/events", "job": job}
     assert {name: told[name] for name in wish} == wish
     assert told["metadata"] == {"order-id": "4711"}
     assert (told["status"], told["missing"], told["error"]) == ("completed", 0, None)

@@ -36,8 +36,8 @@ def stack(shared: Stack) -> Stack:
 async def nothing_is_stored(stack: Stack) -> AsyncIterator[None]:
     yield
     assert await stack.recorded() == 0
-    assert await stack.rows("SELECT FROM quota_counters") == []
-    assert await stack.rows("SELECT FROM work") == []
+    assert await stack.rows("SELECT units FROM quota_counters") == []
+    assert await stack.rows("SELECT kind FROM work") == []
     assert not list((stack.settings.data_dir / "objects").rglob("*.*"))
 
 
@@ -89,7 +89,7 @@ async def test_a_body_that_is_no_json_is_415(stack: Stack, content_type: str | N
     headers = {"Content-Type": content_type} if content_type else {}
     answer = await stack.client.post(URL, content=b'{"prompt": "a"}', headers=headers)
 
-    assert_problem(answer, 415, "not-json")
+    assert_problem(answer, 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,8 @@ async def test_what_is_nowhere_is_404(stack: Stack, path: str) -> None:
     ("method", "path", "offered"),
     [
         ("PUT", URL, "GET, HEAD, POST"),
-        ("DELETE", f"{URL}/{uuid4()}", "GET, HEAD"),
+        ("PUT", f"{URL}/{uuid4()}", "DELETE, GET, HEAD"),
+        ("GET", f"{URL}/{uuid4()}/cancel", "POST"),
         ("GET", "/api/v1/generate-image", "POST"),
         ("DELETE", "/livez", "GET, HEAD"),
         ("POST", "/openapi.json", "GET, HEAD"),

@@ -15,7 +15,15 @@ from domain.generation import (
     GenerationOpenError,
     Wait,
 )
-from tests.generations import COST, decisions, new_generation, recorded, stored_image
+from domain.quota import windows_at
+from tests.generations import (
+    COST,
+    decisions,
+    new_generation,
+    recorded,
+    reference_image,
+    stored_image,
+)
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SOMEBODY = uuid4()
@@ -232,14 +240,54 @@ def test_a_wait_never_goes_beyond_the_deadline() -> None:
 
 def test_a_final_state_is_final() -> None:
     generation = queued()
-    generation.cancel(by=SOMEBODY)
-    with pytest.raises(GenerationClosedError, match="is cancelled and stays so"):
+    answer(generation, start(generation, 1), 1)
+    finish(generation)
+    with pytest.raises(GenerationClosedError, match="is completed and stays so"):
         generation.cancel(by=SOMEBODY)
     with pytest.raises(GenerationClosedError):
         finish(generation)
     with pytest.raises(GenerationClosedError):
         start(generation, 1)
+
+
+def test_a_second_cancellation_changes_nothing() -> None:
+    generation = queued()
+    generation.cancel(by=SOMEBODY)
+    generation.cancel(by=SOMEBODY)
+    assert decisions(generation) == ["Cancelled"]
     assert generation.units_to_return == 1
+
+
+def test_what_a_cancelled_generations_call_came_to_is_recorded_and_nothing_repeated() -> None:
+    generation = queued(count=2)
+    failing, losing = start(generation, 1), start(generation, 2)
+    generation.cancel(by=SOMEBODY)
+    generation.fail_call(failing, Failure(kind="unavailable"), now=NOW, jitter=0.5, cost=COST)
+    generation.lose_call(losing, reason="its worker is gone", repeat_costs=False)
+    assert [call.outcome for call in generation.calls.values()] == ["failed", "lost"]
+    assert generation.calls[failing].cost == COST
+    assert generation.status == "cancelled"
+    failed, lost = generation.pending_events[-2:]
+    assert isinstance(failed, Generation.CallFailed)
+    assert failed.retry_at is None
+    assert isinstance(lost, Generation.CallLost)
+    assert not lost.repeat
+
+
+def test_a_retry_asks_for_the_same_again() -> None:
+    generation = queued(count=2, references=(reference_image(),), on_unknown="fail")
+    fail(generation, start(generation, 1, 2), "moderation_input")
+    finish(generation)
+    again = generation.retry(id=uuid4(), windows=windows_at(NOW), api_key_id="other")
+    assert (again.status, again.retry_of) == ("queued", generation.id)
+    for name in ("user_id", "spec", "wish", "references", "units", "on_unknown"):
+        assert getattr(again, name) == getattr(generation, name)
+    assert again.deadline_seconds == generation.deadline_seconds
+
+
+def test_only_what_has_ended_is_retried() -> None:
+    with pytest.raises(GenerationOpenError, match="then retry it"):
+        queued().retry(id=uuid4(), windows=windows_at(NOW))
 
 
 def test_cancelling_returns_all_units_although_some_images_are_there() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import get_args
 from uuid import uuid4
@@ -18,8 +19,9 @@ from domain.failure import FailureKind
 from domain.generation import Generation
 from domain.quota import QuotaExceededError, windows_at
 from interfaces.rest.errors import FAILED, EndedWithoutPictureError, ended_without_picture
+from interfaces.rest.problem_pages import errors_markdown
+from interfaces.rest.problem_types import INTERNAL_ERROR, PROBLEM_TYPES
 from interfaces.rest.problems import (
-    INTERNAL,
     OF_HTTP,
     PROBLEMS,
     _answer,
@@ -68,17 +70,32 @@ def test_what_never_reaches_a_route_exists() -> None:
     assert names >= NEVER_AT_A_ROUTE.keys()
 
 
-def test_a_code_has_one_type_status_and_title() -> None:
-    kinds = {*PROBLEMS.values(), *OF_HTTP.values(), INTERNAL}
+def test_a_code_has_one_type() -> None:
+    assert len({kind.code for kind in PROBLEM_TYPES}) == len(PROBLEM_TYPES)
+    assert len({kind.type for kind in PROBLEM_TYPES}) == len(PROBLEM_TYPES)
 
-    assert len({kind.code for kind in kinds}) == len({kind.type for kind in kinds}) == len(kinds)
+
+def test_every_type_is_the_answer_to_some_error() -> None:
+    assert {*PROBLEMS.values(), *OF_HTTP.values(), INTERNAL_ERROR} == set(PROBLEM_TYPES)
+
+
+def test_every_type_says_what_happened_why_and_what_to_do() -> None:
+    for kind in PROBLEM_TYPES:
+        assert not kind.title.endswith("."), kind.code
+        assert kind.why.endswith("."), kind.code
+        assert kind.remedy.endswith("."), kind.code
+
+
+def test_the_page_about_errors_is_made_of_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "errors.md"
+
+    assert page.read_text() == errors_markdown(), "run `make surface`"
 
 
 def test_types_never_change() -> None:
-    kinds = {*PROBLEMS.values(), *OF_HTTP.values(), INTERNAL}
-
-    assert sorted((kind.status, kind.type) for kind in kinds) == [
+    assert sorted((kind.status, kind.type) for kind in PROBLEM_TYPES) == [
         (400, "/problems/cursor-refused"),
+        (400, "/problems/event-id-refused"),
         (400, "/problems/idempotency-key-malformed"),
         (400, "/problems/malformed-body"),
         (400, "/problems/unreadable-request"),
@@ -86,12 +103,14 @@ def test_types_never_change() -> None:
         (404, "/problems/not-found"),
         (405, "/problems/method-not-allowed"),
         (408, "/problems/request-timeout"),
+        (409, "/problems/contended"),
         (409, "/problems/generation-cancelled"),
         (409, "/problems/generation-closed"),
         (409, "/problems/generation-open"),
         (413, "/problems/body-too-large"),
-        (415, "/problems/not-json"),
+        (415, "/problems/unsupported-media-type"),
         (416, "/problems/range-not-satisfiable"),
+        (422, "/problems/deadline-too-long"),
         (422, "/problems/idempotency-key-reused"),
         (422, "/problems/invalid-request"),
         (422, "/problems/moderation-refused"),
@@ -133,7 +152,7 @@ def test_what_was_asked_for_is_told_as_a_uri_reference(raw_path: bytes, referenc
 
 
 def test_an_error_that_nobody_thought_of_is_internal() -> None:
-    assert problem_type(ZeroDivisionError()) is INTERNAL
+    assert problem_type(ZeroDivisionError()) is INTERNAL_ERROR
 
 
 @pytest.mark.parametrize("kind", get_args(FailureKind))

@@ -7,6 +7,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -43,14 +44,17 @@ class PostgresNews:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
 
-    async def watch(self, stream: UUID) -> AsyncGenerator[None]:
+    async def watch(self, stream: UUID, *, every: float | None = None) -> AsyncGenerator[bool]:
         woken = asyncio.Event()
+        woken.set()
         self._watchers[stream].add(woken)
         try:
             while True:
-                yield
-                await woken.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), every)
+                there_is_news = woken.is_set()
                 woken.clear()
+                yield there_is_news
         finally:
             self._watchers[stream].discard(woken)
             if not self._watchers[stream]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import DueWork, Stretch
+from application.ports import AtWork, DueWork, Stretch
 from domain.generation import Generation
 from infrastructure.event_store.store import PostgresEventStore
 
@@ -20,6 +20,10 @@ SELECT r.originator_id FROM stored_events r
    AND NOT EXISTS (SELECT FROM stored_events closing
                     WHERE closing.originator_id = r.originator_id
                       AND split_part(closing.topic, '@', 1) = ANY (%s))
+"""
+AT_WORK = """
+SELECT count(*), coalesce(sum(slots), 0)::bigint, (SELECT free FROM credits_v1('{}'))::bigint
+  FROM workers WHERE expires_at > log_now_v1()
 """
 FORGET_OLD_PICTURES = """
 DELETE FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days' RETURNING key
@@ -84,6 +88,10 @@ class PostgresWorkBoard:
             (after_user, limit, list(handed_over)),
         )
         return [DueWork(*row) for row in rows]
+
+    async def at_work(self) -> AtWork:
+        rows = await self._fetch(AT_WORK, ())
+        return AtWork(*rows[0])
 
     async def open_without_work(self, *, after: int, span: int) -> Stretch:
         rows = await self._fetch(OPEN_WITHOUT_WORK, (after, after + span, REQUESTED, CLOSING))

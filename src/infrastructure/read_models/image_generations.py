@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from domain.failure import FailureKind
-from domain.generation import Call, Generation, Status
+from domain.generation import Call, Generation, OnUnknown, Status
 from domain.image import ImageSpec, PublishedImage, ReferenceImage
 from infrastructure.read_models import Fetch
 from infrastructure.read_models.read_model import ReadModel, Statement
@@ -36,14 +36,20 @@ CREATE TABLE image_generations (
     missing                integer     NOT NULL DEFAULT 0,
     error_kind             text,
     error_message          text,
+    on_unknown             text        NOT NULL,
     retry_of               uuid,
     position               bigint      NOT NULL,
     created_at             timestamptz NOT NULL,
     started_at             timestamptz,
     completed_at           timestamptz,
+    deadline_at            timestamptz NOT NULL,
     deleted_at             timestamptz
 );
 CREATE INDEX image_generations_history_idx ON image_generations (user_id, position DESC);
+CREATE INDEX image_generations_status_idx ON image_generations (user_id, status, position DESC);
+CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_at);
+CREATE INDEX image_generations_words_idx ON image_generations
+ USING gin (to_tsvector('simple', prompt));
 COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
 COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
 COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
@@ -51,13 +57,15 @@ COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the 
 
 REQUESTED = """
 INSERT INTO image_generations (id, user_id, prompt, negative_prompt, metadata, spec, count, model,
-       reference_images, reference_images_count, retry_of, position, created_at)
+       reference_images, reference_images_count, on_unknown, retry_of, position, created_at,
+       deadline_at)
 SELECT id, user_id, prompt, negative_prompt, metadata, spec, (spec ->> 'count')::integer,
-       spec ->> 'model', reference_images, jsonb_array_length(reference_images), retry_of,
-       position, recorded_at
+       spec ->> 'model', reference_images, jsonb_array_length(reference_images), on_unknown,
+       retry_of, position, recorded_at, recorded_at + make_interval(secs => deadline_seconds)
   FROM jsonb_to_recordset(%s::jsonb) AS r(
        id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text,
-       negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, retry_of uuid)
+       negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, on_unknown text,
+       retry_of uuid, deadline_seconds float)
 """
 
 # The provider used is that of the last call that was answered, until then of the last one made.
@@ -115,7 +123,9 @@ def _requested(event: Generation.Requested) -> dict[str, Any]:
         "metadata": event.personal.metadata,
         "spec": event.spec,
         "reference_images": event.references,
+        "on_unknown": event.on_unknown,
         "retry_of": event.retry_of,
+        "deadline_seconds": event.deadline_seconds,
     }
 
 
@@ -151,7 +161,7 @@ def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=1,
+    version=2,
     create=CREATE,
     drop="DROP TABLE IF EXISTS image_generations",
     statements=(
@@ -195,22 +205,39 @@ class ImageGenerationRow:
     missing: int
     error_kind: FailureKind | None
     error_message: str | None
+    on_unknown: OnUnknown
     retry_of: UUID | None
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    deadline_at: datetime
     deleted_at: datetime | None
 
 
+@dataclass(frozen=True)
+class HistoryFilter:
+    """Which generations are wanted; what is None or empty does not matter.
+
+    `model` and `provider` are those used, `words` are looked for in the prompt as a search engine
+    reads them: all of them, "in this order", -without.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    provider: str | None = None
+    model: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    words: str | None = None
+
+
 NAMES = tuple(field.name for field in fields(ImageGenerationRow))
-LAST = 2**63 - 1
 PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
        reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
-       images::text, missing, error_kind, error_message, retry_of,
-       created_at, started_at, completed_at, deleted_at
+       images::text, missing, error_kind, error_message, on_unknown, retry_of,
+       created_at, started_at, completed_at, deadline_at, deleted_at
   FROM image_generations
- WHERE user_id = %s AND position < %s::bigint
+ WHERE {conditions}
  ORDER BY position DESC
  LIMIT %s::bigint
 """
@@ -221,10 +248,27 @@ _calls = TypeAdapter(list[Call])
 
 
 async def history_page(
-    fetch: Fetch, *, user_id: UUID, limit: int, before: int | None = None
+    fetch: Fetch,
+    *,
+    user_id: UUID,
+    limit: int,
+    before: int | None = None,
+    wanted: HistoryFilter = HistoryFilter(),
 ) -> list[ImageGenerationRow]:
     """Up to `limit` generations of one user, the newest first, that are older than `before`."""
-    rows = await fetch(PAGE, (user_id, LAST if before is None else before, limit))
+    conditions: dict[str, Any] = {
+        "user_id = %s": user_id,
+        "position < %s::bigint": before,
+        "status = ANY (%s)": list(wanted.statuses) or None,
+        "provider_used = %s": wanted.provider,
+        "model = %s": wanted.model,
+        "created_at >= %s": wanted.created_from,
+        "created_at < %s": wanted.created_before,
+        "to_tsvector('simple', prompt) @@ websearch_to_tsquery('simple', %s)": wanted.words,
+    }
+    that_matter = {sql: value for sql, value in conditions.items() if value is not None}
+    query = PAGE.format(conditions=" AND ".join(that_matter))
+    rows = await fetch(query, (*that_matter.values(), limit))
     return [_row(dict(zip(NAMES, row, strict=True))) for row in rows]
 
 

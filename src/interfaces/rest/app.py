@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from application.ports import StoreUnavailableError
 from infrastructure.container import Container
-from interfaces.rest import generations, images, me, operate
+from interfaces.rest import events, generations, images, jobs, me, operate, problem_pages
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.openapi import completed
@@ -46,7 +46,7 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     app.add_exception_handler(HTTPException, problem)
     for error in PROBLEMS:
         app.add_exception_handler(error, problem)
-    for module in (generations, images, me, operate):
+    for module in (generations, events, jobs, me, images, problem_pages, operate):
         app.include_router(module.router)
         app.include_router(_heads(module.router))
     key = container.settings().admin_key
@@ -92,6 +92,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         container.waiting().stop()
+        container.following().stop()
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
         await container.news().close()

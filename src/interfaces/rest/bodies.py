@@ -1,44 +1,59 @@
-"""Bodies: bounded, strict JSON, and the request it holds."""
+"""Bodies: a request for pictures, from strict JSON or from a form with files."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from interfaces.rest.errors import MalformedBodyError, Mistake, NotJsonError, ShapeError
+from interfaces.rest.errors import MediaTypeError, Mistake, ShapeError
+from interfaces.rest.forms import read_form
 from interfaces.rest.sentences import NO_SUCH_FIELD, sentence
 from interfaces.rest.shapes import MOST_METADATA, MOST_REFERENCES, GenerationRequest, shortened
+from interfaces.rest.strict_json import strict_json
 
 LARGE = 64 * 1024  # bytes: reading more than this as JSON would hold up the event loop
-MOST_SEPARATORS = 100_000  # more than in the longest texts that are taken, if they were all commas
 MOST_MISTAKES = 20
 FIELDS = {field.alias for field in GenerationRequest.model_fields.values()}
 MOST_INSIDE = {"metadata": (MOST_METADATA, "keys"), "referenceImages": (MOST_REFERENCES, "images")}
 
 
-async def read_generation_request(request: Request) -> GenerationRequest:
-    """Raises NotJsonError, MalformedBodyError, ShapeError."""
+@dataclass(frozen=True)
+class Asked:
+    """What a body asks for; `references` are base64 texts or data URLs, or the bytes of files."""
+
+    fields: GenerationRequest
+    references: Sequence[str | bytes]
+
+
+async def read_generation_request(request: Request) -> Asked:
+    """Raises MediaTypeError, MalformedBodyError, ShapeError."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        form = await read_form(request)
+        _refuse_the_countless({**form.fields, "referenceImages": form.files})
+        return Asked(checked(form.fields), form.files)
     if content_type != "application/json":
-        raise NotJsonError
+        raise MediaTypeError
     body = await request.body()
-    if len(body) > LARGE:
-        return await asyncio.to_thread(parse, body)
-    return parse(body)
+    fields = await asyncio.to_thread(parse, body) if len(body) > LARGE else parse(body)
+    return Asked(fields, fields.reference_images)
 
 
 def parse(body: bytes) -> GenerationRequest:
     """Raises MalformedBodyError, ShapeError; neither repeats what was sent."""
-    sent = strict_json(body)
+    return checked(strict_json(body))
+
+
+def checked(sent: Any) -> GenerationRequest:
+    """What was sent, once it has the right shape. Raises ShapeError."""
     _refuse_the_countless(sent)
     try:
         asked = GenerationRequest.model_validate(sent, by_name=False)
@@ -46,28 +61,6 @@ def parse(body: bytes) -> GenerationRequest:
         raise ShapeError(tuple(mistakes(error.errors(include_url=False)))) from None
     _refuse_two_shapes(asked)
     return asked
-
-
-def strict_json(body: bytes) -> Any:
-    """The value, with one meaning only: UTF-8, no name twice. Raises MalformedBodyError."""
-    if body.startswith(BOM_UTF8):
-        raise MalformedBodyError("The body begins with a byte order mark. Send it without one.")
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_SEPARATORS:
-        raise MalformedBodyError("The body holds more values than any request needs. Send fewer.")
-    try:
-        return json.loads(
-            body.decode(), object_pairs_hook=_no_name_twice, parse_constant=_no_constant
-        )
-    except UnicodeDecodeError as error:
-        raise MalformedBodyError(f"The body is no UTF-8 from byte {error.start} on.") from None
-    except json.JSONDecodeError as error:
-        raise MalformedBodyError(
-            f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
-    except RecursionError:
-        raise MalformedBodyError("The body is nested too deeply.") from None
-    except ValueError:  # a number of thousands of digits
-        raise MalformedBodyError("The body holds a number that is too long.") from None
 
 
 def mistakes(errors: Iterable[ErrorDetails]) -> Iterable[Mistake]:
@@ -109,14 +102,3 @@ def _refuse_two_shapes(asked: GenerationRequest) -> None:
         return
     detail = "size and aspectRatio both say what shape it has. Send one of them."
     raise ShapeError(tuple(Mistake(detail, pointer=f"#/{n}") for n in ("size", "aspectRatio")))
-
-
-def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise MalformedBodyError("The body holds a name twice in one object.")
-    return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise MalformedBodyError(f"The body is no JSON: {name} is no JSON number.")

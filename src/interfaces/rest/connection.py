@@ -16,7 +16,8 @@ from interfaces.rest.errors import (
     UnreadableRequestError,
 )
 from interfaces.rest.middleware import SECURITY_HEADERS
-from interfaces.rest.problems import PROBLEM_JSON, problem_type, to_problem
+from interfaces.rest.problem_types import PROBLEM_JSON
+from interfaces.rest.problems import problem_type, to_problem
 
 log = logging.getLogger(__name__)
 

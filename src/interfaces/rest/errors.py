@@ -79,8 +79,10 @@ class BodyTooLargeError(RequestError):
         super().__init__(f"The body is larger than {most} bytes. Send smaller or fewer images.")
 
 
-class NotJsonError(RequestError):
-    sentence = "Send JSON, with `Content-Type: application/json`."
+class MediaTypeError(RequestError):
+    sentence = (
+        "Send JSON (`Content-Type: application/json`) or a form with files (`multipart/form-data`)."
+    )
 
 
 class MalformedBodyError(RequestError):
@@ -99,6 +101,13 @@ class CursorRefusedError(RequestError):
 class MalformedIdempotencyKeyError(RequestError):
     sentence = (
         'The Idempotency-Key is malformed. Send one of 1 to 255 printable characters: "8e03978e".'
+    )
+
+
+class EventIdRefusedError(RequestError):
+    sentence = (
+        "Last-Event-ID must be the id of an event of this stream. "
+        "Leave it out to be told everything from the beginning."
     )
 
 

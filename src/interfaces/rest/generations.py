@@ -1,69 +1,124 @@
-"""Generations over HTTP: ask, follow, look back."""
+"""Generations over HTTP: ask, act, look back."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
-from urllib.parse import urlencode
-from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 from starlette.requests import ClientDisconnect
 
-from application.generations import Placed
+from application.generations import Changed, Placed
 from application.ports import StoreUnavailableError
-from domain.generation import Generation, Wish
+from domain.generation import Generation, Status, Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container
+from infrastructure.read_models.image_generations import HistoryFilter
 from interfaces.rest import cursors
+from interfaces.rest import problem_types as kinds
+from interfaces.rest.answers import json_answer, resource
 from interfaces.rest.authentication import Authenticated
-from interfaces.rest.bodies import read_generation_request
+from interfaces.rest.bodies import Asked, read_generation_request
 from interfaces.rest.context import Caller, container_of
-from interfaces.rest.errors import AcceptedUnreadableError, NotFoundError, ended_without_picture
+from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
-from interfaces.rest.openapi import ACCEPTED, CREATED, REQUEST_BODY, problems
+from interfaces.rest.openapi import ACCEPTED, CHANGED, COMMAND, CREATED, REQUEST_BODY, problems
+from interfaces.rest.own import GenerationId, OwnGeneration
+from interfaces.rest.pages import link_to_next
 from interfaces.rest.problems import RETRY_AFTER
-from interfaces.rest.representation import location, of_event, of_generation, of_row
+from interfaces.rest.representation import location, of_generation, of_row
 from interfaces.rest.shapes import (
-    EventList,
     GenerationList,
     GenerationRequest,
     GenerationShape,
+    Name,
+    Text,
 )
 
-CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 router = APIRouter(prefix="/api/v1", tags=["generations"])
 
-Id = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+
+def _rfc_3339(text: object) -> object:
+    if isinstance(text, str) and not RFC_3339.fullmatch(text):
+        raise ValueError("must be a time such as 2026-11-24T08:30:00Z (a + in a URL is %2B)")
+    return text
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 
 
 class HistoryQuery(BaseModel):
     """What a list can be asked for; an unknown parameter is an error, not a filter that is not."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
-    limit: int = Field(20, ge=1, le=100)
-    cursor: str | None = None
+    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
+    status: list[Status] = Field([], max_length=5, description="One or several of these.")
+    provider: Name | None = Field(None, description="The provider that was used.")
+    model: Name | None = Field(None, description="The model that was used.")
+    created_after: Time | None = Field(None, description="At this time or later.")
+    created_before: Time | None = Field(None, description="Before this time.")
+    q: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description='Words of the prompt: all of them, "in this order", -without.'
+    )
+
+    def filter(self) -> HistoryFilter:
+        """As the read model takes it."""
+        return HistoryFilter(
+            statuses=tuple(self.status),
+            provider=self.provider,
+            model=self.model,
+            created_from=self.created_after,
+            created_before=self.created_before,
+            words=self.q,
+        )
 
 
-class EventsQuery(BaseModel):
-    """A page of events; `after` is a position or `nextCursor`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(100, ge=1, le=100)
-    after: int = Field(0, ge=0, lt=2**63)
-
-
+PLACING = (
+    kinds.NOT_AUTHENTICATED,
+    kinds.IDEMPOTENCY_KEY_MALFORMED,
+    kinds.IDEMPOTENCY_KEY_REUSED,
+    kinds.NO_PROVIDER,
+    kinds.QUOTA_EXCEEDED,
+    kinds.BUSY,
+)
+READING = (
+    kinds.MALFORMED_BODY,
+    kinds.REQUEST_TIMEOUT,
+    kinds.BODY_TOO_LARGE,
+    kinds.UNSUPPORTED_MEDIA_TYPE,
+    kinds.INVALID_REQUEST,
+    kinds.UNUSABLE_REFERENCE_IMAGE,
+    kinds.DEADLINE_TOO_LONG,
+)
+WAITING = (
+    kinds.GENERATION_CANCELLED,
+    kinds.MODERATION_REFUSED,
+    kinds.REQUEST_REFUSED,
+    kinds.PROVIDER_FAILED,
+    kinds.DEADLINE_PASSED,
+)
+CHANGING = (
+    kinds.NOT_AUTHENTICATED,
+    kinds.NOT_FOUND,
+    kinds.IDEMPOTENCY_KEY_MALFORMED,
+    kinds.IDEMPOTENCY_KEY_REUSED,
+    kinds.CONTENDED,
+    kinds.BUSY,
+)
+ENDS_OR_GOES_ON: dict[int | str, dict[str, Any]] = {201: CREATED, 202: ACCEPTED}
 GENERATES: dict[str, Any] = {
     "status_code": 201,
     "openapi_extra": REQUEST_BODY,
     "responses": {
-        201: CREATED,
-        202: ACCEPTED,
-        **problems(400, 401, 408, 409, 413, 415, 422, 429, 502, 503, 504),
+        **ENDS_OR_GOES_ON,
+        **problems(*PLACING, *READING, *WAITING),
     },
 }
 
@@ -85,14 +140,155 @@ async def create(request: Request, caller: Authenticated) -> Response:
 
     `Prefer: respond-async`, `Prefer: wait=n` or a longer work answers 202 with `Location`.
     """
-    container = container_of(request)
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
-    prefer = patience(request.headers.getlist("prefer"), longest=container.settings().wait_seconds)
+    key, prefer = _key(request), _patience(request)
     asked = await read_generation_request(request)
-    placed = await _place(container, caller, asked, key)
+    placed = await _place(container_of(request), caller, asked, key)
+    return await _wait_for(request, placed, prefer)
+
+
+@router.get(
+    "/generations",
+    operation_id="listGenerations",
+    summary="Your generations, the newest first",
+    responses={
+        200: {"model": GenerationList},
+        **problems(
+            kinds.NOT_AUTHENTICATED, kinds.CURSOR_REFUSED, kinds.INVALID_REQUEST, kinds.BUSY
+        ),
+    },
+)
+async def history(
+    request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
+) -> Response:
+    """From a read model that follows the log: a new one may be missing for a moment."""
+    container, limit = container_of(request), query.limit
+    log = await container.log().identity()
+    rows = await container.history_page(
+        user_id=caller.user_id,
+        limit=limit + 1,
+        before=None if query.cursor is None else cursors.decode(query.cursor, log),
+        wanted=query.filter(),
+    )
+    items = tuple(map(of_row, rows[:limit]))
+    more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
+    shape = GenerationList(items=items, next_cursor=more)
+    return resource(request, shape, link_to_next(request, limit=limit, cursor=more))
+
+
+@router.get(
+    "/generations/{id}",
+    operation_id="getGeneration",
+    summary="One generation, as it is now",
+    responses={
+        200: {"model": GenerationShape},
+        **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.BUSY),
+    },
+)
+async def show(request: Request, generation: OwnGeneration) -> Response:
+    """Folded from its events: always current."""
+    return resource(request, of_generation(generation))
+
+
+@router.post(
+    "/generations/{id}/cancel",
+    operation_id="cancelGeneration",
+    summary="Stop it",
+    openapi_extra=COMMAND,
+    responses={200: CHANGED, **problems(*CHANGING, kinds.GENERATION_CLOSED)},
+)
+async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> Response:
+    """What is queued never starts and costs nothing. A call under way is abandoned.
+
+    Its cost is recorded when the provider answers. All units go back.
+    """
+    changed = await (
+        container_of(request)
+        .generations()
+        .cancel(user_id=caller.user_id, id=id_, idempotency_key=_key(request))
+    )
+    return _changed(changed)
+
+
+@router.post(
+    "/generations/{id}/retry",
+    operation_id="retryGeneration",
+    summary="Ask for the same once more",
+    status_code=201,
+    openapi_extra=COMMAND,
+    responses={
+        **ENDS_OR_GOES_ON,
+        **problems(*PLACING, *WAITING, kinds.NOT_FOUND, kinds.GENERATION_OPEN),
+    },
+)
+async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> Response:
+    """A new generation whose `retryOf` is this one, which has to be in a final state.
+
+    It is waited for and answered as `createGeneration` is.
+    """
+    prefer = _patience(request)
+    placed = await (
+        container_of(request)
+        .generations()
+        .retry(
+            user_id=caller.user_id,
+            id=id_,
+            api_key_id=caller.api_key_id,
+            idempotency_key=_key(request),
+        )
+    )
+    return await _wait_for(request, placed, prefer)
+
+
+@router.delete(
+    "/generations/{id}",
+    operation_id="deleteGeneration",
+    summary="Let its pictures go",
+    openapi_extra=COMMAND,
+    responses={200: CHANGED, **problems(*CHANGING, kinds.GENERATION_OPEN)},
+)
+async def delete(request: Request, caller: Authenticated, id_: GenerationId) -> Response:
+    """They leave the image store for ever; the record of the generation stays."""
+    changed = await (
+        container_of(request)
+        .generations()
+        .delete(user_id=caller.user_id, id=id_, idempotency_key=_key(request))
+    )
+    return _changed(changed)
+
+
+# --- asking --------------------------------------------------------------------------------------
+
+
+def _key(request: Request) -> str | None:
+    return idempotency_key(request.headers.getlist("idempotency-key"))
+
+
+def _patience(request: Request) -> Patience:
+    longest = container_of(request).settings().wait_seconds
+    return patience(request.headers.getlist("prefer"), longest=longest)
+
+
+async def _place(container: Container, caller: Caller, asked: Asked, key: str | None) -> Placed:
+    fields = asked.fields
+    seconds = fields.deadline_seconds
+    return await container.generations().request(
+        user_id=caller.user_id,
+        api_key_id=caller.api_key_id,
+        spec=_spec(fields),
+        wish=_wish(fields),
+        references=asked.references,
+        on_unknown=fields.on_unknown,
+        deadline=None if seconds is None else timedelta(seconds=seconds),
+        idempotency_key=key,
+    )
+
+
+async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Response:
     try:
-        generation = await container.waiting().for_end(
-            placed.id, seconds=prefer.seconds, gone=_gone(request)
+        generation = (
+            await container_of(request)
+            .waiting()
+            .for_end(placed.id, seconds=prefer.seconds, gone=_gone(request))
         )
     except StoreUnavailableError as error:
         raise AcceptedUnreadableError(placed.id) from error
@@ -101,78 +297,8 @@ async def create(request: Request, caller: Authenticated) -> Response:
     return _answer(generation, placed, prefer)
 
 
-@router.get(
-    "/generations",
-    operation_id="listGenerations",
-    summary="Your generations, the newest first",
-    responses={200: {"model": GenerationList}, **problems(400, 401, 422, 503)},
-)
-async def history(
-    request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
-) -> Response:
-    """From a read model that follows the log: a new one may be missing for a moment."""
-    container = container_of(request)
-    log, limit = await container.log().identity(), query.limit
-    before = None if query.cursor is None else cursors.decode(query.cursor, log)
-    rows = await container.history_page(user_id=caller.user_id, limit=limit + 1, before=before)
-    items = tuple(map(of_row, rows[:limit]))
-    more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
-    headers = _next_page(request, limit=limit, cursor=more)
-    return _json(GenerationList(items=items, next_cursor=more), headers=headers)
-
-
-@router.get(
-    "/generations/{id}",
-    operation_id="getGeneration",
-    summary="One generation, as it is now",
-    responses={200: {"model": GenerationShape}, **problems(401, 404, 503)},
-)
-async def show(request: Request, caller: Authenticated, id: Id) -> Response:  # noqa: A002  # its name in the URL
-    generation = await _own(container_of(request), caller, id)
-    return _json(of_generation(generation))
-
-
-@router.get(
-    "/generations/{id}/events",
-    operation_id="listGenerationEvents",
-    summary="Everything that was decided about one generation",
-    responses={200: {"model": EventList}, **problems(401, 404, 422, 503)},
-)
-async def events(
-    request: Request,
-    caller: Authenticated,
-    id: Id,  # noqa: A002  # its name in the URL
-    query: Annotated[EventsQuery, Query()],
-) -> Response:
-    """In the order of the log, from behind the position `after`."""
-    container, limit = container_of(request), query.limit
-    generation = await _own(container, caller, id)
-    page = await container.store().history(generation.id, after=query.after, limit=limit + 1)
-    items = tuple(map(of_event, page[:limit]))
-    more = str(items[-1].position) if len(page) > limit else None
-    headers = _next_page(request, limit=limit, after=more)
-    return _json(EventList(items=items, next_cursor=more), headers=headers)
-
-
-# --- asking --------------------------------------------------------------------------------------
-
-
-async def _place(
-    container: Container, caller: Caller, asked: GenerationRequest, key: str | None
-) -> Placed:
-    return await container.generations().request(
-        user_id=caller.user_id,
-        api_key_id=caller.api_key_id,
-        spec=_spec(asked),
-        wish=_wish(asked),
-        references=asked.reference_images,
-        on_unknown=asked.on_unknown,
-        idempotency_key=key,
-    )
-
-
 async def _gone(request: Request) -> None:
-    """The body is read: what comes next is that the client goes away."""
+    """What comes when the body is read, or of no interest, is that the client goes away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -185,10 +311,11 @@ def _wish(asked: GenerationRequest) -> Wish:
     return Wish(prompt=asked.prompt, negative_prompt=asked.negative_prompt, metadata=asked.metadata)
 
 
+# --- answering -----------------------------------------------------------------------------------
+
+
 def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Response:
-    headers = {"Vary": "Prefer"}
-    if placed.repeated:
-        headers["Idempotent-Replayed"] = "true"
+    headers = {"Vary": "Prefer", **_replayed(placed.repeated)}
     if applied := prefer.applied(ended=generation.closed):
         headers["Preference-Applied"] = applied
     if error := ended_without_picture(generation):
@@ -197,28 +324,12 @@ def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Respons
     headers["Location"] = location(generation.id)
     if not generation.closed:
         headers["Retry-After"] = f"{RETRY_AFTER}"
-    return _json(of_generation(generation), 201 if generation.closed else 202, headers)
+    return json_answer(of_generation(generation), 201 if generation.closed else 202, headers)
 
 
-# --- looking back --------------------------------------------------------------------------------
+def _changed(changed: Changed) -> Response:
+    return json_answer(of_generation(changed.generation), headers=_replayed(changed.repeated))
 
 
-async def _own(container: Container, caller: Caller, id_: str) -> Generation:
-    """Raises NotFoundError, also for what is somebody else's and for an id that is none."""
-    if not CANONICAL_UUID.fullmatch(id_):
-        raise NotFoundError
-    generation = await container.store().get(Generation, UUID(id_))
-    if generation is None or generation.user_id != caller.user_id:
-        raise NotFoundError
-    return generation
-
-
-def _next_page(request: Request, **parameters: Any) -> dict[str, str]:
-    if None in parameters.values():
-        return {}
-    return {"Link": f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'}
-
-
-def _json(shape: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = shape.model_dump_json(by_alias=True)
-    return Response(body, status, headers, media_type="application/json")
+def _replayed(repeated: bool) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if repeated else {}

@@ -1,4 +1,4 @@
-"""What the headers Prefer (RFC 7240) and Idempotency-Key say."""
+"""What the headers Prefer (RFC 7240), Idempotency-Key, Accept and If-None-Match say."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ def idempotency_key(values: Sequence[str]) -> str | None:
     if len(values) > 1 or not well_formed or not 1 <= len(key) <= LONGEST_KEY:
         raise MalformedIdempotencyKeyError
     return key
+
+
+def names_etag(if_none_match: Sequence[str], etag: str) -> bool:
+    """Whether the client has it: weak comparison, as RFC 9110 has it for GET."""
+    sent = [tag.strip().removeprefix("W/") for tag in ",".join(if_none_match).split(",")]
+    return etag in sent or "*" in sent
+
+
+def accepts(media_type: str, accept: Sequence[str]) -> bool:
+    """Whether the client names this media type, and not with a weight of nothing."""
+    for choice in ",".join(accept).split(","):
+        name, *parameters = (part.strip().lower() for part in choice.split(";"))
+        if name == media_type:
+            return not any(re.fullmatch(r"q=0(\.0{0,3})?", part) for part in parameters)
+    return False

@@ -11,9 +11,11 @@ from fastapi.responses import FileResponse
 
 from domain.image import CONTENT_TYPES, EXTENSIONS
 from interfaces.rest import openapi
+from interfaces.rest import problem_types as kinds
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import container_of
 from interfaces.rest.errors import NotFoundError, RangeNotSatisfiableError
+from interfaces.rest.headers import names_etag
 from interfaces.rest.openapi import problems
 
 PUBLIC = "public, max-age=31536000, immutable"
@@ -37,7 +39,7 @@ router = APIRouter(tags=["images"])
     summary="A picture, at its permanent URL",
     openapi_extra=openapi.PUBLIC,
     response_class=FileResponse,
-    responses={**_PICTURE, **problems(404, 416)},
+    responses={**_PICTURE, **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE)},
 )
 async def image(request: Request, generation: str, name: str) -> Response:
     """Whoever has the URL can see it. It never changes."""
@@ -49,7 +51,10 @@ async def image(request: Request, generation: str, name: str) -> Response:
     operation_id="getReferenceImage",
     summary="A reference image of yours",
     response_class=FileResponse,
-    responses={**_PICTURE, **problems(401, 404, 416)},
+    responses={
+        **_PICTURE,
+        **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE),
+    },
 )
 async def reference(request: Request, caller: Authenticated, user: str, name: str) -> Response:
     """For its owner only."""
@@ -64,7 +69,7 @@ async def _serve(request: Request, key: str, *, caching: str) -> Response:
         raise NotFoundError
     etag = f'"{path.stem.rpartition("-")[2]}"'  # the name carries the hash
     headers = {"ETag": etag, "Cache-Control": caching}
-    if _has_it(request.headers.getlist("if-none-match"), etag):
+    if names_etag(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     size = (await asyncio.to_thread(path.stat)).st_size
     if not _is_range_of(request, size, etag):
@@ -86,9 +91,3 @@ def _is_range_of(request: Request, size: int, etag: str) -> bool:
     if int(first or 0) >= size or (not first and not int(last)):
         raise RangeNotSatisfiableError(size)
     return True
-
-
-def _has_it(if_none_match: list[str], etag: str) -> bool:
-    """Weak comparison, as RFC 9110 has it for GET."""
-    sent = [tag.strip().removeprefix("W/") for tag in ",".join(if_none_match).split(",")]
-    return etag in sent or "*" in sent

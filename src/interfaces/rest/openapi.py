@@ -2,48 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from interfaces.rest.shapes import GenerationRequest, GenerationShape, ProblemShape
+from interfaces.rest.problem_types import ANYWHERE, PROBLEM_JSON, PROBLEM_TYPES, ProblemType
+from interfaces.rest.shapes import EventList, GenerationRequest, GenerationShape, ProblemShape
 
-TITLES = {
-    400: "The request cannot be read",
-    401: "An API key is needed",
-    404: "Not found, or not yours",
-    408: "The body did not come in time",
-    409: "The generation was cancelled",
-    413: "The body is too large",
-    415: "The body must be JSON",
-    416: "The range cannot be served",
-    422: "The request is not as it must be, cannot be done, or was refused",
-    429: "The quota is used up",
-    502: "The provider made no picture",
-    503: "The service is not available",
-    504: "The picture was not made in time",
-}
 _LOCATION = {"description": "Where it is found.", "schema": {"type": "string"}}
+
+_IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Makes repeats of this request one, for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+_PREFER: dict[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`respond-async`, `wait=10`, or both.",
+    "schema": {"type": "string"},
+}
+_REPLAYED: dict[str, Any] = {
+    "Idempotent-Replayed": {
+        "description": "`true` when this key had been used for it before.",
+        "schema": {"type": "string", "const": "true"},
+    }
+}
 
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/GenerationRequest"}}
+            "application/json": {"schema": {"$ref": "#/components/schemas/GenerationRequest"}},
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/GenerationForm"}},
         },
     },
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "Makes repeats of this request one, for 24 hours.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        },
-        {
-            "name": "Prefer",
-            "in": "header",
-            "description": "`respond-async`, `wait=10`, or both.",
-            "schema": {"type": "string"},
-        },
-    ],
+    "parameters": [_IDEMPOTENCY_KEY, _PREFER],
+}
+COMMAND: dict[str, Any] = {"parameters": [_IDEMPOTENCY_KEY]}
+CHANGED: dict[str, Any] = {
+    "model": GenerationShape,
+    "description": "It is as you wanted it",
+    "headers": _REPLAYED,
+}
+EVENT_STREAM: dict[str, Any] = {
+    "model": EventList,
+    "description": "A page, or the stream",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 
 CREATED: dict[str, Any] = {
@@ -61,12 +66,33 @@ ACCEPTED: dict[str, Any] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers of these statuses as problem details."""
+def problems(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
+    """The answers of these kinds, and of those that can come anywhere, as problem details."""
+    by_status: dict[int | str, list[ProblemType]] = {}
+    for kind in sorted({*kinds, *ANYWHERE}, key=PROBLEM_TYPES.index):
+        by_status.setdefault(kind.status, []).append(kind)
+    return {status: _answer(of_status) for status, of_status in by_status.items()}
+
+
+def _answer(kinds: Sequence[ProblemType]) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{ProblemShape.__name__}"}
-    content = {"application/problem+json": {"schema": schema}}
+    examples = {kind.code: {"summary": kind.title, "value": example_of(kind)} for kind in kinds}
     return {
-        status: {"description": TITLES[status], "content": content} for status in sorted(statuses)
+        "description": "; ".join(kind.title for kind in kinds),
+        "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
+    }
+
+
+def example_of(kind: ProblemType) -> dict[str, Any]:
+    """A problem of this kind as it comes over the line."""
+    return {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": f"{kind.why} {kind.remedy}",
+        "code": kind.code,
+        "requestId": "3f1d9a52-7c1e-4f5b-8f3e-2f4f2f0f5a77",
+        "instance": "/api/v1/generations",
     }
 
 

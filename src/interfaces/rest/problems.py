@@ -18,7 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from application.generations import ClockUncertainError, IdempotencyKeyReusedError
+from application.following import TooManyFollowersError
+from application.generations import (
+    ClockUncertainError,
+    ContendedError,
+    DeadlineTooLongError,
+    GenerationNotFoundError,
+    IdempotencyKeyReusedError,
+)
 from application.ports import (
     ImageNotFoundError,
     ImageStoreUnavailableError,
@@ -29,21 +36,23 @@ from application.references import UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError
+from interfaces.rest import problem_types as kinds
 from interfaces.rest.context import container_of, request_id
 from interfaces.rest.errors import (
     AcceptedUnreadableError,
     BodyTooLargeError,
     CursorRefusedError,
     DeadlinePassedError,
+    EventIdRefusedError,
     GenerationCancelledError,
     HeadTooLargeError,
     MalformedBodyError,
     MalformedIdempotencyKeyError,
+    MediaTypeError,
     Mistake,
     ModerationRefusedError,
     NotAuthenticatedError,
     NotFoundError,
-    NotJsonError,
     OfGenerationError,
     ProviderFailedError,
     RangeNotSatisfiableError,
@@ -53,108 +62,69 @@ from interfaces.rest.errors import (
     ShapeError,
     UnreadableRequestError,
 )
+from interfaces.rest.problem_types import PROBLEM_JSON, ProblemType
 from interfaces.rest.representation import location
 from interfaces.rest.sentences import NO_SUCH_PARAMETER, sentence
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = 2  # seconds until it is worth asking again
-PROBLEM_JSON = "application/problem+json"
-IANA = "https://iana.org/assignments/http-problem-types#"
 
-
-@dataclass(frozen=True)
-class ProblemType:
-    """A kind of error. `code` never changes, and neither does `type`, which is made of it."""
-
-    status: int
-    code: str
-    title: str
-    iana: bool = False
-
-    @property
-    def type(self) -> str:
-        """The URI that identifies it."""
-        return f"{IANA}{self.code}" if self.iana else f"/problems/{self.code}"
-
-
-# --- the table -----------------------------------------------------------------------------------
-
-NOT_FOUND = ProblemType(404, "not-found", "Not found")
-INVALID = ProblemType(422, "invalid-request", "The request is not as it must be")
-INTERNAL = ProblemType(500, "internal-error", "Something unexpected happened here")
-BUSY = ProblemType(503, "temporary-reduced-capacity", "The service is not available", iana=True)
+# --- which error is of which kind ----------------------------------------------------------------
 
 PROBLEMS: Mapping[type[Exception], ProblemType] = {
     # the business
-    NoProviderError: ProblemType(422, "no-provider", "No provider can do this"),
-    UnusableReferencesError: ProblemType(
-        422, "unusable-reference-image", "A reference image cannot be used"
-    ),
-    QuotaExceededError: ProblemType(429, "quota-exceeded", "The quota is used up", iana=True),
-    IdempotencyKeyReusedError: ProblemType(
-        422, "idempotency-key-reused", "The Idempotency-Key belongs to another request"
-    ),
-    GenerationClosedError: ProblemType(
-        409, "generation-closed", "The generation is in a final state"
-    ),
-    GenerationOpenError: ProblemType(
-        409, "generation-open", "The generation is not in a final state"
-    ),
-    ModerationRefusedError: ProblemType(
-        422, "moderation-refused", "The provider's safety rules refused it"
-    ),
-    RequestRefusedError: ProblemType(
-        422, "request-refused", "The request cannot be fulfilled as it stands"
-    ),
-    ProviderFailedError: ProblemType(502, "provider-failed", "The provider made no picture"),
-    DeadlinePassedError: ProblemType(504, "deadline-passed", "The picture was not made in time"),
-    GenerationCancelledError: ProblemType(
-        409, "generation-cancelled", "The generation was cancelled"
-    ),
-    ImageNotFoundError: NOT_FOUND,
+    NoProviderError: kinds.NO_PROVIDER,
+    UnusableReferencesError: kinds.UNUSABLE_REFERENCE_IMAGE,
+    DeadlineTooLongError: kinds.DEADLINE_TOO_LONG,
+    QuotaExceededError: kinds.QUOTA_EXCEEDED,
+    IdempotencyKeyReusedError: kinds.IDEMPOTENCY_KEY_REUSED,
+    GenerationNotFoundError: kinds.NOT_FOUND,
+    GenerationClosedError: kinds.GENERATION_CLOSED,
+    GenerationOpenError: kinds.GENERATION_OPEN,
+    ContendedError: kinds.CONTENDED,
+    ModerationRefusedError: kinds.MODERATION_REFUSED,
+    RequestRefusedError: kinds.REQUEST_REFUSED,
+    ProviderFailedError: kinds.PROVIDER_FAILED,
+    DeadlinePassedError: kinds.DEADLINE_PASSED,
+    GenerationCancelledError: kinds.GENERATION_CANCELLED,
+    ImageNotFoundError: kinds.NOT_FOUND,
     # capacity
-    StoreUnavailableError: BUSY,
-    StoreBusyError: BUSY,
-    AcceptedUnreadableError: BUSY,
-    ClockUncertainError: BUSY,
-    ImageStoreUnavailableError: BUSY,
+    StoreUnavailableError: kinds.BUSY,
+    StoreBusyError: kinds.BUSY,
+    AcceptedUnreadableError: kinds.BUSY,
+    ClockUncertainError: kinds.BUSY,
+    ImageStoreUnavailableError: kinds.BUSY,
+    TooManyFollowersError: kinds.BUSY,
     # HTTP and JSON
-    NotAuthenticatedError: ProblemType(401, "not-authenticated", "An API key is needed"),
-    NotFoundError: NOT_FOUND,
-    UnreadableRequestError: ProblemType(
-        400, "unreadable-request", "The request cannot be read as HTTP"
-    ),
-    HeadTooLargeError: ProblemType(431, "head-too-large", "The headers are too large"),
-    RequestTimeoutError: ProblemType(408, "request-timeout", "The request did not come in time"),
-    RangeNotSatisfiableError: ProblemType(
-        416, "range-not-satisfiable", "The range cannot be served"
-    ),
-    BodyTooLargeError: ProblemType(413, "body-too-large", "The body is too large"),
-    NotJsonError: ProblemType(415, "not-json", "The body must be JSON"),
-    MalformedBodyError: ProblemType(400, "malformed-body", "The body cannot be read"),
-    ShapeError: INVALID,
-    RequestValidationError: INVALID,
-    CursorRefusedError: ProblemType(400, "cursor-refused", "The cursor is not valid"),
-    MalformedIdempotencyKeyError: ProblemType(
-        400, "idempotency-key-malformed", "The Idempotency-Key is malformed"
-    ),
+    NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
+    NotFoundError: kinds.NOT_FOUND,
+    UnreadableRequestError: kinds.UNREADABLE_REQUEST,
+    HeadTooLargeError: kinds.HEAD_TOO_LARGE,
+    RequestTimeoutError: kinds.REQUEST_TIMEOUT,
+    RangeNotSatisfiableError: kinds.RANGE_NOT_SATISFIABLE,
+    BodyTooLargeError: kinds.BODY_TOO_LARGE,
+    MediaTypeError: kinds.UNSUPPORTED_MEDIA_TYPE,
+    MalformedBodyError: kinds.MALFORMED_BODY,
+    ShapeError: kinds.INVALID_REQUEST,
+    RequestValidationError: kinds.INVALID_REQUEST,
+    CursorRefusedError: kinds.CURSOR_REFUSED,
+    EventIdRefusedError: kinds.EVENT_ID_REFUSED,
+    MalformedIdempotencyKeyError: kinds.IDEMPOTENCY_KEY_MALFORMED,
 }
 
 OF_HTTP: Mapping[int, ProblemType] = {
-    404: NOT_FOUND,
-    405: ProblemType(405, "method-not-allowed", "This method is not offered here"),
+    404: kinds.NOT_FOUND,
+    405: kinds.METHOD_NOT_ALLOWED,
 }
 
 
 def problem_type(error: Exception) -> ProblemType:
     """Its row, or that of the nearest class it descends from."""
     if isinstance(error, HTTPException):
-        return OF_HTTP.get(
-            error.status_code, ProblemType(error.status_code, "http-error", str(error.detail))
-        )
+        return OF_HTTP.get(error.status_code, kinds.INTERNAL_ERROR)
     rows = (PROBLEMS[cls] for cls in type(error).__mro__ if cls in PROBLEMS)
-    return next(rows, INTERNAL)
+    return next(rows, kinds.INTERNAL_ERROR)
 
 
 # --- the answer ----------------------------------------------------------------------------------
@@ -171,7 +141,7 @@ async def problem(request: Request, error: Exception) -> Response:
     """The handler of every exception."""
     kind = problem_type(error)
     request.scope["state"]["problem"] = kind.code
-    if kind.status == BUSY.status:
+    if kind.status == kinds.BUSY.status:
         log.warning("%s", error)
     answer = _answer(error, now=container_of(request).store().now)
     if kind.status == 405:
@@ -236,9 +206,9 @@ def _answer(error: Exception, *, now: Callable[[], datetime]) -> _Answer:
         return _Answer(str(error), {"generationId": error.generation_id}, headers)
     if isinstance(error, HTTPException):
         return _Answer(_SENTENCES.get(error.status_code, ""), headers=dict(error.headers or {}))
-    if problem_type(error) is BUSY:
+    if problem_type(error) is kinds.BUSY:
         return _Answer(str(error), headers={"Retry-After": f"{RETRY_AFTER}"})
-    if problem_type(error) is INTERNAL:
+    if problem_type(error) is kinds.INTERNAL_ERROR:
         return _Answer("It was logged under this requestId. Try again; tell us if it stays so.")
     return _of_mistakes(error)
 

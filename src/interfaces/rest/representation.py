@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from application.ports import Recorded
+from application.queue_places import QueuePlace
 from domain.generation import Call, Generation
 from domain.image import PublishedImage, ReferenceImage
 from infrastructure.read_models.image_generations import ImageGenerationRow
@@ -20,7 +21,12 @@ from interfaces.rest.shapes import (
     EventShape,
     GenerationShape,
     ImageShape,
+    JobLinksShape,
+    JobPayloadShape,
+    JobResultShape,
+    JobShape,
     LinksShape,
+    QueueShape,
     ReferenceImageShape,
 )
 
@@ -49,11 +55,13 @@ def of_generation(generation: Generation) -> GenerationShape:
         missing=generation.missing,
         error_kind=kind,
         error_message=message,
+        on_unknown=generation.on_unknown,
         retry_of=generation.retry_of,
         created_at=generation.created_on,
         started_at=generation.started_on,
         completed_at=generation.ended_on,
-        deleted_at=None,
+        deadline_at=generation.deadline,
+        deleted_at=generation.deleted_on,
     )
     return of_row(row)
 
@@ -88,15 +96,56 @@ def of_row(row: ImageGenerationRow) -> GenerationShape:
         created_at=row.created_at,
         started_at=row.started_at,
         completed_at=row.completed_at,
+        deadline_at=row.deadline_at,
+        deleted_at=row.deleted_at,
+        on_unknown=row.on_unknown,
         retry_of=row.retry_of,
         metadata=row.metadata,
-        links=LinksShape(self=location(row.id), events=f"{location(row.id)}/events"),
+        links=LinksShape(
+            self=location(row.id),
+            events=f"{location(row.id)}/events",
+            job=job_location(row.id),
+        ),
     )
+
+
+def of_job(generation: Generation, place: QueuePlace | None) -> JobShape:
+    """A generation's progress, and while it is queued its place."""
+    spec = generation.spec
+    completed = generation.status == "completed"
+    urls = tuple(image.url for image in generation.published)
+    return JobShape(
+        id=generation.id,
+        type="generation",
+        status=generation.status,
+        payload=JobPayloadShape(**dict(spec), reference_images=len(generation.references)),
+        result=JobResultShape(images=urls, missing=generation.missing) if completed else None,
+        queue=of_place(place) if place else None,
+        error_message=generation.error[1] if generation.error else None,
+        created_at=generation.created_on,
+        started_at=generation.started_on,
+        completed_at=generation.ended_on,
+        links=JobLinksShape(
+            self=job_location(generation.id),
+            generation=location(generation.id),
+            events=f"{location(generation.id)}/events",
+        ),
+    )
+
+
+def of_place(place: QueuePlace) -> QueueShape:
+    """Where a queued generation stands."""
+    return QueueShape(place=place.place, reason=place.reason, detail=place.detail)
 
 
 def location(id_: object) -> str:
     """Where a generation is found."""
     return f"/api/v1/generations/{id_}"
+
+
+def job_location(id_: object) -> str:
+    """Where its progress is found."""
+    return f"/api/v1/jobs/{id_}"
 
 
 def of_event(recorded: Recorded) -> EventShape:

@@ -66,6 +66,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     async def stop() -> None:
         await stopping.wait()
         container.waiting().stop()
+        container.following().stop()
         server.should_exit = True
 
     stopped = asyncio.create_task(stop())

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from application.queue_places import WaitReason
 from domain.failure import FailureKind
 from domain.generation import OnUnknown, Status
 from domain.image import ContentType, Format
@@ -21,6 +22,7 @@ MOST_IMAGES = 10
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
+LONGEST_DEADLINE = 86_400  # seconds
 INVISIBLE = {"Cc", "Cf"}  # Unicode's control and format characters, such as U+200B
 
 SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
@@ -114,6 +116,13 @@ class GenerationRequest(Shape):
         "repeat",
         description="Whether a call whose outcome is unknown may be repeated, and so billed twice.",
     )
+    deadline_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST_DEADLINE,
+        description="When it is ended with what there is, counted from the request. The operator "
+        "sets the longest, which is also what holds if you leave it out.",
+    )
 
 
 class ImageShape(Shape):
@@ -158,6 +167,7 @@ class ErrorShape(Shape):
 class LinksShape(Shape):
     self: str
     events: str
+    job: str
 
 
 class GenerationShape(Shape):
@@ -186,6 +196,9 @@ class GenerationShape(Shape):
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None = Field(description="When it reached its final state.")
+    deadline_at: datetime = Field(description="When it is ended with what there is.")
+    deleted_at: datetime | None = Field(description="Since when its pictures are gone.")
+    on_unknown: OnUnknown
     retry_of: UUID | None
     metadata: dict[str, str]
     links: LinksShape
@@ -194,6 +207,60 @@ class GenerationShape(Shape):
 class GenerationList(Shape):
     items: tuple[GenerationShape, ...]
     next_cursor: str | None
+
+
+class QueueShape(Shape):
+    """Where a queued generation stands, and why it waits.
+
+    `place` counts from 1 and is null when it is far away.
+    """
+
+    place: int | None = Field(examples=[3])
+    reason: WaitReason
+    detail: str = Field(examples=["About 2 others are before it. All 8 places are taken."])
+
+
+class JobPayloadShape(Shape):
+    """What was asked for, without what you wrote."""
+
+    provider: str | None
+    model: str | None
+    size: str | None
+    aspect_ratio: str | None
+    quality: str | None
+    format: Format | None
+    count: int
+    seed: int | None
+    reference_images: int = Field(description="How many.")
+
+
+class JobResultShape(Shape):
+    """What came of it, once completed."""
+
+    images: tuple[str, ...] = Field(description="The pictures' permanent URLs.")
+    missing: int
+
+
+class JobLinksShape(Shape):
+    self: str
+    generation: str
+    events: str
+
+
+class JobShape(Shape):
+    """How far a generation is; the job's id is the generation's."""
+
+    id: UUID
+    type: Literal["generation"]
+    status: Status
+    payload: JobPayloadShape
+    result: JobResultShape | None
+    queue: QueueShape | None = Field(description="While it is queued.")
+    error_message: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None = Field(description="When it reached its final state.")
+    links: JobLinksShape
 
 
 class EventShape(Shape):
@@ -248,6 +315,21 @@ class ProblemShape(Shape):
     request_id: str
     errors: tuple[ErrorDetail, ...] | None = None
     generation_id: UUID | None = None
+
+
+class ProblemTypeShape(Shape):
+    """A kind of error: what happened (`title`), why, and what to do (`remedy`)."""
+
+    type: str
+    code: str
+    status: int
+    title: str
+    why: str
+    remedy: str
+
+
+class ProblemTypeList(Shape):
+    items: tuple[ProblemTypeShape, ...]
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -1,0 +1,16 @@
+"""Pages of lists: cursors in the body, and as links (RFC 8288)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+
+def link_to_next(request: Request, **changed: object) -> dict[str, str]:
+    """The header that leads to the next page, the same filters kept; nothing after the last one."""
+    if None in changed.values():
+        return {}
+    kept = [pair for pair in request.query_params.multi_items() if pair[0] not in changed]
+    query = urlencode([*kept, *changed.items()])
+    return {"Link": f'<{request.url.path}?{query}>; rel="next"'}

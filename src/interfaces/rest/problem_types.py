@@ -1,0 +1,250 @@
+"""Every kind of error that a client can see: what happened, why, and what to do.
+
+This is the one table; the OpenAPI document, docs/errors.md and the pages under /problems are made
+of it. `code` and `type` never change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PROBLEM_JSON = "application/problem+json"
+IANA = "https://iana.org/assignments/http-problem-types#"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of error: `title` says what happened, `why` what led to it, `remedy` what helps."""
+
+    status: int
+    code: str
+    title: str
+    why: str
+    remedy: str
+    iana: bool = False
+
+    @property
+    def type(self) -> str:
+        """The URI that identifies it."""
+        return f"{IANA}{self.code}" if self.iana else f"/problems/{self.code}"
+
+
+UNREADABLE_REQUEST = ProblemType(
+    400,
+    "unreadable-request",
+    "The request cannot be read as HTTP",
+    "What came over the connection is no HTTP/1.1 request, or its body is no longer one.",
+    "Use an HTTP client library; look at what lies between it and the service.",
+)
+MALFORMED_BODY = ProblemType(
+    400,
+    "malformed-body",
+    "The body cannot be read",
+    "It is no UTF-8, no JSON, a form without its end, or it has more than one meaning: a name "
+    "twice, a number that is none.",
+    "Let a library write the body. `detail` says where it broke.",
+)
+CURSOR_REFUSED = ProblemType(
+    400,
+    "cursor-refused",
+    "The cursor is not valid",
+    "Cursors are opaque, and good only for the service that gave them.",
+    "Start again without a cursor and follow `nextCursor` or the `Link` header.",
+)
+EVENT_ID_REFUSED = ProblemType(
+    400,
+    "event-id-refused",
+    "The Last-Event-ID is not an event's of this stream",
+    "It was made up, or belongs to another generation, or the service was restored from a backup.",
+    "Leave the header out to be told everything from the beginning.",
+)
+IDEMPOTENCY_KEY_MALFORMED = ProblemType(
+    400,
+    "idempotency-key-malformed",
+    "The Idempotency-Key is malformed",
+    "A key is one string of 1 to 255 printable ASCII characters, quoted or bare.",
+    'Send a fresh UUID: `Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"`.',
+)
+NOT_AUTHENTICATED = ProblemType(
+    401,
+    "not-authenticated",
+    "An API key is needed",
+    "The request carries no API key, or one that is not valid (any more).",
+    "Send `Authorization: Bearer <key>`.",
+)
+NOT_FOUND = ProblemType(
+    404,
+    "not-found",
+    "Not found",
+    "There is nothing at this address, or it belongs to somebody else: nobody is told which.",
+    "Check the id and the API key. New generations may be missing from lists for a moment, never "
+    "from their own address.",
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    405,
+    "method-not-allowed",
+    "This method is not offered here",
+    "The address exists and offers other methods.",
+    "Use one of those that the header `Allow` names.",
+)
+REQUEST_TIMEOUT = ProblemType(
+    408,
+    "request-timeout",
+    "The request did not come in time",
+    "Nothing more of the request arrived for a while, so its connection was given up.",
+    "Send it again, with its Idempotency-Key, over a better connection.",
+)
+GENERATION_CLOSED = ProblemType(
+    409,
+    "generation-closed",
+    "The generation is in a final state",
+    "Completed, failed and cancelled are final.",
+    "Retry it: that makes a new generation.",
+)
+GENERATION_OPEN = ProblemType(
+    409,
+    "generation-open",
+    "The generation is not in a final state",
+    "Only what has ended can be retried or deleted.",
+    "Wait for its end or cancel it first.",
+)
+GENERATION_CANCELLED = ProblemType(
+    409,
+    "generation-cancelled",
+    "The generation was cancelled",
+    "Somebody cancelled it while this request waited for its pictures. Its units went back.",
+    "Nothing, if that was you. Otherwise retry it.",
+)
+CONTENDED = ProblemType(
+    409,
+    "contended",
+    "The generation is just changing",
+    "Others changed it each time that your change was decided.",
+    "Look at it, then try again.",
+)
+BODY_TOO_LARGE = ProblemType(
+    413,
+    "body-too-large",
+    "The body is too large",
+    "A request may have 32 MiB, reference images and all.",
+    "Send smaller or fewer reference images; JPEG or WebP instead of PNG, or a form with files "
+    "instead of base64, which is a third longer.",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    415,
+    "unsupported-media-type",
+    "The body must be JSON or a form with files",
+    "The header `Content-Type` is missing or names something else.",
+    "Send `Content-Type: application/json`, or let a library make a `multipart/form-data` body.",
+)
+RANGE_NOT_SATISFIABLE = ProblemType(
+    416,
+    "range-not-satisfiable",
+    "The range cannot be served",
+    "The picture is shorter than the range that was asked for.",
+    "Ask for a range within the size that `Content-Range` tells, or for all of it.",
+)
+INVALID_REQUEST = ProblemType(
+    422,
+    "invalid-request",
+    "The request is not as it must be",
+    "Some fields or parameters are missing, unknown, or not what they have to be.",
+    "`errors` names each with what would be right: in the body by JSON pointer, in the URL by "
+    "parameter.",
+)
+NO_PROVIDER = ProblemType(
+    422,
+    "no-provider",
+    "No provider can do this",
+    "None of the configured providers offers this combination of model, size, format and the rest.",
+    "`detail` gives each provider's reason. Change what it names, or leave it out.",
+)
+UNUSABLE_REFERENCE_IMAGE = ProblemType(
+    422,
+    "unusable-reference-image",
+    "A reference image cannot be used",
+    "It is no complete, still PNG, JPEG or WebP image of a sane size, whatever it is called.",
+    "`errors` says which and why. Nothing was stored: send all of them again.",
+)
+DEADLINE_TOO_LONG = ProblemType(
+    422,
+    "deadline-too-long",
+    "The deadline is longer than allowed here",
+    "The operator limits how long a generation may take.",
+    "Ask for at most what `detail` says, or leave `deadlineSeconds` out.",
+)
+IDEMPOTENCY_KEY_REUSED = ProblemType(
+    422,
+    "idempotency-key-reused",
+    "The Idempotency-Key belongs to another request",
+    "It was used for a different request within the last 24 hours.",
+    "Use a new key for a new request, and the same key only to repeat one.",
+)
+MODERATION_REFUSED = ProblemType(
+    422,
+    "moderation-refused",
+    "The provider's safety rules refused it",
+    "The prompt, a reference image or the finished picture went against them. Units went back.",
+    "Change the wording or the reference image. The same request will be refused again.",
+)
+REQUEST_REFUSED = ProblemType(
+    422,
+    "request-refused",
+    "The request cannot be fulfilled as it stands",
+    "The provider, or a reference image that is gone, made it impossible. Units went back.",
+    "`detail` says what to change.",
+)
+QUOTA_EXCEEDED = ProblemType(
+    429,
+    "quota-exceeded",
+    "The quota is used up",
+    "The pictures asked for do not fit into today's or this month's units.",
+    "Wait for as long as `Retry-After` says, ask for fewer pictures, or for a higher limit.",
+    iana=True,
+)
+HEAD_TOO_LARGE = ProblemType(
+    431,
+    "head-too-large",
+    "The headers are too large",
+    "Request line and headers may have 64 KiB together.",
+    "Send fewer or shorter headers; what is long belongs into the body.",
+)
+INTERNAL_ERROR = ProblemType(
+    500,
+    "internal-error",
+    "Something unexpected happened here",
+    "That is a bug of ours. It was logged under the `requestId`.",
+    "Try again, with the same Idempotency-Key; tell us the `requestId` if it stays so.",
+)
+PROVIDER_FAILED = ProblemType(
+    502,
+    "provider-failed",
+    "The provider made no picture",
+    "It was not available, or answered without one, as often as it was asked. Units went back.",
+    "Retry the generation later, or ask for another provider.",
+)
+BUSY = ProblemType(
+    503,
+    "temporary-reduced-capacity",
+    "The service is not available",
+    "Something it depends on does not answer, or more is asked of it than it can do just now.",
+    "Send it again after `Retry-After` seconds, with the same Idempotency-Key.",
+    iana=True,
+)
+DEADLINE_PASSED = ProblemType(
+    504,
+    "deadline-passed",
+    "The picture was not made in time",
+    "The generation's deadline passed before a picture was finished. Units went back.",
+    "Retry it later, or with a longer `deadlineSeconds`.",
+)
+
+PROBLEM_TYPES: tuple[ProblemType, ...] = tuple(
+    sorted(
+        (kind for kind in globals().values() if isinstance(kind, ProblemType)),
+        key=lambda kind: (kind.status, kind.code),
+    )
+)
+
+ANYWHERE = (UNREADABLE_REQUEST, HEAD_TOO_LARGE, INTERNAL_ERROR)
+"""What every operation may answer."""
