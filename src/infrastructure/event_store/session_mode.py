@@ -46,10 +46,10 @@ class OptionsRefusedError(NoSessionsError):
     remedy = "Give it the address of PostgreSQL itself."
 
 
-async def refuse_shared_sessions(database_url: str) -> None:
+async def refuse_shared_sessions(database_url: str, *, patience: float = PATIENCE) -> None:
     """Raises NoSessionsError. Of a database that does not answer in time nothing is said."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             await examine_sessions(database_url)
     except (psycopg.Error, TimeoutError):
         return
@@ -83,9 +83,9 @@ async def _examine_state(one: AsyncConnection[Any], other: AsyncConnection[Any])
     word = secrets.token_hex(8)
     await one.execute(WRITE, (word,))
     async with other.transaction():
-        there, here = await _answer(other, READ), await _answer(one, READ)
-    if there == word or here != word:
-        raise SharedSessionsError
+        # The second question finds no backend free, and waits, where the first one has the only.
+        if await _answer(other, READ) == word or await _answer(one, READ) != word:
+            raise SharedSessionsError
 
 
 async def _examine_notices(one: AsyncConnection[Any], other: AsyncConnection[Any]) -> None:

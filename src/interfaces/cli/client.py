@@ -224,12 +224,14 @@ def why(error: Exception) -> str:
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:
-    """Its detail, and each mistake with its place."""
-    mistakes = [
-        f"{_place(error)}: {error.get('detail', '')}" for error in problem.get("errors") or ()
-    ]
-    return printable(" ".join([str(problem["detail"]), *mistakes]))
+    """What is wrong with each field, if that is known, else its detail."""
+    mistakes = [_mistake(error) for error in problem.get("errors") or ()]
+    if problem.get("code") != "invalid-request" or not mistakes:
+        mistakes.insert(0, str(problem["detail"]))
+    return printable(" ".join(mistakes))
 
 
-def _place(mistake: Mapping[str, Any]) -> str:
-    return str(mistake.get("parameter") or mistake.get("pointer") or "").removeprefix("#/")
+def _mistake(error: Mapping[str, Any]) -> str:
+    place = str(error.get("parameter") or error.get("pointer") or "").removeprefix("#/")
+    detail = str(error.get("detail", ""))
+    return detail if not place or detail.startswith(place) else f"{place}: {detail}"

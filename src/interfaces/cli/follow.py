@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +66,7 @@ class _Stream:
                     raise
                 self._give_up_after_a_while(error)
             if not self._ended:
-                time.sleep(self._pause)
+                time.sleep(self._pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads reconnects
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _connection(self) -> Iterator[ServerEvent]:
@@ -158,7 +159,8 @@ def _progress(*, quiet: bool) -> Iterator[Telling]:
 def sentence(kind: str, event: Json) -> str | None:
     """What an event of the stream says, for a person; None of what needs no word."""
     if kind == "queue":
-        return printable(f"Queued, place {event['place']}: {event['detail']}")
+        place = f", place {event['place']}" if event.get("place") else ""
+        return printable(f"Queued{place}: {event['detail']}")
     tell = SENTENCES.get(kind.removeprefix("generation."))
     return printable(tell(event.get("data", {}))) if tell else None
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rich.text import Text
+
 from interfaces.cli.client import (
     GENERATIONS,
     Client,
@@ -202,7 +204,7 @@ def _with_paths(generation: Json, paths: Sequence[Path]) -> Json:
 def _show(generation: Json, paths: Sequence[Path]) -> None:
     """The files, or where none were kept the URLs, on standard output; all else beside it."""
     console = side()
-    console.print(f"[green]✓[/] {_summary(generation)}", soft_wrap=True)
+    console.print(Text.assemble(("✓ ", "green"), _summary(generation)))
     if generation["missing"]:
         console.print(
             f"[yellow]![/] {generation['missing']} could not be made; their units are back."

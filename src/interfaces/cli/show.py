@@ -6,8 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import typer
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from interfaces.cli.client import Client, Json, connected, of_generation
@@ -26,7 +25,17 @@ from interfaces.cli.terminal import (
     took,
 )
 
-WISHES = ("model", "size", "aspectRatio", "quality", "format", "count", "seed", "negativePrompt")
+WISHES = (
+    "provider",
+    "model",
+    "size",
+    "aspectRatio",
+    "quality",
+    "format",
+    "count",
+    "seed",
+    "negativePrompt",
+)
 
 
 def show(
@@ -99,48 +108,50 @@ def _trail(client: Client, id_: str) -> list[Json]:
 
 
 def _show(console: Console, generation: Json, trail: list[Json] | None) -> None:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
     for name, value in _facts(generation):
-        grid.add_row(name, value)
-    console.print(grid)
+        console.print(Text.assemble((f"{name:<12}", "dim"), value))
     if trail is not None:
-        console.print(_table_of(trail))
+        console.print()
+        for event in trail:
+            console.print(_line_of(event))
 
 
-def _facts(generation: Json) -> list[tuple[str, RenderableType]]:
+def _facts(generation: Json) -> list[tuple[str, Text]]:
     status = coloured(generation["status"])
     if duration := took(generation):
         status.append(f" after {duration}", "")
-    facts: list[tuple[str, RenderableType]] = [
-        ("id", generation["id"]),
+    facts = [
+        ("id", Text(generation["id"])),
         ("status", status),
         ("prompt", Text(printable(generation["prompt"] or ""))),
-        ("created", local(generation["createdAt"])),
+        ("created", Text(local(generation["createdAt"]))),
     ]
     if error := generation.get("error"):
         facts.append(("error", Text(printable(f"{error['message']} ({error['kind']})"), "red")))
-    facts += [(_spaced(name), f"{generation[name]}") for name in WISHES if generation.get(name)]
+    facts += [
+        (_spaced(name), Text(printable(f"{generation[name]}")))
+        for name in WISHES
+        if generation.get(name) is not None
+    ]
     if references := generation.get("referenceImages"):
-        facts.append(("references", ", ".join(map(_size, references))))
+        facts.append(("references", Text(", ".join(map(_size, references)))))
     facts += [("call", _call(call)) for call in generation.get("calls") or ()]
     if cost := generation.get("cost"):
-        facts.append(("cost", f"{cost['amount']} {cost['currency']} ({cost['priceList']})"))
+        facts.append(("cost", Text(f"{cost['amount']} {cost['currency']} ({cost['priceList']})")))
     facts += [
         ("metadata", Text(printable(f"{key} = {value}")))
         for key, value in (generation.get("metadata") or {}).items()
     ]
     if before := generation.get("retryOf"):
-        facts.append(("retry of", before))
+        facts.append(("retry of", Text(before)))
     if deleted := generation.get("deletedAt"):
-        facts.append(("deleted", local(deleted)))
+        facts.append(("deleted", Text(local(deleted))))
     facts += [("picture", _picture(image)) for image in generation["images"]]
     return facts
 
 
 def _spaced(name: str) -> str:
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name)
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).removesuffix(" prompt")
 
 
 def _call(call: dict[str, Any]) -> Text:
@@ -161,17 +172,12 @@ def _picture(image: dict[str, Any]) -> Text:
     return link(image["url"]) + Text(f"  {_size(image)}, {image['bytes']:,} bytes", "dim")
 
 
-def _table_of(trail: list[Json]) -> Table:
-    table = Table(box=None, padding=(1, 2, 0, 0), collapse_padding=True, header_style="bold dim")
-    for name in ("position", "recorded", "event", "by"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("what", overflow="fold")
-    for event in trail:
-        table.add_row(
-            f"{event['position']}",
-            local(event["recordedAt"]),
-            event["type"].removeprefix("generation."),
-            event["actor"].partition(":")[0],
-            Text(sentence(event["type"], event) or ""),
-        )
-    return table
+def _line_of(event: Json) -> Text:
+    actor = event["actor"].partition(":")[0]
+    kind = event["type"].removeprefix("generation.")
+    told = sentence(event["type"], event) or ""
+    return Text.assemble(
+        (f"{event['position']:>8}  {local(event['recordedAt'])}  {actor:<8}", "dim"),
+        (f"{kind:<15}", "cyan"),
+        printable(told),
+    )
