@@ -49,6 +49,10 @@ class Process:
         self._process.terminate()
         return self._process.wait(within)
 
+    def wait(self, within: float = SECONDS_TO_WAIT) -> int:
+        """Until it has ended by itself or by a signal; its exit status."""
+        return self._process.wait(within)
+
     def ended(self) -> bool:
         return self._process.poll() is not None
 

@@ -11,6 +11,7 @@ import pytest
 
 from application.ports import (
     Accepted,
+    AtWork,
     ClaimWork,
     CloseWork,
     Command,
@@ -33,7 +34,7 @@ from domain.quota import Window, windows_at
 from domain.user import Profile, User
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
-from tests.fakes import MemoryEventStore
+from tests.fakes import NOBODY, MemoryEventStore
 from tests.generations import HOUR, events_of, new_generation, request_command
 
 LEASE = timedelta(seconds=30)
@@ -385,6 +386,23 @@ async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> N
     await case.board.drain(worker)
     assert await case.board.credits([]) == (0, set())
     assert waiting.id not in unclaimed
+
+
+async def test_who_is_at_work_is_told_by_leases(case: Case) -> None:
+    assert await case.board.at_work() == AtWork(workers=0, slots=0, free_slots=0)
+    worker = await case.worker(slots=4)
+    await case.worker(slots=5, lease=timedelta())
+    await case.claim(await case.placed(), worker)
+    assert await case.board.at_work() == AtWork(workers=1, slots=4, free_slots=3)
+
+
+async def test_a_deletion_is_work_of_its_own_kind(case: Case) -> None:
+    deleted = await case.placed()
+    await case.store.append(Command(work=CloseWork("generate", deleted.id)))
+    opened = OpenWork("delete", deleted.id, deleted.user_id, timedelta(days=1))
+    await case.store.append(Command(work=opened))
+    (due,) = await case.board.next_due(after_user=NOBODY, limit=9, handed_over=[])
+    assert (due.kind, due.ref) == ("delete", deleted.id)
 
 
 async def test_due_work_comes_in_turn_by_user(case: Case) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.e2e.stack import Stack
 from tests.generations import new_generation, request_command
 
@@ -76,3 +78,98 @@ async def test_a_cursor_of_another_log_is_refused(stack: Stack) -> None:
     answer = await stack.client.get(f"{URL}?cursor={cursor}")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "cursor-refused")
+
+
+# --- filters -------------------------------------------------------------------------------------
+
+
+async def found(stack: Stack, query: str) -> list[str]:
+    answer = await stack.client.get(f"{URL}?{query}")
+    assert answer.status_code == 200, answer.text
+    return [item["prompt"] for item in answer.json()["items"]]
+
+
+async def test_the_history_is_filtered(stack: Stack) -> None:
+    for prompt in ("a red fox", "a grey wolf"):
+        await stack.generate(prompt=prompt)
+    await stack.perform_all()
+    last = await stack.generate(prompt="a red wolf at noon")
+    between = last["createdAt"].replace("+", "%2B")
+    await stack.client.post(f"{URL}/{last['id']}/cancel")
+    async with stack.followed():
+        await history(stack, expected=3)
+        async with asyncio.timeout(10):
+            while not await found(stack, "status=cancelled"):
+                await asyncio.sleep(0.01)
+
+        assert await found(stack, "status=completed") == ["a grey wolf", "a red fox"]
+        assert await found(stack, "status=cancelled") == ["a red wolf at noon"]
+        assert len(await found(stack, "status=cancelled&status=completed")) == 3
+        assert await found(stack, "status=failed") == []
+        assert await found(stack, "provider=sketch&model=sketch-1") == ["a grey wolf", "a red fox"]
+        assert await found(stack, "provider=openai") == []
+        assert await found(stack, "q=wolf") == ["a red wolf at noon", "a grey wolf"]
+        assert await found(stack, "q=RED+-noon") == ["a red fox"]
+        assert await found(stack, 'q="grey+wolf"') == ["a grey wolf"]
+        assert await found(stack, f"createdAfter={between}") == ["a red wolf at noon"]
+        assert await found(stack, f"createdBefore={between}&q=fox") == ["a red fox"]
+
+
+async def test_a_filter_goes_on_over_pages(stack: Stack) -> None:
+    for number in range(6):
+        await stack.generate(prompt=f"{'fox' if number % 2 else 'wolf'} {number}")
+    async with stack.followed():
+        await history(stack, expected=6)
+        first = await stack.client.get(f"{URL}?q=fox&limit=2&status=queued")
+        second = await stack.client.get(first.links["next"]["url"])
+
+    prompts = [item["prompt"] for page in (first, second) for item in page.json()["items"]]
+    assert prompts == ["fox 5", "fox 3", "fox 1"]
+    assert "next" not in second.links
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=done", "limit=0", "limit=101", "q=", f"q={'x' * 201}", "q=%00", "provider=",
+        "createdAfter=yesterday", "createdAfter=1764000000", "createdAfter=2026-11-24",
+        "createdBefore=2026-11-24T00:00:00", "surprise=1",
+    ],
+)  # fmt: skip
+async def test_a_filter_that_cannot_be_understood_is_422(stack: Stack, query: str) -> None:
+    answer = await stack.client.get(f"{URL}?{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+    assert answer.json()["errors"][0]["parameter"] == query.partition("=")[0]
+
+
+async def test_words_that_mean_something_to_a_search_engine_break_nothing(stack: Stack) -> None:
+    for words in ('"', "-", "or", "a & b | !c", ":*", "\\", "'", "()"):
+        answer = await stack.client.get(URL, params={"q": words})
+        assert answer.status_code == 200, words
+
+
+# --- asking again --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [URL, "/api/v1/me/quota"])
+async def test_what_has_not_changed_is_304(stack: Stack, path: str) -> None:
+    first = await stack.client.get(path)
+    again = await stack.client.get(path, headers={"If-None-Match": first.headers["etag"]})
+
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+@pytest.mark.parametrize("link", ["self", "events", "job"])
+async def test_what_has_changed_has_another_etag(stack: Stack, link: str) -> None:
+    generation = await stack.generate()
+    before = await stack.client.get(generation["links"][link])
+    await stack.perform_all()
+
+    after = await stack.client.get(
+        generation["links"][link], headers={"If-None-Match": before.headers["etag"]}
+    )
+
+    assert after.status_code == 200
+    assert after.headers["etag"] != before.headers["etag"]

@@ -27,6 +27,7 @@ from application.ports import (
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
+from domain.image import Cost
 from infrastructure.event_store.mapper import UnreadableEventError
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
@@ -75,6 +76,13 @@ class Studio:
     async def perform(self, ref: UUID) -> Generation:
         await self.performer.perform(ref, await self.worker())
         return await self.load(ref)
+
+    async def cancel(self, ref: UUID) -> None:
+        generation = await self.load(ref)
+        generation.cancel(by=generation.user_id)
+        close = CloseWork("generate", ref)
+        outcome = await self.store.append(Command(events_of(generation), work=close))
+        assert isinstance(outcome, Accepted)
 
     async def load(self, ref: UUID) -> Generation:
         generation = await self.store.get(Generation, ref)
@@ -260,14 +268,13 @@ async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Stu
     studio.provider.told = [slow_call]
     performing = asyncio.create_task(studio.perform(ref))
     await until(lambda: len(studio.store.rows) == 2)
-    generation = await studio.load(ref)
-    generation.cancel(by=generation.user_id)
-    await studio.store.append(Command(events_of(generation), work=CloseWork("generate", ref)))
+    await studio.cancel(ref)
     answered.set()
-    await performing
-    generation = await studio.load(ref)
+    generation = await performing
+    assert (await studio.trail(ref))[-2:] == ["cancelled", "call_answered_late"]
     assert generation.status == "cancelled"
     assert generation.calls[1].cost is not None
+    assert studio.images.objects == {}
 
 
 async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> None:
@@ -388,6 +395,35 @@ async def test_an_unreadable_generation_is_put_back_for_later(studio: Studio) ->
         await studio.performer.perform(ref, await studio.worker())
     assert studio.store.work["generate", ref].worker is None
     assert studio.store.work["generate", ref].due_at > studio.clock.now
+
+
+@pytest.mark.parametrize(
+    ("outcome", "recorded", "cost"),
+    [
+        (CallFailedError(Failure(kind="unavailable")), "call_failed", None),
+        (CallFailedError(Failure(kind="no_image"), cost=COST), "call_failed", COST),
+        (OutcomeUnknownError("the connection broke"), "call_lost", None),
+    ],
+)
+async def test_whatever_an_abandoned_call_came_to_is_recorded(
+    studio: Studio, outcome: Exception, recorded: str, cost: Cost | None
+) -> None:
+    ref = await studio.place()
+    ending = asyncio.Event()
+
+    async def slow_call(_: CallRequest) -> Answer:
+        await ending.wait()
+        raise outcome
+
+    studio.provider.told = [slow_call]
+    performing = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 2)
+    await studio.cancel(ref)
+    ending.set()
+    generation = await performing
+    assert (await studio.trail(ref))[-2:] == ["cancelled", recorded]
+    assert (generation.status, generation.calls[1].cost) == ("cancelled", cost)
+    assert len(studio.provider.asked) == 1
 
 
 async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(

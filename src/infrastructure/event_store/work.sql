@@ -46,6 +46,20 @@ BEGIN
     RETURN removed;
 END $$;
 
+-- The first due piece of a user behind (due_at, ref) that was not handed over: one index look-up.
+CREATE FUNCTION due_of_user_v1(its_user uuid, moment timestamptz, handed_over uuid[],
+                               behind timestamptz DEFAULT '-infinity',
+                               behind_ref uuid DEFAULT '00000000-0000-0000-0000-000000000000')
+RETURNS work LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE due work;
+BEGIN
+    SELECT * INTO due FROM work w
+     WHERE w.worker IS NULL AND w.user_id = its_user AND (w.due_at, w.ref) > (behind, behind_ref)
+       AND w.due_at <= moment AND w.ref <> ALL (handed_over)
+     ORDER BY w.due_at, w.ref LIMIT 1;
+    RETURN due;
+END $$;
+
 -- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up for
 -- each piece and each user without due work, however much waits.
 CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over uuid[])
@@ -53,34 +67,47 @@ RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql VOLATILE
 -- Plans must not depend on statistics: this table is empty one minute and full the next.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
-    nobody constant uuid := '00000000-0000-0000-0000-000000000000';
-    moment timestamptz := log_now_v1();
-    turn   uuid := after_user;
-    taken  uuid[] := handed_over;
-    found_any boolean := false;
-    due    record;
+    moment  timestamptz := log_now_v1();
+    turn    uuid := after_user;
+    wrapped boolean := false;
+    latest  work[] := '{}';  -- of each user in this round, the piece that was found
+    earlier work[];
+    due     work;
+    found_n integer := 0;
 BEGIN
-    IF NOT EXISTS (SELECT FROM work w WHERE w.worker IS NULL AND w.due_at <= moment) THEN
+    IF most < 1 OR NOT EXISTS (SELECT FROM work w WHERE w.worker IS NULL AND w.due_at <= moment) THEN
         RETURN;
     END IF;
-    WHILE cardinality(taken) - cardinality(handed_over) < most LOOP
-        SELECT w.kind, w.ref, w.user_id, w.due_at INTO due FROM work w
-         WHERE w.worker IS NULL AND w.user_id > turn AND w.ref <> ALL (taken)
-         ORDER BY w.user_id, w.due_at, w.ref LIMIT 1;
-        IF NOT FOUND THEN
-            EXIT WHEN turn = nobody OR after_user = nobody AND NOT found_any;
-            turn := nobody;
-            after_user := nobody;
-            found_any := false;
+    LOOP  -- the first round, in which the users are found
+        SELECT w.user_id INTO turn FROM work w WHERE w.worker IS NULL AND w.user_id > turn
+         ORDER BY w.user_id LIMIT 1;
+        IF turn IS NULL THEN
+            EXIT WHEN wrapped;
+            wrapped := true;
+            turn := '00000000-0000-0000-0000-000000000000';
             CONTINUE;
         END IF;
-        turn := due.user_id;
-        IF due.due_at <= moment THEN
+        EXIT WHEN wrapped AND turn > after_user;
+        due := due_of_user_v1(turn, moment, handed_over);
+        CONTINUE WHEN due.ref IS NULL;
+        kind := due.kind; ref := due.ref; user_id := due.user_id;
+        RETURN NEXT;
+        found_n := found_n + 1;
+        IF found_n = most THEN RETURN; END IF;
+        latest := latest || due;
+    END LOOP;
+    WHILE cardinality(latest) > 0 LOOP
+        earlier := latest;
+        latest := '{}';
+        FOREACH due IN ARRAY earlier LOOP
+            due := due_of_user_v1(due.user_id, moment, handed_over, due.due_at, due.ref);
+            CONTINUE WHEN due.ref IS NULL;
             kind := due.kind; ref := due.ref; user_id := due.user_id;
             RETURN NEXT;
-            taken := taken || due.ref;
-            found_any := true;
-        END IF;
+            found_n := found_n + 1;
+            IF found_n = most THEN RETURN; END IF;
+            latest := latest || due;
+        END LOOP;
     END LOOP;
 END $$;
 

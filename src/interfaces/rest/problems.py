@@ -241,9 +241,14 @@ def _reference_mistakes(reasons: Mapping[int, str]) -> list[Mistake]:
 
 def _parameters(error: RequestValidationError) -> list[Mistake]:
     return [
-        Mistake(sentence(e, "It", unknown=NO_SUCH_PARAMETER), parameter=str(e["loc"][-1]))
+        Mistake(sentence(e, "It", unknown=NO_SUCH_PARAMETER), parameter=_parameter(e["loc"]))
         for e in error.errors()
     ]
+
+
+def _parameter(loc: Sequence[int | str]) -> str:
+    """Its name; in front of it stands where it was sent, behind it what is wrong inside."""
+    return str(loc[min(1, len(loc) - 1)])
 
 
 def _errors(mistakes: Sequence[Mistake]) -> dict[str, Any]:
