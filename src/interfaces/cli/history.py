@@ -15,9 +15,10 @@ from rich.text import Text
 
 from interfaces.cli.client import GENERATIONS, Client, connected
 from interfaces.cli.endings import CommandError, Exit
-from interfaces.cli.terminal import ago, coloured, output, printable, side
+from interfaces.cli.terminal import ago, coloured, output, printable, shortened, side
 
 A_PAGE = 100
+BESIDE_THE_PROMPT = 76  # characters of a line
 _AGO = re.compile(r"(\d+)\s*(s|min|h|d|w)")
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -79,27 +80,21 @@ def _show_table(generations: list[dict[str, Any]]) -> None:
             'Nothing yet, or nothing like that. `darkroom generate "a lighthouse"` begins.'
         )
         return
+    console = output()
+    console.soft_wrap = False
+    for_prompts = max(8, console.width - BESIDE_THE_PROMPT)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
-    for name in ("created", "status", "pictures", "provider"):
+    for name in ("created", "status", "pictures", "id", "prompt"):
         table.add_column(name, no_wrap=True)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("id", no_wrap=True)
     for generation in generations:
         table.add_row(
             ago(generation["createdAt"]),
             coloured(generation["status"]),
             _count(generation),
-            printable(generation["provider"] or ""),
-            _prompt(generation),
             generation["id"],
+            Text(shortened(generation["prompt"] or "", for_prompts)),
         )
-    console = output()
-    console.soft_wrap = False
     console.print(table)
-
-
-def _prompt(generation: dict[str, Any]) -> Text:
-    return Text(printable(generation["prompt"]))
 
 
 def _count(generation: dict[str, Any]) -> str:
@@ -114,6 +109,6 @@ def _show_lines(generations: Iterator[dict[str, Any]]) -> None:
             generation["status"],
             generation["id"],
             generation["imageUrl"] or "",
-            printable(generation["prompt"]),
+            printable(generation["prompt"] or ""),
         )
         print("\t".join(fields))  # noqa: T201  # a program reads it
