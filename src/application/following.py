@@ -47,10 +47,19 @@ class Following:
     read through the pool that everything else uses.
     """
 
-    def __init__(self, store: EventStore, news: EventNews, places: QueuePlaces) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        news: EventNews,
+        places: QueuePlaces,
+        *,
+        most_of_a_user: int = MOST_OF_A_USER,
+        most_of_all: int = MOST_OF_ALL,
+    ) -> None:
         self._store = store
         self._news = news
         self._places = places
+        self._most_of_a_user, self._most_of_all = most_of_a_user, most_of_all
         self._followers: Counter[UUID] = Counter()
         self._stopped = False
 
@@ -58,15 +67,17 @@ class Following:
         """This process is about to end: every stream ends within a second."""
         self._stopped = True
 
-    def has_room_for(self, user_id: UUID) -> bool:
-        """Whether this user may follow one more."""
-        return self._followers[user_id] < MOST_OF_A_USER and self._followers.total() < MOST_OF_ALL
+    def refuse_if_full(self, user_id: UUID) -> None:
+        """Raises TooManyFollowersError when this user, or everybody, follows enough already."""
+        of_user, of_all = self._followers[user_id], self._followers.total()
+        if of_user >= self._most_of_a_user or of_all >= self._most_of_all:
+            raise TooManyFollowersError
 
     async def follow(self, generation: Generation, *, after: int) -> AsyncGenerator[Told]:
         """Every event behind the position `after`, in order, until the generation has ended.
 
         Between them its place in the queue when that changes, and beats. While PostgreSQL cannot
-        be reached nothing is told, and nothing is missed. Raises TooManyFollowersError.
+        be reached nothing is told, and nothing is missed.
         """
         with self._counted(generation.user_id):
             follower = _Follower(self._store, self._places, generation, after)
@@ -82,8 +93,6 @@ class Following:
 
     @contextmanager
     def _counted(self, user_id: UUID) -> Iterator[None]:
-        if not self.has_room_for(user_id):
-            raise TooManyFollowersError
         self._followers[user_id] += 1
         try:
             yield

@@ -2,102 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import signal
 import stat
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
-from tests.e2e.stack import free_port
+from tests.e2e.up import PATIENCE, Up, ended, start_up
 from tests.integration.test_embedded import kill_postmaster, query, until, working_below
-
-DARKROOM = ("interfaces.cli.main", "up")
-PATIENCE = 40.0  # seconds; it takes three when the machine has nothing else to do
-
-
-@dataclass
-class Up:
-    """A `darkroom up` that is running; what it says goes to a file."""
-
-    process: subprocess.Popen[bytes]
-    data: Path
-    port: int
-    log: Path
-
-    def said(self) -> str:
-        return self.log.read_text()
-
-    def until_ready(self) -> None:
-        until(lambda: "Darkroom is ready." in self.said() or self.has_ended(), PATIENCE)
-        assert not self.has_ended(), self.said()
-
-    def has_ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def ctrl_c(self) -> None:
-        """As the terminal does: everybody in the group gets it."""
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def status(self) -> int:
-        return self.process.wait(PATIENCE)
-
-    def get(self, path: str, key: str = "") -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {key}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            body: dict[str, Any] = json.load(answer)
-            return body
-
-    def is_all_well(self) -> bool:
-        with contextlib.suppress(OSError):
-            return bool(self.get("/readyz")["status"] == "ready")
-        return False
-
 
 Start = Callable[..., Up]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `up` on the test's data folder and ends it after the test, whatever happened."""
+    """Starts `up` on the test's data folder and ends it after the test."""
     started: list[Up] = []
-    others = ("DARKROOM_", "DATABASE_URL", "REDIS_URL")
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(others)}
 
-    def start(*command: str, port: int | None = None, **variables: str) -> Up:
-        port = port or free_port()
-        environment = inherited | variables
-        environment |= {"DARKROOM_DATA_DIR": str(tmp_path / "data"), "DARKROOM_PORT": str(port)}
-        environment |= {"DIARY": str(tmp_path / "diary")}
-        log = tmp_path / f"up-{len(started)}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *(command or DARKROOM)],
-                env=environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        started.append(Up(process, tmp_path / "data", port, log))
+    def start(*command: str, **changed: Any) -> Up:
+        diary = str(tmp_path / "diary")
+        log = f"up-{len(started)}.log"
+        started.append(start_up(tmp_path, *command, log=log, DIARY=diary, **changed))
         return started[-1]
 
-    yield start
-    for up in started:
-        up.process.kill()
-        up.process.wait()
-    until(lambda: not working_below(tmp_path))
+    with ended(tmp_path, started):
+        yield start
 
 
 def rehearsal(how: str) -> tuple[str, str]:

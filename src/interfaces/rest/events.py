@@ -13,7 +13,7 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Send
 
-from application.following import Beat, Following, Told, TooManyFollowersError
+from application.following import Beat, Following, Told
 from application.queue_places import QueuePlace
 from domain.generation import Generation
 from infrastructure.container import Container
@@ -86,8 +86,7 @@ async def _stream(
 ) -> Response:
     after = await _last_told(request, container, generation, after)
     following = container.following()
-    if not following.has_room_for(generation.user_id):
-        raise TooManyFollowersError
+    following.refuse_if_full(generation.user_id)
     left = await container.store().history(generation.id, after=after, limit=1)
     if generation.closed and not left:
         return Response(status_code=204, headers=STREAMED)

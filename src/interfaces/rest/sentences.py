@@ -19,6 +19,8 @@ KINDS = {
     "model_type": "must be an object",
     "string_unicode": "is no Unicode: it contains a lone surrogate",
     "missing": "is missing. Send it",
+    "datetime_parsing": "must be a time such as 2026-11-24T08:30:00Z",
+    "datetime_from_date_parsing": "must be a time such as 2026-11-24T08:30:00Z",
 }
 LOOKS_LIKE = {"size": "1024x1024", "aspectRatio": "16:9"}
 
