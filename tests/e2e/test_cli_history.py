@@ -125,6 +125,33 @@ async def test_show_tells_all_of_one(stack: Stack, tmp_path: Path) -> None:
     assert as_json.json["events"][-1]["type"] == "generation.completed"
 
 
+async def test_bytes_that_are_not_the_recorded_ones_are_not_kept(
+    stack: Stack, tmp_path: Path
+) -> None:
+    asked = await stack.generate()
+    await stack.perform_all()
+    (picture,) = (stack.settings.data_dir / "objects").glob("images/*/*.png")
+    picture.write_bytes(b"another picture")
+    typed = await darkroom("show", asked["id"], "-o", "x.png", folder=tmp_path, **service(stack))
+    typed.refused(1, "is not the picture that was recorded")
+    picture.unlink()
+    typed = await darkroom("show", asked["id"], "-o", "x.png", folder=tmp_path, **service(stack))
+    typed.refused(1, "was answered 404")
+    assert "x.png" not in os.listdir(tmp_path)
+
+
+async def test_a_picture_is_saved_twice_without_harm(stack: Stack, tmp_path: Path) -> None:
+    asked = await stack.generate()
+    await stack.perform_all()
+    save = ("show", asked["id"], "-o", "x.png")
+    for _ in range(2):
+        typed = await darkroom(*save, folder=tmp_path, **service(stack))
+        assert typed.status == 0, typed.err
+    (tmp_path / "x.png").write_bytes(b"mine")
+    (await darkroom(*save, folder=tmp_path, **service(stack))).refused(2, "x.png is there already")
+    assert (tmp_path / "x.png").read_bytes() == b"mine"
+
+
 async def test_what_is_not_there_is_not_found(stack: Stack, tmp_path: Path) -> None:
     for command in (("show", NOBODYS), ("cancel", NOBODYS), ("retry", "x/../y")):
         typed = await darkroom(*command, folder=tmp_path, **service(stack))

@@ -98,6 +98,8 @@ def _show_table(generations: list[dict[str, Any]]) -> None:
 
 
 def _count(generation: dict[str, Any]) -> str:
+    if generation.get("deletedAt"):
+        return "deleted"
     made, asked = len(generation["images"]), generation["count"]
     return f"{made}" if generation["status"] == "completed" and made == asked else f"{made}/{asked}"
 

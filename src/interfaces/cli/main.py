@@ -258,4 +258,4 @@ def _refuse(mistakes: tuple[str, ...]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="darkroom")

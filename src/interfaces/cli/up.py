@@ -273,8 +273,14 @@ def _welcome(settings: Settings, key: AdminKey) -> str:
         f"  data           {settings.data_dir}\n"
         f"{made}"
         f"  admin key in   {key.path or 'DARKROOM_ADMIN_KEY'}\n"
+        f'  first picture  {_as_typed()} generate "a lighthouse"   (in another terminal)\n'
         "  to stop        Ctrl-C\n"
     )
+
+
+def _as_typed() -> str:
+    program = Path(sys.argv[0])
+    return f"{program}" if program.name == "darkroom" and not program.is_absolute() else "darkroom"
 
 
 @contextlib.contextmanager
