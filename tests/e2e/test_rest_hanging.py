@@ -44,6 +44,30 @@ async def test_a_body_that_stalls_is_408(tmp_path: Path, database_url: str, redi
         assert await stack.recorded() == 0
 
 
+async def test_a_body_that_dribbles_is_408(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    settings = settings_for(tmp_path, database_url, redis_url)
+    async with running(settings, stalled_after=0.15) as stack, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", settings.port)
+        writer.write(f"{HEAD}Content-Length: 999\r\n\r\n".encode())
+
+        async def dribble() -> None:
+            while True:
+                writer.write(b" ")
+                await asyncio.sleep(0.05)
+
+        dribbling = asyncio.create_task(dribble())
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readuntil(b"}")
+        dribbling.cancel()
+        writer.close()
+
+        assert head.startswith(b"HTTP/1.1 408")
+        assert "within 1.5 seconds" in json.loads(body)["detail"]
+        assert await stack.recorded() == 0
+
+
 async def test_who_waits_for_a_picture_does_not_stall(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -23,7 +24,16 @@ from application.ports import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure
 from domain.image import CONTENT_TYPES, Format
 from infrastructure.providers.sketch import SketchProvider
-from infrastructure.providers.sketch_painting import INK, PAPER, Commission, paint
+from infrastructure.providers.sketches.caption import (
+    INK,
+    LETTERS_TO_FIT,
+    PAPER,
+    captioned,
+    sheet_for,
+)
+from infrastructure.providers.sketches.painting import Commission, paint
+from infrastructure.providers.sketches.palettes import palette_for
+from infrastructure.providers.sketches.scenes import COMPOSITIONS, THEMES, compose, words_of
 from infrastructure.settings_values import SketchFaults
 
 GENERATION = UUID("6f2f6a3e-8f3c-4d5e-9d52-0c8a4f1f2b11")
@@ -36,6 +46,7 @@ REQUEST = CallRequest(
     size="128x128",
     seed=7,
 )
+PALETTE = palette_for(frozenset({"dawn"}), random.Random(1))
 WISHES = [
     Commission(prompt, "boats", "7", 1, 96, 80, "png")
     for prompt in (
@@ -47,6 +58,11 @@ WISHES = [
         "cactus",
         "a rocket",
         "a cat among flowers below a balloon",
+        "a cabin by a lake",
+        "a train in the mountains",
+        "portrait of a fox",
+        "a teapot and oranges",
+        "jazz",
         "Größe, naïve 絵",
         "",
     )
@@ -104,6 +120,12 @@ def test_another_process_paints_the_same_bytes() -> None:
     assert there.stdout.strip() == str([sha256(paint(wish)).hexdigest() for wish in WISHES])
 
 
+def test_painters_side_by_side_paint_the_same_bytes() -> None:
+    with ThreadPoolExecutor(4) as painters:
+        together = list(painters.map(paint, WISHES * 2))
+    assert together == [paint(wish) for wish in WISHES] * 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -157,6 +179,84 @@ async def test_a_sketch_says_so_in_ink_on_its_paper() -> None:
     assert pixels(caption, lambda r, g, b: (r, g, b) == PAPER) > 1000
     assert pixels(caption, lambda r, g, b: r + g + b < sum(PAPER) - 150) > 100
     assert pixels(caption, lambda r, g, b: r + g + b < sum(INK) + 150) > 20
+
+
+@pytest.mark.parametrize("width", [64, 128, 400, 1024])
+@pytest.mark.parametrize("prompt", ["", "a fox", "W" * 400, "a word and " * 40, "قارب 小船 🚤"])
+def test_no_caption_leaves_its_paper(prompt: str, width: int) -> None:
+    sheet = sheet_for(width, 128)
+    whole = captioned(Image.new("RGB", sheet.scene, PAPER), sheet, prompt, PALETTE)
+    right = whole.crop((width - sheet.margin, 0, width, 128))
+    assert right.getcolors() == [(sheet.margin * 128, PAPER)]
+
+
+def test_a_caption_says_where_the_sketch_was_painted_when_there_is_room() -> None:
+    ends = []
+    for width in (128, 512):
+        sheet = sheet_for(width, 128)
+        whole = captioned(Image.new("RGB", sheet.scene, PAPER), sheet, "", PALETTE)
+        ends.append(pixels(whole.crop((width // 2, 0, width, 128)), lambda *rgb: sum(rgb) < 500))
+    assert ends[0] < 100 < ends[1]
+
+
+def test_only_the_beginning_of_a_prompt_is_fitted_to_the_caption() -> None:
+    sheet = sheet_for(4096, 256)
+    picture = Image.new("RGB", sheet.scene, PAPER)
+    captions = [
+        captioned(picture, sheet, "m" * letters, PALETTE).tobytes()
+        for letters in (LETTERS_TO_FIT, 32_000)
+    ]
+    assert captions[0] == captions[1]
+
+
+@pytest.mark.parametrize("theme", COMPOSITIONS)
+@pytest.mark.parametrize("size", [(16, 16), (64, 1024), (1024, 64)])
+def test_every_composition_fits_every_shape(theme: str, size: tuple[int, int]) -> None:
+    prompt = " ".join(THEMES[theme])
+    data = paint(Commission(prompt, "", "1", 1, *size))
+    assert Image.open(io.BytesIO(data)).size == size
+
+
+@pytest.mark.parametrize(
+    ("without", "with_it"),
+    [
+        ("the sea", "a whale in the sea"),
+        ("the sea", "a lighthouse by the sea"),
+        ("a forest", "an owl in the forest"),
+        ("a forest", "foxes in the forest"),
+        ("a lake", "a cabin by a lake"),
+        ("a city", "a bridge in the city"),
+        ("mountains", "a castle in the mountains"),
+        ("a meadow", "a windmill in the meadow"),
+        ("a meadow", "a meadow behind the window"),
+        ("a portrait", "portrait of a bear"),
+        ("a portrait", "portrait with a hat"),
+        ("a still life", "a still life with a teapot"),
+        ("mountains", "rain in the mountains"),
+    ],
+)
+def test_what_a_prompt_names_is_in_the_scene(without: str, with_it: str) -> None:
+    plain_scene, scene = (
+        compose(words_of(prompt, ""), random.Random(1), 1.5, PALETTE)
+        for prompt in (without, with_it)
+    )
+    assert scene.layers != plain_scene.layers
+
+
+def test_what_the_negative_prompt_names_is_not_in_the_scene() -> None:
+    scenes = [
+        compose(words_of(prompt, unwanted), random.Random(1), 1.5, PALETTE)
+        for prompt, unwanted in (("the sea", ""), ("the sea and a whale", "whales"))
+    ]
+    assert scenes[0].layers == scenes[1].layers
+
+
+async def test_each_of_several_colours_has_its_place() -> None:
+    request = replace(REQUEST, prompt="red poppies under a blue sky", size="256x256")
+    picture = opened(await SketchProvider().call(request))
+    sky, flowers = picture.crop((10, 10, 246, 60)), picture.crop((10, 160, 246, 225))
+    assert pixels(sky, lambda r, g, b: b > r + 30) > 236 * 50 * 0.7
+    assert pixels(flowers, lambda r, g, b: r > g + 60 and r > b + 60) > 236 * 65 * 0.05
 
 
 async def test_references_show_in_the_picture() -> None:

@@ -23,11 +23,8 @@ from application.ports import (
 )
 from domain.failure import Failure, FailureKind
 from domain.image import CONTENT_TYPES, Cost
-from infrastructure.providers.sketch_painting import (
-    Commission,
-    UnreadableReferenceError,
-    paint,
-)
+from infrastructure.providers.sketches.painting import Commission, paint
+from infrastructure.providers.sketches.references import UnreadableReferenceError
 from infrastructure.settings_values import SketchFaults
 
 PRICE_LIST = "sketch-2026-11"

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 CLIENT_WENT_AWAY = 499  # nginx's word for it; nobody receives it
 STALLED_AFTER = 60.0  # seconds
+STALLS_IN_ALL = 10
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -85,7 +86,7 @@ class Requests:
 class BodyLimit:
     """Refuses a body of more than `most` bytes, or without one for `stalled_after` seconds.
 
-    Not Starlette's: its answers are plain text.
+    Nor may all of it take longer than ten times that. Not Starlette's: its answers are plain text.
     """
 
     def __init__(self, app: ASGIApp, *, most: int, stalled_after: float = STALLED_AFTER) -> None:
@@ -100,6 +101,7 @@ class BodyLimit:
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         too_large = announced.isdigit() and int(announced[:19]) > self._most
         received, complete = 0, False
+        give_up_at = time.monotonic() + STALLS_IN_ALL * self._stalled_after
 
         async def receive_bounded() -> Message:
             nonlocal received, complete
@@ -107,7 +109,7 @@ class BodyLimit:
                 raise BodyTooLargeError(self._most)
             if complete:
                 return await receive()
-            message = await self._soon(receive)
+            message = await self._soon(receive, give_up_at)
             complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._most:
@@ -116,12 +118,16 @@ class BodyLimit:
 
         await self._app(scope, receive_bounded, send)
 
-    async def _soon(self, receive: Receive) -> Message:
+    async def _soon(self, receive: Receive, give_up_at: float) -> Message:
+        left = give_up_at - time.monotonic()
         try:
-            async with asyncio.timeout(self._stalled_after):
+            async with asyncio.timeout(min(self._stalled_after, left)):
                 return await receive()
         except TimeoutError:
             what = f"Nothing more of the body came within {self._stalled_after:g} seconds."
+            if left < self._stalled_after:
+                in_all = STALLS_IN_ALL * self._stalled_after
+                what = f"The body did not come within {in_all:g} seconds."
             raise RequestTimeoutError(what) from None
 
 

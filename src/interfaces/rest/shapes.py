@@ -16,6 +16,7 @@ from domain.failure import FailureKind
 from domain.generation import OnUnknown, Status
 from domain.image import ContentType, Format
 from domain.quota import WindowType
+from interfaces.rest.problem_types import PROBLEM_TYPES
 
 MOST_REFERENCES = 16
 MOST_IMAGES = 10
@@ -311,7 +312,10 @@ class ProblemShape(Shape):
     status: int
     detail: str
     instance: str | None = None
-    code: str
+    code: str = Field(
+        description="Decide by this one. New ones may come.",
+        json_schema_extra={"x-extensible-enum": [kind.code for kind in PROBLEM_TYPES]},
+    )
     request_id: str
     errors: tuple[ErrorDetail, ...] | None = None
     generation_id: UUID | None = None

@@ -34,9 +34,58 @@ def disc(x: float, y: float, radius: float) -> Outline:
     return oval(x, y, radius, radius)
 
 
+def great_disc(x: float, y: float, radius: float) -> Outline:
+    """A circle so large that 32 corners would show."""
+    angles = (k * math.pi / 64 for k in range(128))
+    return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+
+
 def box(left: float, top: float, right: float, bottom: float) -> Outline:
     """A rectangle."""
     return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def arch(x: float, y: float, across: float, down: float) -> Outline:
+    """The upper half of an ellipse, on its straight side."""
+    return [(x + across * cos, y - down * sin) for cos, sin in CIRCLE[:17]]
+
+
+def line(start: Point, end: Point, thick: float) -> Outline:
+    """A stroke from one point to another."""
+    (ax, ay), (bx, by) = start, end
+    length = math.hypot(bx - ax, by - ay) or 1.0
+    dx, dy = (by - ay) / length * thick / 2, (bx - ax) / length * thick / 2
+    return [(ax - dx, ay + dy), (ax + dx, ay - dy), (bx + dx, by - dy), (bx - dx, by + dy)]
+
+
+def arc(x: float, y: float, radius: float, thick: float, start: float, end: float) -> Outline:
+    """A curved stroke around a point between two angles in radians, inwards of its radius."""
+    angles = [start + (end - start) * k / 24 for k in range(25)]
+    outer = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+    inner = radius - thick
+    return outer + [(x + inner * math.cos(a), y + inner * math.sin(a)) for a in reversed(angles)]
+
+
+def rounded(points: Sequence[Point], times: int = 2) -> Outline:
+    """A closed outline with its corners cut off again and again."""
+    for _ in range(times):
+        following = [*points[1:], points[0]]
+        points = [
+            (ax + (bx - ax) * part, ay + (by - ay) * part)
+            for (ax, ay), (bx, by) in zip(points, following, strict=True)
+            for part in (0.25, 0.75)
+        ]
+    return list(points)
+
+
+def mirrored(points: Sequence[Point]) -> Outline:
+    """The same on the other side of x = 0."""
+    return [(-x, y) for x, y in points]
+
+
+def whole(left: Sequence[Point]) -> Outline:
+    """A symmetrical outline from its left half, which runs from x = 0 to x = 0."""
+    return [*left, *((-x, y) for x, y in reversed(left))]
 
 
 def turned(points: Sequence[Point], at: Point, angle: float) -> Outline:
@@ -91,10 +140,11 @@ def height_at(skyline: Outline, x: float) -> float:
 def lit_slopes(chance: random.Random, skyline: Outline, light_x: float) -> list[Outline]:
     """The faces of peaks that the light falls on."""
     reach = max(4, len(skyline) // 20)
+    heights = [y for _, y in skyline]
     slopes = []
     for k in range(reach, len(skyline) - reach):
         x, y = skyline[k]
-        if y > min(point[1] for point in skyline[k - reach : k + reach + 1]):
+        if y > min(heights[k - reach : k + reach + 1]):
             continue
         side = 1 if light_x > x else -1
         crest = [skyline[k + side * n] for n in range(reach + 1)]
@@ -169,12 +219,8 @@ def flower(
     stem.append((x + lean - size * 0.1, GROUND))
     leaf = oval(x + lean * 0.5, y + size * 2.6, size * 0.75, size * 0.18, chance.uniform(-0.9, 0.9))
     turn, count = chance.uniform(0, 1), chance.choice((5, 6, 8))
-    petals = [
-        oval(
-            x + size * 0.55 * math.cos(a), y + size * 0.55 * math.sin(a), size * 0.5, size * 0.24, a
-        )
-        for a in (turn + 2 * math.pi * k / count for k in range(count))
-    ]
+    petal = [(size * (0.55 + 0.5 * cos), size * 0.24 * sin) for cos, sin in CIRCLE[::2]]
+    petals = [turned(petal, (x, y), turn + 2 * math.pi * k / count) for k in range(count)]
     return [stem, leaf], petals, disc(x, y, size * 0.25)
 
 
@@ -192,57 +238,3 @@ def drop(chance: random.Random, width: float, unit: float) -> Outline:
     length, thick = chance.uniform(0.03, 0.07), 0.0022 * unit
     foot = x - length * 0.3
     return [(x, y), (x + thick, y), (foot + thick, y + length), (foot, y + length)]
-
-
-BOAT = [(-0.5, -0.12), (0.5, -0.12), (0.36, 0.05), (-0.36, 0.05)]
-MAINSAIL = [(0.03, -1.0), (0.03, -0.18), (0.42, -0.18)]
-FORESAIL = [(-0.03, -0.88), (-0.03, -0.18), (-0.36, -0.18)]
-LIGHTHOUSE = [(-0.13, 0.02), (-0.08, -0.78), (0.08, -0.78), (0.13, 0.02)]
-LANTERN = [(-0.06, -0.8), (-0.06, -0.9), (0.06, -0.9), (0.06, -0.8)]
-LANTERN_ROOF = [(-0.1, -0.78), (0.1, -0.78), (0.1, -0.81), (-0.1, -0.81)]
-LANTERN_CAP = [(-0.09, -0.9), (0, -1.0), (0.09, -0.9)]
-CABIN = [(-0.5, 0.05), (-0.5, -0.42), (0, -0.8), (0.5, -0.42), (0.5, 0.05)]
-ROOF = [(-0.64, -0.36), (0, -0.88), (0.64, -0.36), (0.56, -0.3), (0, -0.74), (-0.56, -0.3)]
-CHIMNEY = [(0.22, -0.5), (0.22, -0.92), (0.36, -0.92), (0.36, -0.5)]
-WINDOW = [(-0.15, -0.12), (-0.15, -0.4), (0.15, -0.4), (0.15, -0.12)]
-ROCKET = [(0, -1), (0.13, -0.75), (0.14, -0.25), (0.3, 0), (0.1, -0.1), (-0.1, -0.1), (-0.3, 0)]
-ROCKET += [(-0.14, -0.25), (-0.13, -0.75)]
-FLAME = [(-0.08, -0.08), (0.08, -0.08), (0, 0.35)]
-CACTUS = [(-0.07, 0.02), (-0.07, -0.35), (-0.3, -0.35), (-0.3, -0.7), (-0.2, -0.7), (-0.2, -0.45)]
-CACTUS += [(-0.07, -0.45), (-0.07, -1), (0.07, -1), (0.07, -0.3), (0.2, -0.3), (0.2, -0.6)]
-CACTUS += [(0.3, -0.6), (0.3, -0.2), (0.07, -0.2), (0.07, 0.02)]
-
-
-def band(part: float) -> Outline:
-    """A stripe around the lighthouse, `part` of the way up."""
-    low, high = 0.13 - 0.0625 * part, 0.13 - 0.0625 * (part + 0.13)
-    return [(-low, -part), (low, -part), (high, -part - 0.13), (-high, -part - 0.13)]
-
-
-def cat(x: float, y: float, size: float) -> list[Outline]:
-    """A cat that sits and looks away."""
-    ears = [
-        [(-0.2, -0.74), (-0.18, -1.0), (-0.02, -0.86)],
-        [(0.2, -0.74), (0.18, -1.0), (0.02, -0.86)],
-    ]
-    curl = [(0.2 + 0.32 * math.sin(k / 6), -0.02 - 0.4 * (k / 12) ** 2) for k in range(13)]
-    tail = [*curl, *((px + 0.07, py + 0.03) for px, py in reversed(curl))]
-    body = [oval(0, -0.25, 0.27, 0.32), oval(0, -0.5, 0.17, 0.25), disc(0, -0.72, 0.19), tail]
-    return [placed(outline, (x, y), size) for outline in (*body, *ears)]
-
-
-def balloon(x: float, y: float, size: float) -> tuple[list[Outline], list[Outline]]:
-    """A hot-air balloon, and the stripes on it, whose basket hangs at a place."""
-    skirt = [(-0.3, -0.52), (0.3, -0.52), (0.08, -0.2), (-0.08, -0.2)]
-    basket = [(-0.07, 0.0), (-0.07, -0.12), (0.07, -0.12), (0.07, 0.0)]
-    ropes = [
-        [(-0.07, -0.2), (-0.06, -0.12), (-0.05, -0.2)],
-        [(0.07, -0.2), (0.06, -0.12), (0.05, -0.2)],
-    ]
-    whole = [disc(0, -0.68, 0.34), skirt, basket, *ropes]
-    stripes = [oval(-0.2, -0.66, 0.05, 0.24, 0.12), oval(0.2, -0.66, 0.05, 0.24, -0.12)]
-    stripes.append(oval(0, -0.66, 0.06, 0.34))
-    return (
-        [placed(outline, (x, y), size) for outline in whole],
-        [placed(outline, (x, y), size) for outline in stripes],
-    )

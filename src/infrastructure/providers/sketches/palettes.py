@@ -48,7 +48,7 @@ def colour(code: str) -> Colour:
 PALETTES = {
     "dawn": "4b5d8a b08ea2 f7c9a6 fff1cf c79a9f 2b2f4a e4572e",
     "noon": "4f9bcb a4d4e6 f1f5e8 fffbe6 9fc2b8 1f4d3f f2a541",
-    "dusk": "2d2a55 8f3f71 f28b57 ffd9a0 b3566b 1c1533 ffc857",
+    "dusk": "2d2a55 8f3f71 f28b57 ffd9a0 b3566b 1c1533 f2545b",
     "night": "0b1026 1d2b53 4a6a94 f4f1de 3a5380 060914 ffd166",
     "storm": "39424e 6b7884 b9c0c0 e8ebe4 808c93 1e252c c8553d",
     "autumn": "7a9e9f e0c9a6 f6e3bf fff4d6 d08c4f 4a2318 bc4b27",
@@ -60,14 +60,15 @@ PALETTES = {
 }
 MOODS = {
     "neon": "neon cyberpunk robot synthwave future futuristic tokyo",
-    "night": "night midnight moon moonlight dark star galaxy space planet universe nebula owl",
+    "night": "night midnight moon moonlight moonlit dark star galaxy space planet universe nebula "
+    "owl",
     "dusk": "dusk sunset evening twilight romantic dragon volcano fire",
     "dawn": "dawn sunrise morning mist misty calm quiet dream",
     "winter": "winter snow snowy ice icy frozen christmas glacier cold arctic penguin",
-    "autumn": "autumn fall october harvest leaf pumpkin fox",
+    "autumn": "autumn fall october harvest leaf pumpkin fox wheat",
     "storm": "storm rain rainy fog foggy gloomy thunder whale",
     "desert": "desert dune sand camel pyramid canyon cactus mars",
-    "spring": "spring flower garden meadow blossom bee butterfly rabbit cat",
+    "spring": "spring flower garden meadow blossom bee butterfly rabbit poppy tulip",
     "noon": "noon day summer sunny beach holiday field bright",
 }
 TINTS = {
@@ -77,14 +78,27 @@ TINTS = {
 }  # fmt: skip
 
 
+ALONE = (0.35, 0.4, 0.3, 0.0, 0.45, 0.12, 0.3)  # how strongly a colour tints each part of a palette
+IN_THE_SKY = (0.45, 0.4, 0.1, 0.0, 0.1, 0.05, 0.0)
+ON_THE_LAND = (0.0, 0.0, 0.1, 0.0, 0.5, 0.2, 0.0)
+ON_THINGS = (0.0, 0.0, 0.05, 0.0, 0.05, 0.0, 0.8)
+PLACES = {
+    "blue": IN_THE_SKY, "indigo": IN_THE_SKY, "violet": IN_THE_SKY, "purple": IN_THE_SKY,
+    "teal": IN_THE_SKY, "green": ON_THE_LAND, "emerald": ON_THE_LAND, "brown": ON_THE_LAND,
+}  # fmt: skip
+
+
 def palette_for(words: frozenset[str], chance: random.Random) -> Palette:
-    """The mood the prompt names, else any; a colour it names tints all but the light."""
+    """The mood the prompt names, else any; a colour it names tints all but the light.
+
+    Of several colours each tints what often has it: the sky, the land, or single things.
+    """
     moods = [mood for mood, named in MOODS.items() if not words.isdisjoint(named.split())]
     tints = sorted(words & TINTS.keys())
     mood = [*moods, "noon" if tints else chance.choice(sorted(PALETTES))][0]
     colours = [colour(code) for code in PALETTES[mood].split()]
     for word in tints:
         tint = colour(TINTS[word])
-        strengths = (0.35, 0.4, 0.3, 0.0, 0.45, 0.12, 0.3)
+        strengths = ALONE if len(tints) == 1 else PLACES.get(word, ON_THINGS)
         colours = [mixed(c, tint, part) for c, part in zip(colours, strengths, strict=True)]
     return Palette(*colours)
