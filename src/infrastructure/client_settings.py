@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from infrastructure import settings_values as values
+from infrastructure.beside_up import NotRunningError, addresses_left
 
 KEY_FILE = "admin-key"
 HERE = ("localhost", "127.0.0.1", "::1")
@@ -55,6 +57,11 @@ def _url(texts: Mapping[str, str]) -> str | None:
 
 
 def _own_address(texts: Mapping[str, str]) -> str:
+    """Of the service on this machine: as it was told to listen, or as `darkroom up` says."""
+    if "DARKROOM_HOST" not in texts and "DARKROOM_PORT" not in texts:
+        with contextlib.suppress(NotRunningError):
+            if url := addresses_left(data_folder(texts)).get("DARKROOM_URL"):
+                return url
     port = texts.get("DARKROOM_PORT", "8000")
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ClientSettingsError(f"DARKROOM_PORT must be a number from 1 to 65535, not {port!r}.")

@@ -12,8 +12,8 @@ import psycopg
 from psycopg import AsyncConnection
 
 from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from infrastructure.beside_up import NotRunningError, servers_left
 from infrastructure.container import Container
-from infrastructure.embedded.addresses import NotRunningError, addresses_left
 from infrastructure.event_store.connections import LOST, connect
 from infrastructure.event_store.follower import duty_of
 from infrastructure.event_store.leadership import is_held
@@ -66,7 +66,7 @@ async def examine(environ: Mapping[str, str] | None = None) -> AsyncIterator[Fin
     try:
         servers = _servers(settings)
     except NotRunningError as error:
-        yield Finding("servers", "failing", f"{error}")
+        yield Finding("servers", "failing", error.wrong, error.remedy)
     else:
         if settings.database_url is None:
             yield Finding("servers", "ok", f"`darkroom up` runs on {settings.data_dir}.")
@@ -79,7 +79,7 @@ def _servers(settings: Settings) -> Settings:
     """The settings with the addresses of the servers. Raises NotRunningError."""
     if settings.database_url is not None:
         return settings
-    return load_settings(settings.environ() | addresses_left(settings.data_dir))
+    return load_settings(settings.environ() | servers_left(settings.data_dir))
 
 
 async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:

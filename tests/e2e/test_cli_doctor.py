@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from infrastructure.embedded.addresses import left_for_others
+from infrastructure.beside_up import left_for_others
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models import discover
 from tests.conftest import PostgresServer
@@ -80,16 +80,19 @@ async def test_who_does_not_run_is_missed(patient: Patient) -> None:
     for model in discover():
         assert findings[f"read model {model.name}"]["remedy"] == "Start `darkroom projector`."
     typed = await patient.examined()
-    assert "! workers  Nobody is at work.\n    → Start `darkroom worker`.\n" in typed.out
+    said = [" ".join(line.split()) for line in typed.lines]
+    assert "! workers Nobody is at work." in said
+    assert "→ Start `darkroom worker`." in said
     assert typed.out.endswith("of these need you.\n")
 
 
 async def test_every_mistake_of_the_configuration_is_told(patient: Patient) -> None:
     typed = await patient.examined(DARKROOM_WAIT_SECONDS="x", DARKROOM_LEASE_SECONDS="0")
     assert typed.status == 1
-    assert "✗ configuration  DARKROOM_WAIT_SECONDS must be a number, not 'x'." in typed.out
-    assert "✗ configuration  DARKROOM_LEASE_SECONDS must be more than 0" in typed.out
-    assert "– servers  Not looked at until the configuration is right." in typed.out
+    said = " ".join(typed.out.split())
+    assert "✗ configuration DARKROOM_WAIT_SECONDS must be a number, not 'x'." in said
+    assert "✗ configuration DARKROOM_LEASE_SECONDS must be more than 0" in said
+    assert "– servers Not looked at until the configuration is right." in said
 
 
 async def test_servers_that_are_away_are_told_apart(patient: Patient) -> None:
@@ -191,8 +194,9 @@ async def test_beside_up_its_servers_are_found(
     with left_for_others(tmp_path, {"DATABASE_URL": database_url, "REDIS_URL": redis_url}):
         typed = await darkroom("doctor", folder=tmp_path, **beside)
         parked = await darkroom("retry-parked", "jobs", folder=tmp_path, **beside)
-    assert f"✓ servers  `darkroom up` runs on {tmp_path}." in typed.out
-    assert "✓ schema  The schema is at" in typed.out
+    said = " ".join(typed.out.split())
+    assert f"✓ servers `darkroom up` runs on {tmp_path}." in said
+    assert "✓ schema The schema is at" in said
     assert (parked.status, parked.out) == (0, "jobs: 0 parked\n")
     assert await rows(database_url, "SELECT count(*) FROM parked_aggregates") == [(0,)]
 
@@ -202,6 +206,6 @@ async def test_where_up_does_not_run_both_say_so(tmp_path: Path) -> None:
     (tmp_path / "servers").write_text('{"DATABASE_URL": "of a process that was killed"}')
     typed = await darkroom("doctor", folder=tmp_path, **beside)
     assert typed.status == 1
-    assert f"✗ servers  `darkroom up` does not run on {tmp_path}" in typed.out
+    assert f"✗ servers `darkroom up` does not run on {tmp_path}." in " ".join(typed.out.split())
     parked = await darkroom("retry-parked", folder=tmp_path, **beside)
-    parked.refused(2, "DATABASE_URL is not set, and `darkroom up` does not run on")
+    parked.refused(2, "DATABASE_URL is not set. `darkroom up` does not run on")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.beside_up import left_for_others
 from infrastructure.client_settings import (
     ClientSettings,
     ClientSettingsError,
@@ -27,6 +28,14 @@ def test_unset_it_is_the_service_on_this_machine_and_the_key_that_up_keeps(tmp_p
     assert load_client_settings(kept) == ClientSettings("http://127.0.0.1:8000", ADMIN_KEY)
     elsewhere = kept | {"DARKROOM_HOST": "0.0.0.0", "DARKROOM_PORT": "8080"}
     assert load_client_settings(elsewhere).url == "http://127.0.0.1:8080"
+
+
+def test_up_tells_where_it_listens_unless_that_is_set(tmp_path: Path) -> None:
+    kept = folder_with_key(tmp_path)
+    with left_for_others(tmp_path, {"DARKROOM_URL": "http://127.0.0.1:8123"}):
+        assert load_client_settings(kept).url == "http://127.0.0.1:8123"
+        assert load_client_settings(kept | {"DARKROOM_PORT": "1"}).url == "http://127.0.0.1:1"
+    assert load_client_settings(kept).url == "http://127.0.0.1:8000"
 
 
 def test_what_is_set_wins(tmp_path: Path) -> None:

@@ -65,8 +65,10 @@ class ProblemError(CommandError):
 class UnreachableError(CommandError):
     """Nobody answers at the service's address, or somebody who is not Darkroom."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, Exit.UNAVAILABLE)
+    def __init__(self, wrong: str, remedy: str) -> None:
+        super().__init__(f"{wrong} {remedy}", Exit.UNAVAILABLE)
+        self.wrong = wrong
+        self.remedy = remedy
 
 
 class Client:
@@ -154,7 +156,8 @@ class Client:
         """What to tell of a service that does not answer."""
         start = ", or start it with `darkroom up`" if urlsplit(self.url).hostname in HERE else ""
         return UnreachableError(
-            f"Darkroom does not answer at {self.url} ({why(error)}): look at DARKROOM_URL{start}."
+            f"Darkroom does not answer at {self.url} ({why(error)}).",
+            f"Look at DARKROOM_URL{start}.",
         )
 
     def say_again(self, reason: str) -> None:
@@ -171,8 +174,8 @@ class Client:
         if isinstance(body, dict) and "detail" in body:
             raise ProblemError(body, answer.status_code)
         raise UnreachableError(
-            f"{self.url} answers {answer.status_code}, but not as Darkroom does: look at"
-            " DARKROOM_URL."
+            f"{self.url} answers {answer.status_code}, but not as Darkroom does.",
+            "Look at DARKROOM_URL.",
         )
 
 

@@ -14,6 +14,7 @@ from interfaces.cli.client import Client, ProblemError, UnreachableError, connec
 from interfaces.cli.endings import CommandError, Exit
 from interfaces.cli.terminal import output, printable
 
+WIDTH = len("read model image_generations")
 MARKS = {
     "ok": ("✓", "green"),
     "degraded": ("!", "yellow"),
@@ -55,7 +56,7 @@ def _api() -> Finding:
         with connected(patient=False) as client:
             return _quota(client)
     except UnreachableError as error:
-        return Finding("api", "failing", f"{error}")
+        return Finding("api", "failing", error.wrong, error.remedy)
     except ProblemError as error:
         remedy = "Look at DARKROOM_API_KEY." if error.status is Exit.NOT_AUTHENTICATED else None
         return Finding("api", "failing", f"The API says no: {error}", remedy)
@@ -71,7 +72,7 @@ def _quota(client: Client) -> Finding:
 def _show(finding: Finding) -> None:
     mark, style = MARKS[finding.state]
     console = output()
-    line = Text.assemble((f"{mark} ", style), (f"{finding.name}  ", "bold"))
+    line = Text.assemble((f"{mark} ", style), (f"{finding.name:<{WIDTH}}  ", "bold"))
     console.print(line + Text(printable(finding.sentence)))
     if finding.remedy:
-        console.print(Text(f"    → {printable(finding.remedy)}"))
+        console.print(Text(f"{'':{WIDTH}}  → {printable(finding.remedy)}"))

@@ -88,8 +88,8 @@ class _Stream:
         self._lost_at = self._lost_at or now
         if now - self._lost_at > GIVE_UP_AFTER:
             raise UnreachableError(
-                f"{self._client.url} has not answered for {GIVE_UP_AFTER:.0f} s ({why(error)})."
-                f" The generation goes on: `darkroom show {self._id} --follow` follows it."
+                f"{self._client.url} has not answered for {GIVE_UP_AFTER:.0f} s ({why(error)}).",
+                f"The generation goes on: `darkroom show {self._id} --follow` follows it.",
             ) from error
 
 

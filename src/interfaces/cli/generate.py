@@ -155,11 +155,19 @@ def conclude(client: Client, generation: Json, wait: Wait) -> None:
         if wait.as_json:
             print_json(generation)
         raise ended_badly(generation)
-    paths = save(client, generation, wait.destination) if wait.destination else []
+    paths = _save(client, generation, wait.destination)
     if wait.as_json:
         print_json(_with_paths(generation, paths))
     else:
         _show(generation, paths)
+
+
+def _save(client: Client, generation: Json, destination: Destination | None) -> list[Path]:
+    try:
+        return save(client, generation, destination) if destination else []
+    except CommandError as error:
+        again = f"The service keeps it: `darkroom show {generation['id']} -o DIR/` saves it."
+        raise CommandError(f"{error} {again}", error.status) from error
 
 
 def ended_badly(generation: Json) -> CommandError:

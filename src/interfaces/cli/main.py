@@ -237,16 +237,16 @@ def _settings() -> Settings:
 
 
 def _database_url(*, or_embedded: bool = False) -> str:
+    from infrastructure.beside_up import NotRunningError, servers_left
     from infrastructure.client_settings import data_folder
-    from infrastructure.embedded.addresses import NotRunningError, addresses_left
     from infrastructure.settings import SettingsError, load_database_url
 
     try:
         if or_embedded and not os.environ.get("DATABASE_URL", "").strip():
-            return addresses_left(data_folder(os.environ).absolute())["DATABASE_URL"]
+            return servers_left(data_folder(os.environ).absolute())["DATABASE_URL"]
         return load_database_url()
     except NotRunningError as error:
-        _refuse((f"DATABASE_URL is not set, and {error}",))
+        _refuse((f"DATABASE_URL is not set. {error}",))
     except SettingsError as error:
         _refuse(error.mistakes)
 
