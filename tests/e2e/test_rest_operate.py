@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from infrastructure.settings import Settings
+from interfaces.rest.problem_types import METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
 from interfaces.rest.serve import serve
 from tests.conftest import PostgresServer
 from tests.e2e.stack import ADMIN_KEY, LEASE, Stack, encoded, free_port, running, settings_for
@@ -254,18 +255,24 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
         for operation in path.values()
     ]
     assert sorted(operations) == [
+        "cancelGeneration",
         "createGeneration",
+        "deleteGeneration",
         "generateImage",
         "getGeneration",
         "getImage",
+        "getJob",
+        "getProblemType",
         "getQuota",
         "getReferenceImage",
         "isAlive",
         "isReady",
         "listGenerationEvents",
         "listGenerations",
+        "listProblemTypes",
+        "retryGeneration",
     ]
-    public = {"getImage", "isAlive", "isReady"}
+    public = {"getImage", "isAlive", "isReady", "getProblemType", "listProblemTypes"}
     for path in document["paths"].values():
         for operation in path.values():
             assert ("security" in operation) == (operation["operationId"] in public)
@@ -278,3 +285,40 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
     references = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
     assert references <= document["components"]["schemas"].keys()
     assert (await stack.client.get("/docs")).status_code == 200
+
+
+async def test_the_document_and_the_table_name_the_same_problems(stack: Stack) -> None:
+    document = (await stack.client.get("/openapi.json")).json()
+
+    named = document["components"]["schemas"]["ProblemShape"]["properties"]["code"]
+    answered = {
+        (example["value"]["status"], example["value"]["type"])
+        for path in document["paths"].values()
+        for operation in path.values()
+        for answer in operation["responses"].values()
+        for example in answer.get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", {})
+        .values()
+    }
+
+    assert named["x-extensible-enum"] == [kind.code for kind in PROBLEM_TYPES]
+    of_no_operation = {(METHOD_NOT_ALLOWED.status, METHOD_NOT_ALLOWED.type)}
+    assert answered | of_no_operation == {(kind.status, kind.type) for kind in PROBLEM_TYPES}
+
+
+@pytest.mark.parametrize("accept", ["text/html,*/*;q=0.8", "*/*"])
+async def test_where_a_problems_type_leads_is_told(stack: Stack, accept: str) -> None:
+    headers = {"Accept": accept}
+    type_ = (await stack.client.get("/nowhere")).json()["type"]
+
+    one = await stack.client.get(type_, headers=headers)
+    all_ = await stack.client.get("/problems", headers=headers)
+
+    assert (one.status_code, all_.status_code) == (200, 200)
+    media_type = "text/html" if "html" in accept else "application/json"
+    assert one.headers["content-type"].startswith(media_type)
+    assert NOT_FOUND.title in one.text
+    for kind in PROBLEM_TYPES:
+        assert kind.code in all_.text
+    assert (await stack.client.get("/problems/unheard-of")).status_code == 404
