@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,32 +69,6 @@ async def test_a_filter_that_cannot_be_read_is_wrong_usage(stack: Stack, tmp_pat
     typed.refused(2, "--after must be a time such as", "not 'soon'")
     typed = await darkroom("history", "--status", "lost", folder=tmp_path, **service(stack))
     typed.refused(2, "'queued', 'processing'")
-
-
-async def test_a_terminal_gets_a_table(stack: Stack, tmp_path: Path) -> None:
-    async with stack.followed():
-        await stack.generate(prompt="a very long prompt " * 20)
-        await listed(stack, 1)
-        shown = await asyncio.to_thread(on_a_terminal, "history", **service(stack))
-    assert "created" in shown
-    assert "…" in shown
-    assert "s ago" in shown
-
-
-def on_a_terminal(*arguments: str, **variables: str) -> str:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "interfaces.cli.main", *arguments]
-    environment = os.environ | variables | {"COLUMNS": "120", "TERM": "xterm"}
-    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-    os.close(ours)
-    return shown.decode()
 
 
 # --- show ----------------------------------------------------------------------------------------

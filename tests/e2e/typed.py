@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,3 +106,27 @@ async def darkroom(*arguments: str, folder: Path, stdin: bytes = b"", **variable
 def service(stack: Stack) -> dict[str, str]:
     """What somebody sets who uses this one."""
     return {"DARKROOM_URL": stack.settings.public_url, "DARKROOM_API_KEY": ADMIN_KEY}
+
+
+def on_a_terminal(*arguments: str, answers: Mapping[str, bytes] | None = None, **given: str) -> str:
+    """What a terminal of 120 columns shows; each answer is typed when its question appears."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "interfaces.cli.main", *arguments]
+    environment = os.environ | given | {"COLUMNS": "120", "TERM": "xterm"}
+    waiting = dict(answers or {})
+    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        while read := _read(ours):
+            shown += read
+            for question in [q for q in waiting if q.encode() in shown]:
+                os.write(ours, waiting.pop(question))
+    os.close(ours)
+    return shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
