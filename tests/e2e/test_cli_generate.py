@@ -245,6 +245,17 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(stack: Stack, tmp_path:
     assert told.count("Completed with 1 picture.") == 1
 
 
+async def test_pictures_that_cannot_be_fetched_can_be_fetched_later(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    settings = settings_for(tmp_path, database_url, redis_url, public_url=away)
+    async with running(settings) as stack, stack.at_work():
+        here = service(stack) | {"DARKROOM_URL": f"http://127.0.0.1:{settings.port}"}
+        typed = await darkroom("generate", "a fox", *SMALL, folder=tmp_path, **here)
+    typed.refused(6, f"The picture at {away}/images/", "(Connection refused)", "The service keeps")
+
+
 async def test_ctrl_c_stops_the_waiting_and_not_the_generation(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -111,6 +111,16 @@ async def test_bytes_that_are_not_the_recorded_ones_are_not_kept(
     assert "x.png" not in os.listdir(tmp_path)
 
 
+async def test_where_there_are_no_pictures_none_are_saved(stack: Stack, tmp_path: Path) -> None:
+    asked = await stack.generate()
+    save = ("show", asked["id"], "-o", "x.png")
+    early = await darkroom(*save, folder=tmp_path, **service(stack))
+    early.refused(1, "There are no pictures yet: say --follow")
+    await stack.client.post(f"/api/v1/generations/{asked['id']}/cancel")
+    late = await darkroom(*save, folder=tmp_path, **service(stack))
+    late.refused(1, "There are no pictures to save: the generation was cancelled.")
+
+
 async def test_a_picture_is_saved_twice_without_harm(stack: Stack, tmp_path: Path) -> None:
     asked = await stack.generate()
     await stack.perform_all()

@@ -114,8 +114,14 @@ class Client:
     def download(self, url: str) -> bytes:
         """A picture at its permanent URL, which needs no key and gets none."""
         local = urlsplit(url).hostname in HERE
-        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=not local) as anybody:
-            answer = self._patiently("GET", url, sender=anybody)
+        try:
+            with httpx.Client(timeout=ANSWER_SECONDS, trust_env=not local) as anybody:
+                answer = self._patiently("GET", url, sender=anybody)
+        except UnreachableError as error:
+            raise CommandError(
+                f"The picture at {url} cannot be fetched ({why(error.__cause__ or error)}).",
+                Exit.UNAVAILABLE,
+            ) from error
         if answer.status_code != httpx.codes.OK:
             raise CommandError(f"The picture at {url} was answered {answer.status_code}.")
         return answer.content
@@ -148,7 +154,7 @@ class Client:
                 wait, reason = pause * random.uniform(0.8, 1.2), why(error)  # noqa: S311  # spreads
             except (httpx.InvalidURL, httpx.HTTPError) as error:
                 raise self.unreachable(error) from error
-            self.say_again(reason)
+            self.say_again(reason, path if sender else "")
             time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
@@ -160,9 +166,9 @@ class Client:
             f"Look at DARKROOM_URL{start}.",
         )
 
-    def say_again(self, reason: str) -> None:
+    def say_again(self, reason: str, url: str = "") -> None:
         """Say why it takes longer."""
-        self._notice(f"darkroom: {self.url} does not answer ({reason}), trying again …")
+        self._notice(f"darkroom: {url or self.url} does not answer ({reason}), trying again …")
 
     def _read(self, answer: httpx.Response) -> Json:
         try:
@@ -219,7 +225,7 @@ def _pause(answer: httpx.Response, usual: float) -> float:
     return min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else usual
 
 
-def why(error: Exception) -> str:
+def why(error: BaseException) -> str:
     if isinstance(error, httpx.ConnectTimeout | httpx.ReadTimeout):
         return "no answer in time"
     text = printable(str(error)).removeprefix("[Errno ").partition("] ")[2] or printable(str(error))

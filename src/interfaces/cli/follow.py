@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import httpx
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from interfaces.cli.client import Client, Json, UnreachableError, of_generation, why
+from interfaces.cli.client import Client, Json, of_generation, why
 from interfaces.cli.endings import CommandError, Exit, say
 from interfaces.cli.sse import ServerEvent, read_events
 from interfaces.cli.terminal import local, pictures, printable, side
@@ -29,10 +29,11 @@ def follow(client: Client, generation: Json, *, quiet: bool) -> Json:
     id_ = generation["id"]
     try:
         if generation["status"] not in ENDED:
-            with _progress(quiet=quiet) as progress:
+            with accepted(id_), _progress(quiet=quiet) as progress:
                 for event in _Stream(client, id_).events():
                     progress.tell(sentence(event.type, json.loads(event.data)))
-            generation = client.get(of_generation(id_))
+            with accepted(id_):
+                generation = client.get(of_generation(id_))
     except KeyboardInterrupt:
         raise CommandError(
             f"You stopped waiting, and the generation goes on: `darkroom show {id_} --follow`"
@@ -40,6 +41,21 @@ def follow(client: Client, generation: Json, *, quiet: bool) -> Json:
             Exit.INTERRUPTED,
         ) from None
     return generation
+
+
+@contextmanager
+def accepted(id_: str) -> Iterator[None]:
+    """Whoever loses the service learns which generation goes on."""
+    try:
+        yield
+    except CommandError as error:
+        if error.status is not Exit.UNAVAILABLE:
+            raise
+        raise CommandError(
+            f"{error} Generation {id_} was accepted: `darkroom show {id_} --follow` follows it.",
+            error.status,
+            error.problem | {"generationId": id_},
+        ) from error
 
 
 class _Stream:
@@ -87,10 +103,7 @@ class _Stream:
         now = time.monotonic()
         self._lost_at = self._lost_at or now
         if now - self._lost_at > GIVE_UP_AFTER:
-            raise UnreachableError(
-                f"{self._client.url} has not answered for {GIVE_UP_AFTER:.0f} s ({why(error)}).",
-                f"The generation goes on: `darkroom show {self._id} --follow` follows it.",
-            ) from error
+            raise self._client.unreachable(error) from error
 
 
 def _refuse_other_than_a_stream(client: Client, answer: httpx.Response) -> None:

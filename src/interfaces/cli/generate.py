@@ -21,7 +21,7 @@ from interfaces.cli.client import (
     of_generation,
 )
 from interfaces.cli.endings import CommandError, Exit
-from interfaces.cli.follow import ENDED, follow
+from interfaces.cli.follow import ENDED, accepted, follow
 from interfaces.cli.saving import Destination, save
 from interfaces.cli.terminal import link, output, printable, side, took
 
@@ -77,7 +77,8 @@ def _ask(client: Client, path: str, **content: Any) -> Json:
     except ProblemError as problem:
         if problem.generation_id is None:
             raise
-        return client.get(of_generation(problem.generation_id))  # it was accepted, and tells itself
+        with accepted(problem.generation_id):  # which tells itself how it ended
+            return client.get(of_generation(problem.generation_id))
     except KeyboardInterrupt:
         raise CommandError(
             "You stopped while it was being asked for: `darkroom history` shows whether it was"

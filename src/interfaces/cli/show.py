@@ -11,7 +11,7 @@ from rich.text import Text
 
 from interfaces.cli.client import Client, Json, connected, of_generation
 from interfaces.cli.endings import CommandError, Exit
-from interfaces.cli.follow import follow, sentence
+from interfaces.cli.follow import ENDED, follow, sentence
 from interfaces.cli.generate import ended_badly, print_json
 from interfaces.cli.saving import Destination, save
 from interfaces.cli.terminal import (
@@ -51,10 +51,10 @@ def show(
             print_json(generation | ({} if trail is None else {"events": trail}))
         else:
             _show(output(), generation, trail)
-        if destination:
-            _save(client, generation, destination, quiet=as_json)
         if following and generation["status"] != "completed":
             raise ended_badly(generation)
+        if destination:
+            _save(client, generation, destination, quiet=as_json)
 
 
 def cancel(id_: str, *, as_json: bool) -> None:
@@ -88,9 +88,18 @@ def _confirm(generation: Json) -> None:
 
 
 def _save(client: Client, generation: Json, destination: Destination, *, quiet: bool) -> None:
+    if not generation["images"]:
+        raise CommandError(_why_no_pictures(generation))
     for path in save(client, generation, destination):
         if not quiet:
             output().print("saved", link(path.absolute().as_uri(), f"{path}"))
+
+
+def _why_no_pictures(generation: Json) -> str:
+    if generation["status"] not in ENDED:
+        return "There are no pictures yet: say --follow to wait for them."
+    what = "deleted" if generation.get("deletedAt") else generation["status"]
+    return f"There are no pictures to save: the generation was {what}."
 
 
 def _trail(client: Client, id_: str) -> list[Json]:
