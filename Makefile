@@ -7,7 +7,9 @@ export PYTHONDONTWRITEBYTECODE =
 CERTS  := $(if $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),--system-certs)
 INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
-.PHONY: setup demo up test check format lock bench clean
+NODE_TOOLS := tests/node/node_modules/.ready
+
+.PHONY: setup demo up test check format lock bench surface docs-page clean
 setup: $(VENV)/.ready
 
 $(VENV)/.uv: requirements-bootstrap.lock
@@ -26,13 +28,22 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@$(INSTALL) --require-hashes --compile-bytecode -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/tools/.ready: $(VENV)/.uv requirements-tools.lock
+	@$(BIN)/python -m venv --without-pip $(VENV)/tools
+	@$(BIN)/uv pip install --quiet $(CERTS) --python $(VENV)/tools/bin/python --require-hashes -r requirements-tools.lock
+	@touch $@
+
+$(NODE_TOOLS): $(VENV)/.ready-dev tests/node/package-lock.json tests/node/browser.mjs
+	@$(BIN)/python -m tests.node install
+	@touch $@
+
 demo: setup  ## A throw-away stack paints two pictures and proves what it did.
 	@$(BIN)/darkroom demo
 
 up: setup  ## The whole service on this machine, until Ctrl-C.
 	@$(BIN)/darkroom up
 
-test: $(VENV)/.ready-dev
+test: $(VENV)/.ready-dev $(VENV)/tools/.ready $(NODE_TOOLS)
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.ready-dev
@@ -45,12 +56,19 @@ format: $(VENV)/.ready-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+surface: $(VENV)/.ready-dev  ## Write docs/openapi.json and docs/errors.md, which the code makes.
+	@$(BIN)/python -m tests.surface.stored
+
+docs-page: $(VENV)/.ready-dev  ## Fetch what /docs shows: make docs-page SCALAR=1.72.1
+	@$(BIN)/python -m tests.node page $(SCALAR)
+
 bench: $(VENV)/.ready-dev
 	@$(BIN)/python -m bench
 
 lock: $(VENV)/.uv  ## Pin again what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group tools -o requirements-tools.lock
 
 clean:
-	@rm -rf $(VENV) .darkroom build
+	@rm -rf $(VENV) .darkroom build tests/node/node_modules

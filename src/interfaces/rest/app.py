@@ -10,23 +10,21 @@ from contextvars import Context
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from application.ports import StoreUnavailableError
 from infrastructure.container import Container
-from interfaces.rest import events, generations, images, jobs, me, operate, problem_pages
+from interfaces.rest import docs, events, generations, images, jobs, me, operate, problem_pages
 from interfaces.rest.authentication import Authentication
+from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
-from interfaces.rest.openapi import completed
 from interfaces.rest.problems import PROBLEMS, problem
 
 log = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 32 * 1024 * 1024
 TRY_AGAIN_SECONDS = 0.25
-DESCRIPTION = "A prompt and reference images go in; a permanent URL comes out."
 
 
 def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) -> FastAPI:
@@ -37,16 +35,16 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     app = FastAPI(
         title="Darkroom",
         version="0.1.0",
-        summary="Image generation behind one durable API.",
-        description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.container = container
     app.add_exception_handler(HTTPException, problem)
     for error in PROBLEMS:
         app.add_exception_handler(error, problem)
-    for module in (generations, events, jobs, me, images, problem_pages, operate):
+    for module in (generations, events, jobs, me, images, problem_pages, operate, docs):
         app.include_router(module.router)
         app.include_router(_heads(module.router))
     key = container.settings().admin_key
@@ -71,14 +69,7 @@ def _heads(router: APIRouter) -> APIRouter:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            summary=app.summary,
-            description=app.description,
-            routes=app.routes,
-        )
-        app.openapi_schema = completed(document)
+        app.openapi_schema = document_of(app)
     return app.openapi_schema
 
 

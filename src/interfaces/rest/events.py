@@ -22,7 +22,7 @@ from interfaces.rest.answers import resource
 from interfaces.rest.context import container_of
 from interfaces.rest.errors import EventIdRefusedError
 from interfaces.rest.headers import accepts
-from interfaces.rest.openapi import EVENT_STREAM, problems
+from interfaces.rest.openapi import EVENT_STREAM, RESUMABLE, problems
 from interfaces.rest.own import OwnGeneration
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.representation import of_event, of_place
@@ -48,6 +48,7 @@ class EventsQuery(BaseModel):
     "/{id}/events",
     operation_id="listGenerationEvents",
     summary="Everything that was decided about one generation",
+    openapi_extra=RESUMABLE,
     responses={
         200: EVENT_STREAM,
         204: {"description": "A stream with nothing left to tell: do not reconnect"},

@@ -25,7 +25,15 @@ from interfaces.rest.bodies import Asked, read_generation_request
 from interfaces.rest.context import Caller, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
-from interfaces.rest.openapi import ACCEPTED, CHANGED, COMMAND, CREATED, REQUEST_BODY, problems
+from interfaces.rest.openapi import (
+    ACCEPTED,
+    CHANGED,
+    COMMAND,
+    CREATED,
+    REQUEST_BODY,
+    WAITED_FOR,
+    problems,
+)
 from interfaces.rest.own import GenerationId, OwnGeneration
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.problems import RETRY_AFTER
@@ -124,15 +132,15 @@ GENERATES: dict[str, Any] = {
 
 
 @router.post(
-    "/generations",
-    operation_id="createGeneration",
-    summary="Generate pictures",
-    **GENERATES,
-)
-@router.post(
     "/generate-image",
     operation_id="generateImage",
     summary="Generate pictures, by its first name",
+    **GENERATES,
+)
+@router.post(
+    "/generations",
+    operation_id="createGeneration",
+    summary="Generate pictures",
     **GENERATES,
 )
 async def create(request: Request, caller: Authenticated) -> Response:
@@ -214,7 +222,7 @@ async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> 
     operation_id="retryGeneration",
     summary="Ask for the same once more",
     status_code=201,
-    openapi_extra=COMMAND,
+    openapi_extra=WAITED_FOR,
     responses={
         **ENDS_OR_GOES_ON,
         **problems(*PLACING, *WAITING, kinds.NOT_FOUND, kinds.GENERATION_OPEN),

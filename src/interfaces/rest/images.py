@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
 from domain.image import CONTENT_TYPES, EXTENSIONS
@@ -32,6 +33,12 @@ _RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})", re.IG
 
 router = APIRouter(tags=["images"])
 
+Owner = Annotated[str, Path(description="Whose it is: yours.", examples=[str(UUID(int=0))])]
+Of = Annotated[str, Path(description="The generation's id.", examples=[str(UUID(int=0))])]
+File = Annotated[
+    str, Path(description="As `url` has it: it carries the hash.", examples=["1-5f1c.png"])
+]
+
 
 @router.get(
     "/images/{generation}/{name}",
@@ -41,7 +48,7 @@ router = APIRouter(tags=["images"])
     response_class=FileResponse,
     responses={**_PICTURE, **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE)},
 )
-async def image(request: Request, generation: str, name: str) -> Response:
+async def image(request: Request, generation: Of, name: File) -> Response:
     """Whoever has the URL can see it. It never changes."""
     return await _serve(request, f"images/{generation}/{name}", caching=PUBLIC)
 
@@ -56,7 +63,7 @@ async def image(request: Request, generation: str, name: str) -> Response:
         **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE),
     },
 )
-async def reference(request: Request, caller: Authenticated, user: str, name: str) -> Response:
+async def reference(request: Request, caller: Authenticated, user: Owner, name: File) -> Response:
     """For its owner only."""
     if user != str(caller.user_id):
         raise NotFoundError

@@ -40,6 +40,18 @@ REQUEST_BODY: dict[str, Any] = {
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],
 }
 COMMAND: dict[str, Any] = {"parameters": [_IDEMPOTENCY_KEY]}
+WAITED_FOR: dict[str, Any] = {"parameters": [_IDEMPOTENCY_KEY, _PREFER]}
+RESUMABLE: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "The `id` of the last event that was seen of the stream.",
+            "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+            "example": "4",
+        }
+    ]
+}
 CHANGED: dict[str, Any] = {
     "model": GenerationShape,
     "description": "It is as you wanted it",

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from interfaces.rest.context import container_of
-from interfaces.rest.openapi import PUBLIC
+from interfaces.rest.openapi import PUBLIC, problems
+from interfaces.rest.shapes import Shape
 
 router = APIRouter(tags=["operate"])
+
+
+class AliveShape(Shape):
+    status: Literal["alive"]
+
+
+class ReadyShape(Shape):
+    """`reasons` say what is wrong and what to do; of each check its state and what was seen."""
+
+    status: Literal["ready", "degraded", "not ready"]
+    reasons: tuple[str, ...]
+    checks: dict[str, dict[str, Any]]
 
 
 @router.get(
@@ -16,6 +31,7 @@ router = APIRouter(tags=["operate"])
     operation_id="isAlive",
     summary="Whether this process answers",
     openapi_extra=PUBLIC,
+    responses={200: {"model": AliveShape}, **problems()},
 )
 async def alive() -> Response:
     """Looks at nothing else: a restart would not mend a database."""
@@ -27,7 +43,11 @@ async def alive() -> Response:
     operation_id="isReady",
     summary="Whether requests can be served",
     openapi_extra=PUBLIC,
-    responses={503: {"description": "Not ready; `reasons` say why"}},
+    responses={
+        200: {"model": ReadyShape, "description": "Ready, or degraded"},
+        503: {"model": ReadyShape, "description": "Not ready; `reasons` say why"},
+        **problems(),
+    },
 )
 async def ready(request: Request) -> Response:
     """`degraded` still serves; each check says what is wrong and what to do."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
 from interfaces.rest import problem_types as kinds
@@ -23,7 +24,11 @@ body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 4rem 
 code {{ background: #8882; padding: .1em .3em; border-radius: .2em }} h1 {{ line-height: 1.2 }}
 :root {{ color-scheme: light dark }}</style>{body}</html>"""
 
+_HTML: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+
 router = APIRouter(prefix="/problems", tags=["errors"])
+
+Code = Annotated[str, Path(description="A problem's `code`.", examples=["no-provider"])]
 
 
 @router.get(
@@ -31,7 +36,7 @@ router = APIRouter(prefix="/problems", tags=["errors"])
     operation_id="listProblemTypes",
     summary="Every kind of error",
     openapi_extra=PUBLIC,
-    responses={200: {"model": ProblemTypeList}, **problems()},
+    responses={200: {"model": ProblemTypeList, **_HTML}, **problems()},
 )
 async def problem_types(request: Request) -> Response:
     """What happened, why, and what to do, as a page for people or JSON for programs."""
@@ -46,9 +51,9 @@ async def problem_types(request: Request) -> Response:
     operation_id="getProblemType",
     summary="One kind of error",
     openapi_extra=PUBLIC,
-    responses={200: {"model": ProblemTypeShape}, **problems(kinds.NOT_FOUND)},
+    responses={200: {"model": ProblemTypeShape, **_HTML}, **problems(kinds.NOT_FOUND)},
 )
-async def problem_type(request: Request, code: str) -> Response:
+async def problem_type(request: Request, code: Code) -> Response:
     """Where the `type` of a problem leads."""
     if code not in BY_CODE:
         raise NotFoundError

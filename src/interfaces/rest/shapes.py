@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from unicodedata import category
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -16,6 +16,7 @@ from domain.failure import FailureKind
 from domain.generation import OnUnknown, Status
 from domain.image import ContentType, Format
 from domain.quota import WindowType
+from interfaces.rest.patterns import SAYS_SOMETHING, SIZE, STORABLE, UNSEEN, Told
 from interfaces.rest.problem_types import PROBLEM_TYPES
 
 MOST_REFERENCES = 16
@@ -24,10 +25,12 @@ SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
 LONGEST_DEADLINE = 86_400  # seconds
-INVISIBLE = {"Cc", "Cf"}  # Unicode's control and format characters, such as U+200B
 
-SIZE = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
+TWO_NUMBERS = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 ASPECT_RATIO = r"^[1-9][0-9]{0,3}:[1-9][0-9]{0,3}$"
+
+
+SEEN = re.compile(f"[^{UNSEEN}]")
 
 
 def _storable(text: str) -> str:
@@ -41,7 +44,7 @@ def _storable(text: str) -> str:
 
 
 def _not_blank(text: str) -> str:
-    if all(character.isspace() or category(character) in INVISIBLE for character in text):
+    if not SEEN.search(text):
         raise ValueError("must say something: it is empty or blank")
     return text
 
@@ -53,12 +56,25 @@ def _sane_size(size: str) -> str:
     return size
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Prompt = Annotated[Text, Field(min_length=1, max_length=LONGEST_PROMPT), AfterValidator(_not_blank)]
+Text = Annotated[str, AfterValidator(_storable), Told(STORABLE)]
+Prompt = Annotated[
+    Text,
+    Field(min_length=1, max_length=LONGEST_PROMPT),
+    AfterValidator(_not_blank),
+    Told(SAYS_SOMETHING),
+]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
-Size = Annotated[str, StringConstraints(pattern=SIZE), AfterValidator(_sane_size)]
+Size = Annotated[
+    str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
+]
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_METADATA_KEY)]
 MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
+
+
+TWO_SHAPES = {
+    "required": ["size", "aspectRatio"],
+    "properties": {"size": {"type": "string"}, "aspectRatio": {"type": "string"}},
+}
 
 
 class Shape(BaseModel):
@@ -76,32 +92,23 @@ class GenerationRequest(Shape):
         strict=True,
         extra="forbid",
         validate_by_name=False,
-        json_schema_extra={
-            "examples": [
-                {"prompt": "A lighthouse in fog, woodcut", "size": "1024x1024"},
-                {
-                    "prompt": "The same dog, wearing a raincoat",
-                    "count": 2,
-                    "format": "webp",
-                    "referenceImages": ["data:image/png;base64,iVBORw0KGgo..."],
-                    "metadata": {"order": "4711"},
-                },
-            ]
-        },
+        json_schema_extra={"not": TWO_SHAPES},
     )
 
     prompt: Prompt = Field(description="What to paint.")
     negative_prompt: Prompt | None = Field(None, description="What to leave out.")
     provider: Name | None = Field(None, description="Leave it out to have one chosen.")
-    model: Name | None = None
+    model: Name | None = Field(None, description="One of the provider's models.")
     size: Size | None = Field(None, description="WIDTHxHEIGHT in pixels.", examples=["1024x1024"])
     aspect_ratio: Annotated[str, StringConstraints(pattern=ASPECT_RATIO)] | None = Field(
         None, description="W:H, where no size is given.", examples=["16:9"]
     )
-    quality: Name | None = None
-    format: Format | None = None
+    quality: Name | None = Field(None, description="What the model calls it: `high`, `low`.")
+    format: Format | None = Field(None, description="Left out, the provider's own.")
     count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many pictures, a unit each.")
-    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    seed: int | None = Field(
+        None, ge=0, le=2**32 - 1, description="The same seed, the same picture, where offered."
+    )
     reference_images: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         max_length=MOST_REFERENCES,

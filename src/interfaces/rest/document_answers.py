@@ -1,0 +1,126 @@
+"""What the OpenAPI document says of all answers alike: headers, examples, where they lead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+JSON = "application/json"
+Operation = dict[str, Any]
+
+HEADERS = {
+    "RequestId": ("X-Request-Id", "The request's id, yours if you sent one: quote it to us."),
+    "Location": ("Location", "Where the generation is found."),
+    "RetryAfter": ("Retry-After", "Seconds until it is worth asking again."),
+    "ETag": ("ETag", "Send it back as `If-None-Match`, and what has not changed is not sent."),
+    "CacheControl": ("Cache-Control", "Who may keep it, and for how long."),
+    "Next": ("Link", 'The next page, as `<...>; rel="next"`.'),
+    "Replayed": ("Idempotent-Replayed", "`true`: it had been done before, under the same key."),
+    "Applied": ("Preference-Applied", "What of `Prefer` was followed."),
+    "Challenge": ("WWW-Authenticate", "How to authenticate: `Bearer`."),
+    "ContentRange": ("Content-Range", "Which bytes, of how many."),
+}
+OF_STATUS = {
+    "201": ("Location", "Applied", "Replayed"),
+    "202": ("Location", "RetryAfter", "Applied", "Replayed"),
+    "206": ("ContentRange", "ETag", "CacheControl"),
+    "304": ("ETag", "CacheControl"),
+    "401": ("Challenge",),
+    "416": ("ContentRange",),
+    "429": ("RetryAfter",),
+    "503": ("RetryAfter",),
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The `ETag` that you have: 304 if it is still the same.",
+    "schema": {"type": "string"},
+    "example": '"5f1c7a"',
+}
+NOT_MODIFIED = {"description": "You have it: nothing has changed"}
+MADE = ("createGeneration", "generateImage", "retryGeneration")
+LEADS_TO = (
+    "getGeneration",
+    "getJob",
+    "listGenerationEvents",
+    "cancelGeneration",
+    "retryGeneration",
+    "deleteGeneration",
+)
+
+
+def complete_answers(document: dict[str, Any]) -> None:
+    """Adds headers, examples and links to every operation."""
+    components = document["components"]
+    examples: dict[str, Any] = json.loads((files("interfaces.rest") / "examples.json").read_text())
+    components["examples"] = examples.pop("components")
+    components["headers"] = {name: _header(text) for name, (_, text) in HEADERS.items()}
+    for path, method, operation in operations(document):
+        answers = operation["responses"]
+        for parameter in operation.get("parameters", []):
+            if parameter["schema"].get("type") == "array":
+                parameter.update(style="form", explode=True)
+        if method == "get" and path.startswith("/api/"):
+            operation.setdefault("parameters", []).append(IF_NONE_MATCH)
+            answers["304"] = dict(NOT_MODIFIED)
+        operation["responses"] = dict(sorted(answers.items()))
+        for status, answer in operation["responses"].items():
+            _add_headers(path, method, status, answer)
+            _share_examples(answer, components["examples"])
+        _add_examples(operation, examples)
+        _add_links(operation)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    """Path, method and what is said of it."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"description": text, "schema": {"type": "string"}}
+
+
+def _add_headers(path: str, method: str, status: str, answer: dict[str, Any]) -> None:
+    names = ["RequestId", *OF_STATUS.get(status, ())]
+    if status == "200" and method == "get" and path.startswith(("/api/", "/images", "/references")):
+        names += ["ETag", "CacheControl"]
+    told = answer.setdefault("headers", {})
+    for name in names:
+        told[HEADERS[name][0]] = {"$ref": f"#/components/headers/{name}"}
+
+
+def _share_examples(answer: dict[str, Any], shared: dict[str, Any]) -> None:
+    """The same error looks the same wherever it comes: it is told once."""
+    for content in answer.get("content", {}).values():
+        for name, example in content.get("examples", {}).items():
+            if "value" in example:
+                shared.setdefault(name, example)
+                content["examples"][name] = {"$ref": f"#/components/examples/{name}"}
+
+
+def _add_examples(operation: Operation, examples: dict[str, Any]) -> None:
+    """From examples.json, by operation and status; `request` is what is sent."""
+    for place, by_type in examples.get(operation["operationId"], {}).items():
+        told = operation["requestBody"] if place == "request" else operation["responses"][place]
+        for media_type, names in by_type.items():
+            told["content"][media_type]["examples"] = {
+                name: {"$ref": f"#/components/examples/{name}"} for name in names
+            }
+
+
+def _add_links(operation: Operation) -> None:
+    name = operation["operationId"]
+    if name in MADE:
+        for status in ("201", "202"):
+            operation["responses"][status]["links"] = {
+                target: {"operationId": target, "parameters": {"id": "$response.body#/id"}}
+                for target in LEADS_TO
+            }
+    if name == "listGenerations":
+        operation["responses"]["200"]["headers"]["Link"] = {"$ref": "#/components/headers/Next"}
+        cursor = {"operationId": name, "parameters": {"cursor": "$response.body#/nextCursor"}}
+        operation["responses"]["200"]["links"] = {"nextPage": cursor}
