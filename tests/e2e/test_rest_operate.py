@@ -290,7 +290,7 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
 async def test_the_document_and_the_table_name_the_same_problems(stack: Stack) -> None:
     document = (await stack.client.get("/openapi.json")).json()
 
-    named = document["components"]["schemas"]["ProblemShape"]["properties"]["code"]
+    named = document["components"]["schemas"]["Problem"]["properties"]["code"]
     answered = {
         (example["value"]["status"], example["value"]["type"])
         for path in document["paths"].values()

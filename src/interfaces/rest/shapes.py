@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from application.queue_places import WaitReason
 from domain.failure import FailureKind
@@ -71,7 +72,7 @@ MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST
 MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
 
 
-TWO_SHAPES = {
+TWO_SHAPES: JsonDict = {
     "required": ["size", "aspectRatio"],
     "properties": {"size": {"type": "string"}, "aspectRatio": {"type": "string"}},
 }
