@@ -37,6 +37,11 @@ class Proxy:
         account = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
         return self._parts._replace(netloc=f"{account}127.0.0.1:{port}").geturl()
 
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return len(self._open) // 2
+
     def cut(self) -> None:
         """Cut every connection that is open now."""
         for writer in self._open:

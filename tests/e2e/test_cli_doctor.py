@@ -83,7 +83,7 @@ async def test_who_does_not_run_is_missed(patient: Patient) -> None:
     said = [" ".join(line.split()) for line in typed.lines]
     assert "! workers Nobody is at work." in said
     assert "→ Start `darkroom worker`." in said
-    assert typed.out.endswith("of these need you.\n")
+    assert typed.out.endswith(" findings need you.\n")
 
 
 async def test_every_mistake_of_the_configuration_is_told(patient: Patient) -> None:

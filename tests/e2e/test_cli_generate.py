@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -12,8 +13,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from infrastructure.client_settings import ClientSettings
+from interfaces.cli.client import Client
+from interfaces.cli.endings import CommandError
+from interfaces.cli.follow import Stream, accepted
 from tests.e2e.stack import Stack, encoded, free_port, running, settings_for
-from tests.e2e.typed import darkroom, service, typing
+from tests.e2e.typed import PATIENCE, darkroom, service, typing
 from tests.proxy import Proxy
 
 SMALL = ("--size", "64x64")
@@ -47,7 +52,8 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
     async with stack.at_work():
         typed = await darkroom(
             "generate", "-", "--size", "64x48", "-n", "2", "--seed", "7", "--negative", "people",
-            "--provider", "sketch", "-r", "dusk.png", "-r", "dawn.jpg", "--meta", "order=4711",
+            "--provider", "sketch", "--deadline", "60", "--on-unknown", "fail",
+            "-r", "dusk.png", "-r", "dawn.jpg", "--meta", "order=4711",
             "-o", "spring/fox.webp", "--json",
             folder=tmp_path, stdin="a fox, «smiling»\n".encode(), **service(stack),
         )  # fmt: skip
@@ -254,6 +260,34 @@ async def test_pictures_that_cannot_be_fetched_can_be_fetched_later(
         here = service(stack) | {"DARKROOM_URL": f"http://127.0.0.1:{settings.port}"}
         typed = await darkroom("generate", "a fox", *SMALL, folder=tmp_path, **here)
     typed.refused(6, f"The picture at {away}/images/", "(Connection refused)", "The service keeps")
+
+
+def test_a_service_that_stays_away_is_given_up_and_the_generation_named() -> None:
+    nobody = ClientSettings(f"http://127.0.0.1:{free_port()}", "a-key")
+    said: list[str] = []
+    client = Client(nobody, notice=said.append)
+    with pytest.raises(CommandError) as caught, accepted("7"):
+        list(Stream(client, "7", give_up_after=0.3).events())
+    client.close()
+    assert len(said) >= 2
+    assert caught.value.status == 6
+    assert caught.value.problem["generationId"] == "7"
+    assert "Generation 7 was accepted: `darkroom show 7 --follow`" in str(caught.value)
+
+
+async def test_ctrl_c_while_asking_leaves_it_open_whether_it_was_accepted(
+    stack: Stack, tmp_path: Path
+) -> None:
+    through = service(stack)
+    async with Proxy(stack.settings.public_url) as proxy:
+        proxy.pause()
+        through["DARKROOM_URL"] = proxy.url
+        async with typing("generate", "a fox", folder=tmp_path, **through) as command:
+            async with asyncio.timeout(PATIENCE):
+                while not proxy.connections:
+                    await asyncio.sleep(0.01)
+            command.process.send_signal(signal.SIGINT)
+            (await command.end()).refused(130, "`darkroom history` shows whether it was accepted")
 
 
 async def test_ctrl_c_stops_the_waiting_and_not_the_generation(

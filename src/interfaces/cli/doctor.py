@@ -40,7 +40,8 @@ async def _doctor(*, as_json: bool) -> Exit:
             json.dumps({"ok": not wrong, "findings": [asdict(one) for one in findings]})
         )
     else:
-        output().print(f"\n{len(wrong)} of these need you." if wrong else "\nAll is well.")
+        needs = "1 finding needs" if len(wrong) == 1 else f"{len(wrong)} findings need"
+        output().print(f"\n{needs} you." if wrong else "\nAll is well.")
     return Exit.FAILED if wrong else Exit.DONE
 
 

@@ -30,7 +30,7 @@ def follow(client: Client, generation: Json, *, quiet: bool) -> Json:
     try:
         if generation["status"] not in ENDED:
             with accepted(id_), _progress(quiet=quiet) as progress:
-                for event in _Stream(client, id_).events():
+                for event in Stream(client, id_).events():
                     progress.tell(sentence(event.type, json.loads(event.data)))
             with accepted(id_):
                 generation = client.get(of_generation(id_))
@@ -58,12 +58,13 @@ def accepted(id_: str) -> Iterator[None]:
         ) from error
 
 
-class _Stream:
+class Stream:
     """The events of a generation, each once, over as many connections as it takes."""
 
-    def __init__(self, client: Client, id_: str) -> None:
+    def __init__(self, client: Client, id_: str, *, give_up_after: float = GIVE_UP_AFTER) -> None:
         self._client = client
         self._id = id_
+        self._give_up_after = give_up_after
         self._last_event: str | None = None
         self._ended = False
         self._lost_at: float | None = None
@@ -102,7 +103,7 @@ class _Stream:
     def _give_up_after_a_while(self, error: Exception) -> None:
         now = time.monotonic()
         self._lost_at = self._lost_at or now
-        if now - self._lost_at > GIVE_UP_AFTER:
+        if now - self._lost_at > self._give_up_after:
             raise self._client.unreachable(error) from error
 
 

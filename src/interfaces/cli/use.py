@@ -72,13 +72,24 @@ def generate(
         typer.Option("--format", help="png, jpeg or webp.", autocompletion=FORMATS),
     ] = None,
     quality: Annotated[str | None, typer.Option(help="As the provider calls it.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same picture.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Where the provider takes one.")] = None,
     negative: Annotated[str | None, typer.Option(help="What to leave out.")] = None,
     provider: Provider = None,
     model: Model = None,
     meta: Annotated[
         list[str] | None,
         typer.Option("--meta", metavar="KEY=VALUE", help="Kept with it; may be repeated."),
+    ] = None,
+    deadline: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long it may take in all.")
+    ] = None,
+    on_unknown: Annotated[
+        str | None,
+        typer.Option(
+            metavar="repeat|fail",
+            help="Whether a call whose outcome is unknown is made again, and maybe billed twice.",
+            autocompletion=_one_of("repeat", "fail"),
+        ),
     ] = None,
     wait: Waiting = True,
     out: Out = ".",
@@ -115,6 +126,8 @@ def generate(
             "count": count,
             "seed": seed,
             "metadata": metadata_of(meta or ()),
+            "deadlineSeconds": deadline,
+            "onUnknown": on_unknown,
         }
         run(fields, reference or (), Wait(wait, _destination(out, save, overwrite), as_json))
 
