@@ -95,7 +95,7 @@ async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
     connection.prepare_threshold = None  # a pooler may give each statement another session
     async with connection:
         asking = Asking(connection)
-        yield _version(connection)
+        yield _version(connection.info.server_version)
         yield await _sessions(url)
         yield await _connections(asking)
         checks = await _readiness(asking, settings)
@@ -141,8 +141,8 @@ def _silent(error: psycopg.Error) -> tuple[str, str]:
     return f"PostgreSQL does not answer: {reason}", "Look at DATABASE_URL and at the server."
 
 
-def _version(connection: AsyncConnection[Any]) -> Finding:
-    number = connection.info.server_version
+def _version(number: int) -> Finding:
+    """From PostgreSQL's own number, as 180004."""
     major, version = number // 10_000, f"{number // 10_000}.{number % 10_000}"
     if major < OLDEST_POSTGRES:
         return Finding(

@@ -186,7 +186,10 @@ def for_the_command_line(environ: Mapping[str, str] | None = None) -> dict[str, 
     """What is set for client commands alone, for a reader: the key is masked."""
     texts = _texts(environ)
     given = {name: texts[name] for name in FOR_THE_COMMAND_LINE if name in texts}
-    return {name: MASK if name == API_KEY else text for name, text in given.items()}
+    return {
+        name: MASK if name == API_KEY else _PASSWORD_IN_URL.sub(MASK, text)
+        for name, text in given.items()
+    }
 
 
 def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:

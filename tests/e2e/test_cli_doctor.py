@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from infrastructure.beside_up import left_for_others
@@ -137,9 +139,15 @@ async def test_workers_without_a_dispatcher_are_told(patient: Patient) -> None:
 
 
 async def test_few_free_connections_are_told(patient: Patient) -> None:
-    findings = await patient.found()
-    assert findings["connections"]["facts"]["most"] == 100
-    assert f"{findings['connections']['facts']['free']} of" in findings["connections"]["sentence"]
+    free = (await patient.found())["connections"]["facts"]["free"]
+    url = patient.stack.container.database_url()
+    with ExitStack() as taken:
+        for _ in range(free - 15):
+            taken.enter_context(psycopg.connect(url))
+        findings = await patient.found()
+    assert findings["connections"]["state"] == "degraded"
+    assert "of PostgreSQL's 100 connections are free" in findings["connections"]["sentence"]
+    assert "Raise max_connections" in findings["connections"]["remedy"]
 
 
 async def test_poolers_are_told_by_their_mode(patient: Patient) -> None:

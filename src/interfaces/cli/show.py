@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -129,34 +130,44 @@ def _facts(generation: Json) -> list[tuple[str, Text]]:
     status = coloured(generation["status"])
     if duration := took(generation):
         status.append(f" after {duration}", "")
-    facts = [
+    error = generation.get("error")
+    return [
         ("id", Text(generation["id"])),
         ("status", status),
-        ("prompt", Text(printable(generation["prompt"] or ""))),
+        *([("error", Text(_error(error), "red"))] if error else []),
         ("created", Text(local(generation["createdAt"]))),
+        *_wishes(generation),
+        *(("call", _call(call)) for call in generation.get("calls") or ()),
+        *_consequences(generation),
+        *(("picture", _picture(image)) for image in generation["images"]),
     ]
-    if error := generation.get("error"):
-        facts.append(("error", Text(printable(f"{error['message']} ({error['kind']})"), "red")))
-    facts += [
-        (_spaced(name), Text(printable(f"{generation[name]}")))
-        for name in WISHES
-        if generation.get(name) is not None
-    ]
+
+
+def _wishes(generation: Json) -> Iterator[tuple[str, Text]]:
+    """What was asked for."""
+    yield "prompt", Text(printable(generation["prompt"] or ""))
+    for name in WISHES:
+        if generation.get(name) is not None:
+            yield _spaced(name), Text(printable(f"{generation[name]}"))
     if references := generation.get("referenceImages"):
-        facts.append(("references", Text(", ".join(map(_size, references)))))
-    facts += [("call", _call(call)) for call in generation.get("calls") or ()]
-    if cost := generation.get("cost"):
-        facts.append(("cost", Text(f"{cost['amount']} {cost['currency']} ({cost['priceList']})")))
-    facts += [
-        ("metadata", Text(printable(f"{key} = {value}")))
-        for key, value in (generation.get("metadata") or {}).items()
-    ]
+        yield "references", Text(", ".join(map(_size, references)))
+    for key, value in (generation.get("metadata") or {}).items():
+        yield "metadata", Text(printable(f"{key} = {value}"))
     if before := generation.get("retryOf"):
-        facts.append(("retry of", Text(before)))
+        yield "retry of", Text(before)
+
+
+def _consequences(generation: Json) -> Iterator[tuple[str, Text]]:
+    if cost := generation.get("cost"):
+        yield "cost", Text(f"{cost['amount']} {cost['currency']} ({cost['priceList']})")
+    if generation.get("missing"):
+        yield "missing", Text(f"{generation['missing']}, whose units are back")
     if deleted := generation.get("deletedAt"):
-        facts.append(("deleted", Text(local(deleted))))
-    facts += [("picture", _picture(image)) for image in generation["images"]]
-    return facts
+        yield "deleted", Text(local(deleted))
+
+
+def _error(error: Json) -> str:
+    return printable(f"{error['message']} ({error['kind']})")
 
 
 def _spaced(name: str) -> str:
