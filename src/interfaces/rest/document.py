@@ -79,7 +79,7 @@ def _put_in_order(document: dict[str, Any]) -> None:
 
 
 def _verb(operation: tuple[str, Any]) -> int:
-    return ("get", "post", "delete").index(operation[0])
+    return ("post", "get", "delete").index(operation[0])
 
 
 def _tidied(part: Any, *, names: bool) -> Any:

@@ -47,7 +47,7 @@ class EventsQuery(BaseModel):
 @router.get(
     "/{id}/events",
     operation_id="listGenerationEvents",
-    summary="Everything that was decided about one generation",
+    summary="Follow a generation, or list its events",
     openapi_extra=RESUMABLE,
     responses={
         200: EVENT_STREAM,

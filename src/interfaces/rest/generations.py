@@ -134,7 +134,7 @@ GENERATES: dict[str, Any] = {
 @router.post(
     "/generate-image",
     operation_id="generateImage",
-    summary="Generate pictures, by its first name",
+    summary="Generate pictures (alias)",
     **GENERATES,
 )
 @router.post(
@@ -157,7 +157,7 @@ async def create(request: Request, caller: Authenticated) -> Response:
 @router.get(
     "/generations",
     operation_id="listGenerations",
-    summary="Your generations, the newest first",
+    summary="List your generations",
     responses={
         200: {"model": GenerationList},
         **problems(
@@ -168,7 +168,7 @@ async def create(request: Request, caller: Authenticated) -> Response:
 async def history(
     request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
-    """From a read model that follows the log: a new one may be missing for a moment."""
+    """The newest first. A new one may be missing from the list for a moment, never by its id."""
     container, limit = container_of(request), query.limit
     log = await container.log().identity()
     rows = await container.history_page(
@@ -186,21 +186,21 @@ async def history(
 @router.get(
     "/generations/{id}",
     operation_id="getGeneration",
-    summary="One generation, as it is now",
+    summary="Get a generation",
     responses={
         200: {"model": GenerationShape},
         **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.BUSY),
     },
 )
 async def show(request: Request, generation: OwnGeneration) -> Response:
-    """Folded from its events: always current."""
+    """As it is now, from whichever process answers."""
     return resource(request, of_generation(generation))
 
 
 @router.post(
     "/generations/{id}/cancel",
     operation_id="cancelGeneration",
-    summary="Stop it",
+    summary="Cancel a generation",
     openapi_extra=COMMAND,
     responses={200: CHANGED, **problems(*CHANGING, kinds.GENERATION_CLOSED)},
 )
@@ -220,7 +220,7 @@ async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> 
 @router.post(
     "/generations/{id}/retry",
     operation_id="retryGeneration",
-    summary="Ask for the same once more",
+    summary="Retry a generation",
     status_code=201,
     openapi_extra=WAITED_FOR,
     responses={
@@ -250,7 +250,7 @@ async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> R
 @router.delete(
     "/generations/{id}",
     operation_id="deleteGeneration",
-    summary="Let its pictures go",
+    summary="Delete a generation's pictures",
     openapi_extra=COMMAND,
     responses={200: CHANGED, **problems(*CHANGING, kinds.GENERATION_OPEN)},
 )

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 @router.get(
     "/{id}",
     operation_id="getJob",
-    summary="How far a generation is",
+    summary="Get a generation's progress",
     responses={
         200: {"model": JobShape},
         **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.BUSY),

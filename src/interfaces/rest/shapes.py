@@ -72,9 +72,9 @@ MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST
 MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
 
 
-TWO_SHAPES: JsonDict = {
-    "required": ["size", "aspectRatio"],
-    "properties": {"size": {"type": "string"}, "aspectRatio": {"type": "string"}},
+ONE_SHAPE: JsonDict = {
+    "if": {"required": ["size"], "properties": {"size": {"type": "string"}}},
+    "then": {"properties": {"aspectRatio": {"type": "null"}}},
 }
 
 
@@ -93,7 +93,7 @@ class GenerationRequest(Shape):
         strict=True,
         extra="forbid",
         validate_by_name=False,
-        json_schema_extra={"not": TWO_SHAPES},
+        json_schema_extra=ONE_SHAPE,
     )
 
     prompt: Prompt = Field(description="What to paint.")
