@@ -8,7 +8,14 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
@@ -57,6 +64,11 @@ def _sane_size(size: str) -> str:
     return size
 
 
+def _whole(number: object) -> object:
+    """To JSON 2.0 is the same number as 2."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 Text = Annotated[str, AfterValidator(_storable), Told(STORABLE)]
 Prompt = Annotated[
     Text,
@@ -68,6 +80,9 @@ Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Size = Annotated[
     str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
 ]
+Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(_whole)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
+Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(_whole)]
 MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_METADATA_KEY)]
 MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
 
@@ -106,10 +121,8 @@ class GenerationRequest(Shape):
     )
     quality: Name | None = Field(None, description="What the model calls it: `high`, `low`.")
     format: Format | None = Field(None, description="Left out, the provider's own.")
-    count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many pictures, a unit each.")
-    seed: int | None = Field(
-        None, ge=0, le=2**32 - 1, description="The same seed, the same picture, where offered."
-    )
+    count: Count = Field(1, description="How many pictures, a unit each.")
+    seed: Seed | None = Field(None, description="The same seed, the same picture, where offered.")
     reference_images: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         max_length=MOST_REFERENCES,
@@ -125,10 +138,8 @@ class GenerationRequest(Shape):
         "repeat",
         description="Whether a call whose outcome is unknown may be repeated, and so billed twice.",
     )
-    deadline_seconds: int | None = Field(
+    deadline_seconds: Seconds | None = Field(
         None,
-        ge=1,
-        le=LONGEST_DEADLINE,
         description="When it is ended with what there is, counted from the request. The operator "
         "sets the longest, which is also what holds if you leave it out.",
     )
