@@ -17,7 +17,7 @@ from infrastructure.container import Container
 from infrastructure.event_store.connections import LOST, connect
 from infrastructure.event_store.follower import duty_of
 from infrastructure.event_store.leadership import is_held
-from infrastructure.event_store.session_mode import NoSessionsError, examine_sessions
+from infrastructure.event_store.session_mode import SharedSessionsError, examine_sessions
 from infrastructure.read_models import Fetch
 from infrastructure.readiness import Check, Readiness, State
 from infrastructure.settings import Settings, SettingsError, load_settings
@@ -156,19 +156,11 @@ def _version(number: int) -> Finding:
 
 async def _sessions(url: str) -> Finding:
     try:
-        keeps_options = await examine_sessions(url)
-    except NoSessionsError as error:
+        await examine_sessions(url)
+    except SharedSessionsError as error:
         return Finding("sessions", "failing", error.wrong, error.remedy)
     except psycopg.Error as error:
         return Finding("sessions", "failing", *_silent(error))
-    if not keeps_options:
-        return Finding(
-            "sessions",
-            "degraded",
-            "The pooler forgets what a session sets for itself: no timeout of ours applies, and a"
-            " leader that is stopped keeps its duty.",
-            "Give DATABASE_URL the address of PostgreSQL itself.",
-        )
     return Finding("sessions", "ok", "Sessions keep their state, and notices arrive.")
 
 

@@ -7,6 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
+from infrastructure.event_store.connections import connect
 from infrastructure.event_store.session_mode import (
     SharedSessionsError,
     examine_sessions,
@@ -19,7 +20,7 @@ NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
 
 
 async def test_postgres_itself_gives_sessions(database_url: str) -> None:
-    assert await examine_sessions(database_url)
+    await examine_sessions(database_url)
     await refuse_shared_sessions(database_url)
 
 
@@ -31,10 +32,14 @@ async def test_a_pooler_in_transaction_mode_is_refused(database_url: str, backen
                 await refuse_shared_sessions(pooler.url)
 
 
-async def test_a_pooler_in_session_mode_is_not_but_may_forget_settings(database_url: str) -> None:
+async def test_a_pooler_in_session_mode_is_not_and_settings_hold(database_url: str) -> None:
     async with Pooler(database_url, backends=3, sessions=True) as pooler:
-        assert not await examine_sessions(pooler.url)
+        await examine_sessions(pooler.url)
         await refuse_shared_sessions(pooler.url)
+        async with await connect(pooler.url, "darkroom test", statement_timeout="7s") as one:
+            shown = await (await one.execute("SHOW statement_timeout")).fetchone()
+
+    assert shown == ("7s",)
 
 
 async def test_of_a_database_that_is_not_there_nothing_is_said() -> None:

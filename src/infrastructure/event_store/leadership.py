@@ -35,14 +35,15 @@ async def leadership(
     is stopped, not dead, loses its session after `idle_session_timeout` seconds, and the lock: also
     when it was stopped inside a transaction, or while PostgreSQL was sending to it.
     """
-    milliseconds = int(idle_session_timeout * 1000)
+    milliseconds = str(int(idle_session_timeout * 1000))
     connection = await connect(
         database_url,
         f"darkroom {duty}",
-        options=f"-c idle_session_timeout={milliseconds}"
-        f" -c idle_in_transaction_session_timeout={milliseconds}"
-        f" -c tcp_user_timeout={milliseconds}"
-        " -c statement_timeout=60s -c lock_timeout=10s",
+        idle_session_timeout=milliseconds,
+        idle_in_transaction_session_timeout=milliseconds,
+        tcp_user_timeout=milliseconds,
+        statement_timeout="60s",
+        lock_timeout="10s",
     )
     async with connection:
         while not await _locked(connection, duty):  # noqa: ASYNC110  # another process has it

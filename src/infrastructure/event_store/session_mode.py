@@ -15,39 +15,25 @@ from infrastructure.event_store.connections import connect
 PATIENCE = 2.0  # seconds for all of it
 A_NOTICE_TAKES = 1.0  # seconds at most; an ordinary server needs a thousandth of one
 
-OPTIONS = "-c statement_timeout=30s"
 WRITE = "SELECT set_config('darkroom.session', %s, false)"
 READ = "SELECT current_setting('darkroom.session', true)"
 
 
-class NoSessionsError(Exception):
-    """The database cannot be used over this address; what is wrong, and the remedy."""
+class SharedSessionsError(Exception):
+    """The address leads to a pooler that lends a session for one transaction only."""
 
-    wrong: str
-    remedy: str
-
-    def __init__(self) -> None:
-        super().__init__(f"{self.wrong} {self.remedy}")
-
-
-class SharedSessionsError(NoSessionsError):
     wrong = (
         "DATABASE_URL leads to a pooler in transaction mode, which has neither LISTEN nor session"
         " locks."
     )
     remedy = "Give it the address of PostgreSQL itself, or set the pooler to session mode."
 
-
-class OptionsRefusedError(NoSessionsError):
-    wrong = (
-        "DATABASE_URL leads to a pooler that refuses what a session sets for itself (the startup"
-        " parameter `options`)."
-    )
-    remedy = "Give it the address of PostgreSQL itself."
+    def __init__(self) -> None:
+        super().__init__(f"{self.wrong} {self.remedy}")
 
 
 async def refuse_shared_sessions(database_url: str, *, patience: float = PATIENCE) -> None:
-    """Raises NoSessionsError. Of a database that does not answer in time nothing is said."""
+    """Raises SharedSessionsError. Of a database that does not answer in time nothing is said."""
     try:
         async with asyncio.timeout(patience):
             await examine_sessions(database_url)
@@ -55,27 +41,18 @@ async def refuse_shared_sessions(database_url: str, *, patience: float = PATIENC
         return
 
 
-async def examine_sessions(database_url: str) -> bool:
-    """Whether sessions also keep the settings that they begin with.
-
-    Raises NoSessionsError, and psycopg.Error where the database cannot be asked.
-    """
+async def examine_sessions(database_url: str) -> None:
+    """Raises SharedSessionsError, and psycopg.Error where the database cannot be asked."""
     async with await _session(database_url) as one, await _session(database_url) as other:
         try:
             await _examine_state(one, other)
             await _examine_notices(one, other)
-            return bool(await _answer(one, "SHOW statement_timeout") == "30s")
         except ProtocolViolation as error:  # a pooler in statement mode knows no transactions
             raise SharedSessionsError from error
 
 
 async def _session(database_url: str) -> AsyncConnection[Any]:
-    try:
-        return await connect(database_url, "darkroom sessions", options=OPTIONS)
-    except psycopg.OperationalError as error:
-        if "unsupported startup parameter" in str(error):
-            raise OptionsRefusedError from error
-        raise
+    return await connect(database_url, "darkroom sessions")
 
 
 async def _examine_state(one: AsyncConnection[Any], other: AsyncConnection[Any]) -> None:

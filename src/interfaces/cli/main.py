@@ -211,7 +211,7 @@ async def _until_told(
 ) -> None:
     import asyncio
 
-    from infrastructure.event_store.session_mode import NoSessionsError, refuse_shared_sessions
+    from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
     from infrastructure.settings import SettingsError
 
     stopping = asyncio.Event()
@@ -223,7 +223,7 @@ async def _until_told(
         await run(settings, stopping)
     except SettingsError as error:
         _refuse(error.mistakes)
-    except NoSessionsError as error:
+    except SharedSessionsError as error:
         _refuse((f"{error}",))
 
 

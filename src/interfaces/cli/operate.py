@@ -13,7 +13,7 @@ from infrastructure.event_store.follower_tables import LeadershipLostError, ensu
 from infrastructure.event_store.mapper import UnknownEventError
 from infrastructure.event_store.migrate import NotMigratedError
 from infrastructure.event_store.migrate import migrate as apply_migrations
-from infrastructure.event_store.session_mode import NoSessionsError, refuse_shared_sessions
+from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
 from infrastructure.settings import (
@@ -45,7 +45,7 @@ def migrate(database_url: str) -> int:
         asyncio.run(refuse_shared_sessions(database_url))
         apply_migrations(database_url)
         asyncio.run(ensure_tables(database_url))
-    except NoSessionsError as error:
+    except SharedSessionsError as error:
         return _fail(error, Exit.MISUSED)
     except NotMigratedError as error:
         return _fail(error)
