@@ -15,15 +15,19 @@ from application.ports import (
     EventStore,
     ImageStoreUnavailableError,
     OpenWork,
+    Outcome,
     ReleaseWork,
     StoreUnavailableError,
+    Work,
 )
+from application.recording import record_patiently
 from domain.generation import Generation
 
 log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(days=30)
 AGAIN = timedelta(seconds=5)
+UNEXPECTED_AGAIN = timedelta(seconds=30)
 
 
 class Deletions:
@@ -46,16 +50,25 @@ class Deletions:
             log.warning("a worker has to erase the images: %s", error)
 
     async def perform(self, ref: UUID, worker: UUID) -> None:
-        """What a worker does with this work. Raises StoreUnavailableError."""
-        claimed = await self._store.append(Command(work=ClaimWork("delete", ref, worker)))
-        generation = await self._store.get(Generation, ref)
-        if generation is None or not isinstance(claimed, Accepted):
+        """What a worker does with this work; after an error it is due again a little later."""
+        claim = ClaimWork("delete", ref, worker)
+        if not isinstance(await self._record(claim), Accepted):
             return
         try:
-            await self._pictures.erase(generation.objects)
-        except ImageStoreUnavailableError as error:
+            generation = await self._store.get(Generation, ref)
+            if generation is not None:
+                await self._pictures.erase(generation.objects)
+        except (ImageStoreUnavailableError, StoreUnavailableError) as error:
             log.warning("images cannot be erased yet: %s", error)
-            later = ReleaseWork("delete", ref, worker, self._store.now() + AGAIN)
-            await self._store.append(Command(work=later))
+            await self._put_back(ref, worker, AGAIN)
+        except Exception:
+            await self._put_back(ref, worker, UNEXPECTED_AGAIN)
+            raise
         else:
-            await self._store.append(Command(work=CloseWork("delete", ref, worker)))
+            await self._record(CloseWork("delete", ref, worker))
+
+    async def _put_back(self, ref: UUID, worker: UUID, later: timedelta) -> None:
+        await self._record(ReleaseWork("delete", ref, worker, self._store.now() + later))
+
+    async def _record(self, work: Work) -> Outcome:
+        return await record_patiently(self._store, Command(work=work))

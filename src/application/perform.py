@@ -32,6 +32,7 @@ from application.ports import (
     Units,
     Work,
 )
+from application.recording import record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
 from domain.failure import Failure, FailureKind
@@ -40,7 +41,6 @@ from domain.image import Cost, StoredImage
 
 log = logging.getLogger(__name__)
 
-PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)  # seconds between tries to record what happened
 UNREADABLE_AGAIN = timedelta(seconds=5)
 UNEXPECTED_AGAIN = timedelta(seconds=30)
 
@@ -116,15 +116,8 @@ class Performer:
         self.is_leaving = True
 
     async def append(self, command: Command) -> Outcome:
-        """Record, however long it takes: work that is held is never left without a word."""
-        attempt = 0
-        while True:
-            try:
-                return await self.store.append(command)
-            except StoreUnavailableError as error:
-                log.warning("cannot record yet: %s", error)
-                await asyncio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
+        """Record, however long it takes."""
+        return await record_patiently(self.store, command)
 
     async def _perform_once(self, ref: UUID, worker: UUID) -> None:
         claimed = await self.append(Command(work=ClaimWork("generate", ref, worker)))
@@ -316,26 +309,22 @@ class Performance:
 
     async def _record_late(self, call: int, outcome: CallOutcome) -> None:
         """Whoever lost the work may still tell what its call brought, and what it cost."""
-        if self._generation.closed:
-            await self._record_abandoned(call, outcome)
-            return
-        if isinstance(outcome, Answered):
-            late = outcome
-        elif isinstance(outcome, Refused) and outcome.cost is not None:
-            late = Answered(Answer((), outcome.cost, outcome.provider_request_id), ())
-        else:
-            return
-        await self._record(lambda: self._answer(call, late, late=True), None)
+        generation = self._generation
+        if generation.closed and generation.calls[call].outcome == "open":
+            await self._record(lambda: self._take(call, outcome), None)
+        elif late := _as_late(outcome):
+            await self._record(lambda: self._answer(call, late, late=True), None)
+        if isinstance(outcome, Answered) and self._generation.closed:
+            await self._erase_what_is_nobodys(outcome.images)
 
-    async def _record_abandoned(self, call: int, outcome: CallOutcome) -> None:
-        """A cancelled generation keeps what its call cost; the pictures are nobody's."""
-        await self._record(lambda: self._take(call, outcome), None)
-        if isinstance(outcome, Answered):
-            keys = [image.key for image in outcome.images]
-            try:
-                await self._performer.pictures.erase(keys)
-            except (ImageStoreUnavailableError, StoreUnavailableError) as error:
-                log.warning("abandoned pictures stay for now: %s", error)
+    async def _erase_what_is_nobodys(self, images: tuple[StoredImage, ...]) -> None:
+        """The pictures came too late; the same bytes may lie there for the answer before them."""
+        generation = self._generation
+        kept = () if generation.deleted else (image.key for image in generation.images.values())
+        try:
+            await self._performer.pictures.erase(sorted({i.key for i in images} - set(kept)))
+        except (ImageStoreUnavailableError, StoreUnavailableError) as error:
+            log.warning("abandoned pictures stay for now: %s", error)
 
     def _take(self, call: int, outcome: CallOutcome) -> None:
         match outcome:
@@ -428,3 +417,13 @@ class Performance:
         if generation is None:
             raise LookupError(f"Generation {self._generation.id} has left the log.")
         self._generation = generation
+
+
+def _as_late(outcome: CallOutcome) -> Answered | None:
+    """What there is to tell of a call that had been given up: pictures, or at least a cost."""
+    match outcome:
+        case Answered():
+            return outcome
+        case Refused(cost=Cost() as cost):
+            return Answered(Answer((), cost, outcome.provider_request_id), ())
+    return None

@@ -152,6 +152,18 @@ async def test_a_retry_counts_against_the_quota(
     assert (answer.status_code, answer.json()["code"]) == (429, "quota-exceeded")
 
 
+async def test_a_retry_with_too_large_a_body_is_refused_before_anything_is_done(
+    stack: Stack,
+) -> None:
+    done = await completed(stack)
+    before = await stack.recorded()
+
+    answer = await stack.client.post(f"{URL}/{done['id']}/retry", content=b"x" * (33 * 1024 * 1024))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+    assert await stack.recorded() == before
+
+
 # --- delete --------------------------------------------------------------------------------------
 
 

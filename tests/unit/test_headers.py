@@ -43,6 +43,13 @@ def test_prefer_says_how_long_to_wait(
     assert patience(sent, longest=LONGEST) == Patience(seconds, asked, respond_async)
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("sent", ["a{}a", "a{}=", "a={}(", "a={}b{}(", "a{};"])
+def test_a_header_full_of_blanks_is_read_at_once(sent: str) -> None:
+    blanks = " " * 30_000
+    assert patience([sent.replace("{}", blanks)], longest=LONGEST).seconds == LONGEST
+
+
 @pytest.mark.parametrize(
     ("sent", "ended", "applied"),
     [

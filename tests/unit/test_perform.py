@@ -277,6 +277,34 @@ async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Stu
     assert studio.images.objects == {}
 
 
+@pytest.mark.parametrize("late", [None, CallFailedError(Failure(kind="no_image"), cost=COST)])
+async def test_a_late_answer_to_a_completed_generation_takes_no_published_picture_away(
+    studio: Studio, late: Exception | None
+) -> None:
+    ref = await studio.place()
+    ending = asyncio.Event()
+
+    async def slow_call(request: CallRequest) -> Answer:
+        await ending.wait()
+        if late:
+            raise late
+        return answer_to(request)  # the same bytes as the other worker's
+
+    studio.provider.told = [slow_call]
+    stopped = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 2)
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep(studio.clock.now)
+    other = studio.another_process()
+    await other.perform(ref, await studio.worker())
+    published = dict(studio.images.objects)
+    ending.set()
+    generation = await stopped
+    assert (await studio.trail(ref))[-2:] == ["completed", "call_answered_late"]
+    assert generation.calls[1].cost is not None
+    assert studio.images.objects == published != {}
+
+
 async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> None:
     ref = await studio.place()
     answer = answer_to(_request(ref))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -230,6 +231,7 @@ class HistoryFilter:
     words: str | None = None
 
 
+MINUSES = re.compile("-{2,}")  # PostgreSQL gives up a search with more than some thirty in a row
 NAMES = tuple(field.name for field in fields(ImageGenerationRow))
 PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
@@ -264,7 +266,8 @@ async def history_page(
         "model = %s": wanted.model,
         "created_at >= %s": wanted.created_from,
         "created_at < %s": wanted.created_before,
-        "to_tsvector('simple', prompt) @@ websearch_to_tsquery('simple', %s)": wanted.words,
+        "to_tsvector('simple', prompt) @@ websearch_to_tsquery('simple', %s)": wanted.words
+        and MINUSES.sub("-", wanted.words),
     }
     that_matter = {sql: value for sql, value in conditions.items() if value is not None}
     query = PAGE.format(conditions=" AND ".join(that_matter))

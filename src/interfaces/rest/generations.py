@@ -225,7 +225,14 @@ async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> 
     openapi_extra=WAITED_FOR,
     responses={
         **ENDS_OR_GOES_ON,
-        **problems(*PLACING, *WAITING, kinds.NOT_FOUND, kinds.GENERATION_OPEN),
+        **problems(
+            *PLACING,
+            *WAITING,
+            kinds.NOT_FOUND,
+            kinds.GENERATION_OPEN,
+            kinds.REQUEST_TIMEOUT,
+            kinds.BODY_TOO_LARGE,
+        ),
     },
 )
 async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> Response:
@@ -234,6 +241,7 @@ async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> R
     It is waited for and answered as `createGeneration` is.
     """
     prefer = _patience(request)
+    await _pass_over_body(request)
     placed = await (
         container_of(request)
         .generations()
@@ -303,6 +311,12 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
     if generation is None:
         raise ClientDisconnect
     return _answer(generation, placed, prefer)
+
+
+async def _pass_over_body(request: Request) -> None:
+    """Whoever sends too much, or too slowly, hears of it before anything is done."""
+    async for _ in request.stream():
+        pass
 
 
 async def _gone(request: Request) -> None:

@@ -12,7 +12,7 @@ LONGEST_KEY = 255
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105  # RFC 9110's word for it
 _PREFERENCE = re.compile(
-    rf'\s*(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_TOKEN}|"(?:[^"\\]|\\.)*"))?\s*(?:;.*)?'
+    rf'(?P<name>{_TOKEN})\s*(?:=\s*(?P<value>{_TOKEN}|"(?:[^"\\]|\\.)*")\s*)?(?:;.*)?'
 )
 _UNTIL_COMMA = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
@@ -53,7 +53,7 @@ def _preferences(values: Sequence[str]) -> dict[str, str]:
     """By name in lower case; the first of a name counts."""
     found: dict[str, str] = {}
     for part in _UNTIL_COMMA.findall(",".join(values)):
-        match = _PREFERENCE.fullmatch(part)
+        match = _PREFERENCE.fullmatch(part.strip())
         if match:
             found.setdefault(match["name"].lower(), (match["value"] or "").strip('"'))
     return found
