@@ -28,6 +28,8 @@ def _form_of(request: dict[str, Any]) -> dict[str, Any]:
     """The same fields: what is not sent is left out, never null, and the images are files."""
     form = deepcopy(request)
     form["description"] = "The same fields as in JSON, and the reference images as files."
+    form["dependentSchemas"] = {"size": {"properties": {"aspectRatio": False}}}
+    del form["if"], form["then"]
     form["properties"] = {name: _part(field) for name, field in form["properties"].items()}
     form["properties"]["referenceImages"]["items"] = {"type": "string", "format": "binary"}
     form["properties"]["referenceImages"]["description"] = "PNG, JPEG or WebP files."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from interfaces.rest.patterns import IDEMPOTENCY_KEY
 from interfaces.rest.problem_types import ANYWHERE, PROBLEM_JSON, PROBLEM_TYPES, ProblemType
 from interfaces.rest.shapes import EventList, GenerationRequest, GenerationShape, ProblemShape
 
@@ -14,13 +15,15 @@ _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "Makes repeats of this request one, for 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 _PREFER: dict[str, Any] = {
     "name": "Prefer",
     "in": "header",
     "description": "`respond-async`, `wait=10`, or both.",
     "schema": {"type": "string"},
+    "example": "respond-async, wait=10",
 }
 _REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
@@ -47,7 +50,7 @@ RESUMABLE: dict[str, Any] = {
             "name": "Last-Event-ID",
             "in": "header",
             "description": "The `id` of the last event that was seen of the stream.",
-            "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+            "schema": {"type": "string"},
             "example": "4",
         }
     ]

@@ -16,6 +16,9 @@ SAYS_SOMETHING = rf"^[^\u0000]*[^{UNSEEN}][^\u0000]*$"
 SIDE = r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])"
 SIZE = rf"^{SIDE}x{SIDE}$"
 
+# Bare, or a structured string (RFC 8941); headers.py reads it.
+IDEMPOTENCY_KEY = r'^[!#-+\--\[\]-~]{1,255}$|^"([ !#-\[\]-~]|\\["\\]){1,255}"$'
+
 
 @dataclass(frozen=True)
 class Told:
