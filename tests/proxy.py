@@ -1,4 +1,4 @@
-"""A network between a process and PostgreSQL that fails when told to."""
+"""A network between a process and a server that fails when told to."""
 
 from __future__ import annotations
 
@@ -32,10 +32,21 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The database as it is reached through here."""
+        """The server as it is reached through here."""
         port = self._server.sockets[0].getsockname()[1]
-        account = f"{self._parts.username}:{self._parts.password}"
-        return self._parts._replace(netloc=f"{account}@127.0.0.1:{port}").geturl()
+        account = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
+        return self._parts._replace(netloc=f"{account}127.0.0.1:{port}").geturl()
+
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return len(self._open) // 2
+
+    def cut(self) -> None:
+        """Cut every connection that is open now."""
+        for writer in self._open:
+            writer.close()
+        self.cuts += 1
 
     def pause(self) -> None:
         """Pass nothing on, as a server that is stopped or a network that swallows."""

@@ -23,11 +23,17 @@ USUAL_HAND_OVER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """`place` counts from 1, None if it is far away; `detail` is a sentence for the user."""
+    """`place` counts from 1, None if it is far away or already with a worker.
+
+    `detail` is a sentence for the user.
+    """
 
     place: int | None
     reason: WaitReason
     detail: str
+
+
+WITH_A_WORKER = QueuePlace(None, "starting", "A worker has it and starts it at any moment.")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class _Queue:
 
     places: Mapping[UUID, int]
     at_work: AtWork
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that waits is among them."""
+        return len(self.places) < FAR_AWAY
 
 
 class QueuePlaces:
@@ -62,6 +73,8 @@ class QueuePlaces:
         """Its place, at most a second old. Raises StoreUnavailableError."""
         queue = await self._look()
         place = queue.places.get(queued.id)
+        if place is None and queue.is_whole:
+            return WITH_A_WORKER
         waited = self._now() - queued.created_on
         reason = _reason(queue.at_work, waited)
         return QueuePlace(place, reason, f"{_ahead(place)} {_sentence(reason, queue.at_work)}")

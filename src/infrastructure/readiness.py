@@ -34,16 +34,27 @@ class Reachable(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """One dependency: `reason` says what is wrong and what to do, `facts` what was seen."""
+    """One dependency: what is wrong, and the remedy, a sentence each; `facts` is what was seen."""
 
     state: State
-    reason: str | None = None
+    wrong: str | None = None
+    remedy: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def reason(self) -> str | None:
+        """What is wrong and what to do, if anything is."""
+        return f"{self.wrong} {self.remedy or ''}".strip() if self.wrong else None
 
-SILENT = Check("failing", "The database does not answer. Look at DATABASE_URL and at it.")
-REDIS_SILENT = Check("degraded", "Redis does not answer; what is due waits in PostgreSQL.")
-NO_SCHEMA = Check("failing", "The database has no schema. Run `darkroom migrate`.")
+
+SILENT = Check("failing", "The database does not answer.", "Look at DATABASE_URL and at it.")
+REDIS_SILENT = Check(
+    "degraded",
+    "Redis does not answer; what is due waits in PostgreSQL.",
+    "Bring it back: nothing needs repair.",
+)
+NO_SCHEMA = Check("failing", "The database has no schema.", "Run `darkroom migrate`.")
+OLD_SCHEMA = Check("failing", "The schema is an older release's.", "Run `darkroom migrate`.")
 
 
 class Readiness:
@@ -89,7 +100,7 @@ class Readiness:
     async def _database(self) -> Check:
         rows = await self._fetch("SELECT max(version_num) FROM alembic_version", ())
         if (rows[0][0] or "") < newest_migration():
-            return Check("failing", "The schema is an older release's. Run `darkroom migrate`.")
+            return OLD_SCHEMA
         return Check("ok", facts={"schema": rows[0][0]})
 
     async def _read_models(self) -> Check:
@@ -102,18 +113,20 @@ class Readiness:
         missing = [model.name for model in discover() if model.name not in facts]
         if missing:
             names = ", ".join(missing)
-            return Check("failing", f"Not there: {names}. Start `darkroom projector`.", facts)
+            return Check("failing", f"Not there: {names}.", "Start `darkroom projector`.", facts)
         troubled = [state.name for state in states if state.error or state.parked]
         if troubled:
             names = ", ".join(troubled)
-            return Check("degraded", f"Not all of these is up to date: {names}.", facts)
+            return Check("degraded", f"Not all of these is up to date: {names}.", facts=facts)
         return Check("ok", facts=facts)
 
     async def _redis(self) -> Check:
         try:
             queue = self._queue()
         except Exception as error:  # noqa: BLE001  # whatever redis and arq say of a wrong URL
-            return Check("degraded", f"REDIS_URL cannot be used ({type(error).__name__}). Mend it.")
+            return Check(
+                "degraded", f"REDIS_URL cannot be used ({type(error).__name__}).", "Mend it."
+            )
         await queue.ping()
         return Check("ok")
 
@@ -125,7 +138,7 @@ class Readiness:
         )
         facts = {"count": rows[0][0], "slots": rows[0][1]}
         if not rows[0][0]:
-            return Check("degraded", "Nobody is at work. Start `darkroom worker`.", facts)
+            return Check("degraded", "Nobody is at work.", "Start `darkroom worker`.", facts)
         return Check("ok", facts=facts)
 
 
@@ -146,4 +159,4 @@ async def _safely(name: str, check: Coroutine[Any, Any, Check], silent: Check) -
         return NO_SCHEMA
     except Exception:  # readiness is asked when things are wrong: it has to say something
         log.exception("a readiness check failed unexpectedly", extra={"check": name})
-        return Check("failing", f"The check of {name} failed unexpectedly. Look into the log.")
+        return Check("failing", f"The check of {name} failed unexpectedly.", "Look into the log.")

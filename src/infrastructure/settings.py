@@ -31,7 +31,8 @@ __all__ = [
     "variable",
 ]
 
-FOR_THE_COMMAND_LINE = ("DARKROOM_URL", "DARKROOM_API_KEY")  # known here, read there
+API_KEY = "DARKROOM_API_KEY"
+FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_settings
 PREFIX = "DARKROOM_"
 MASK = "********"
 NOT_SET = "not set"
@@ -179,6 +180,16 @@ def load_database_url(environ: Mapping[str, str] | None = None) -> str:
     except ValueError as error:
         mistake = str(error)
     raise SettingsError((f"DATABASE_URL {mistake}.",))
+
+
+def for_the_command_line(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What is set for client commands alone, for a reader: the key is masked."""
+    texts = _texts(environ)
+    given = {name: texts[name] for name in FOR_THE_COMMAND_LINE if name in texts}
+    return {
+        name: MASK if name == API_KEY else _PASSWORD_IN_URL.sub(MASK, text)
+        for name, text in given.items()
+    }
 
 
 def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,15 +1,18 @@
 """How a setting's value is read; ValueError says what it must be, after the variable's name."""
 
+from __future__ import annotations
+
 import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import SecretStr
+if TYPE_CHECKING:
+    from pydantic import SecretStr  # slow, and the client commands read no secret
 
 UNLIMITED = "unlimited"
 PROVIDERS = ("sketch",)

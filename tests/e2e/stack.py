@@ -142,7 +142,7 @@ async def running(
         if ready:
             await _registered(container.database_url())
         async with httpx.AsyncClient(
-            base_url=settings.public_url,
+            base_url=f"http://127.0.0.1:{settings.port}",
             headers={"Authorization": f"Bearer {ADMIN_KEY}"},
             timeout=30,
         ) as client:

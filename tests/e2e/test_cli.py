@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import MIGRATIONS, newest_revision
+from interfaces.cli.main import app
 from tests.conftest import PostgresServer
 from tests.integration.following import rows, write_raw
 
@@ -21,6 +25,12 @@ NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
 MIGRATED = (
     "from infrastructure.event_store.migrate import migrate; import sys; migrate(sys.argv[1])"
 )
+CLIENT_IMPORTS = """
+import sys, interfaces.cli.main, interfaces.cli.generate, interfaces.cli.history
+import interfaces.cli.show
+service = ("application", "domain", "fastapi", "psycopg", "redis", "arq", "pydantic", "uvicorn")
+print([name for name in service if name in sys.modules])
+"""
 IMPORTED = "print([name for name in ('alembic', 'sqlalchemy') if name in sys.modules])"
 
 
@@ -77,6 +87,78 @@ def test_config_tells_mistakes_instead() -> None:
     assert_refused(darkroom("config", DARKROOM_PORT="x"), 2, "DARKROOM_PORT must be a whole number")
 
 
+def test_config_shows_what_client_commands_read_and_speaks_json() -> None:
+    given = {
+        "DARKROOM_URL": "https://pictures.example.com",
+        "DARKROOM_API_KEY": "hidden-word-of-a-user",
+    }
+    run = darkroom("config", "--json", **given)
+    shown = json.loads(run.stdout)
+    assert shown["DARKROOM_URL"] == {"value": given["DARKROOM_URL"], "isDefault": False}
+    assert shown["DARKROOM_API_KEY"] == {"value": "********", "isDefault": False}
+    assert shown["DARKROOM_PORT"] == {"value": "8000", "isDefault": True}
+    assert "hidden" not in run.stdout
+    assert "DARKROOM_API_KEY                 not set  (default)\n" in darkroom("config").stdout
+
+
+# --- help and completion -------------------------------------------------------------------------
+
+
+def test_help_groups_the_commands_and_each_teaches_by_an_example() -> None:
+    text = darkroom("--help").stdout
+    panels = {panel: text.index(panel) for panel in ("Use it", "Run it", "Operate it")}
+    assert panels["Use it"] < text.index("generate ", panels["Use it"]) < panels["Run it"]
+    assert panels["Run it"] < text.index("projector ") < panels["Operate it"]
+    assert "Exit status: 0 done" in text
+    assert "docs/operating.md" in text
+    commands = [command.name for command in typer.main.get_command(app).commands.values()]
+    for command in commands:
+        example = re.search(rf"^ .*darkroom {command}\b", darkroom(command, "--help").stdout, re.M)
+        assert example, command
+
+
+def test_wrong_usage_is_two() -> None:
+    for arguments in (("generat",), ("generate",), ("history", "--limit", "0"), ("show",)):
+        assert darkroom(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete(shell: str) -> None:
+    assert "_DARKROOM_COMPLETE" in script_of(darkroom("--show-completion", shell))
+
+
+def script_of(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("darkroom gen", ["generate"]),
+        ("darkroom history --status c", ["completed", "cancelled"]),
+        ("darkroom generate x --provider s", ["stability", "sketch"]),
+        ("darkroom generate x --aspect 16", ["16:9"]),
+        ("darkroom generate x --no-w", ["--no-wait"]),
+    ],
+)
+def test_commands_options_and_values_are_completed(words: str, completed: list[str]) -> None:
+    asked = {
+        "_DARKROOM_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": f"{words.count(' ')}",
+        "DARKROOM_PORT": "not looked at",
+    }
+    run = darkroom(**asked)
+    assert sorted(run.stdout.split()) == sorted(completed), run.stderr
+
+
+def test_a_client_command_loads_no_part_of_the_service() -> None:
+    """It is to begin at once, and to speak HTTP alone."""
+    run = python("-c", CLIENT_IMPORTS, env=dict(os.environ))
+    assert run.stdout == "[]\n", run.stderr
+
+
 # --- migrate -------------------------------------------------------------------------------------
 
 
@@ -87,8 +169,9 @@ def test_a_database_that_cannot_be_reached_is_told_in_a_sentence(command: str) -
 
 
 @pytest.mark.parametrize("command", ["migrate", "retry-parked"])
-def test_commands_on_the_database_need_its_address(command: str) -> None:
-    assert_refused(darkroom(command), 2, "DATABASE_URL is not set")
+def test_commands_on_the_database_need_its_address(command: str, tmp_path: Path) -> None:
+    nowhere = {"DARKROOM_DATA_DIR": str(tmp_path)}
+    assert_refused(darkroom(command, **nowhere), 2, "DATABASE_URL is not set")
     assert_refused(darkroom(command, DATABASE_URL="mysql://x"), 2, "must start with postgresql://")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infrastructure.beside_up import addresses_left
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.e2e.up import PATIENCE, Up, ended, start_up
 from tests.integration.test_embedded import kill_postmaster, query, until, working_below
@@ -95,6 +96,28 @@ def test_children_finish_their_work_before_the_database_stops(start: Start) -> N
     ]
     with EmbeddedPostgres(up.data / "postgres") as postgres:
         assert query(postgres.url, "SELECT what FROM recorded") == ["the last picture"]
+
+
+def test_its_servers_are_told_to_commands_beside_it_while_it_runs(start: Start) -> None:
+    up = start(*rehearsal("well"))
+    up.until_ready()
+    told = up.data / "servers"
+    assert stat.S_IMODE(told.stat().st_mode) == 0o600
+    addresses = addresses_left(up.data)
+    assert addresses["DARKROOM_URL"] == f"http://127.0.0.1:{up.port}"
+    assert query(addresses["DATABASE_URL"], "SELECT 1") == [1]
+    assert 'generate "a lighthouse"' in up.said()
+    up.ctrl_c()
+    assert up.status() == 0
+    assert not told.exists()
+
+    up = start(*rehearsal("well"))
+    up.until_ready()
+    up.process.kill()
+    up.process.wait()
+    until(lambda: not working_below(up.data))
+    assert told.exists()
+    assert addresses_left(up.data) == {}
 
 
 def test_a_second_ctrl_c_waits_for_nobody(start: Start) -> None:

@@ -66,6 +66,14 @@ async def test_taken_slots_are_the_reason(office: Office) -> None:
     assert (told.place, told.reason) == (1, "workers-busy")
 
 
+async def test_what_a_worker_has_claimed_is_far_from_nothing(office: Office) -> None:
+    queued, worker = await office.queued(uuid4()), await office.worker(slots=1)
+    await office.store.append(Command(work=ClaimWork("generate", queued.id, worker)))
+    told = await office.places.of(queued)
+    assert (told.place, told.reason) == (None, "starting")
+    assert told.detail.startswith("A worker has it")
+
+
 async def test_a_free_slot_starts_it_at_any_moment_or_something_is_wrong(office: Office) -> None:
     await office.worker(slots=1)
     queued = await office.queued(uuid4())

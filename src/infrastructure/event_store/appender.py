@@ -116,9 +116,7 @@ class Appender:
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(
-                self._url,
-                "darkroom append",
-                options=f"-c statement_timeout={STATEMENT_TIMEOUT}s",
+                self._url, "darkroom append", statement_timeout=f"{STATEMENT_TIMEOUT}s"
             )
         return self._connection
 

@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import ReadOnlySqlTransaction
 
 
@@ -35,19 +34,28 @@ LOST = (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction
 
 
 async def connect(
-    database_url: str, application_name: str, *, options: str = ""
+    database_url: str, application_name: str, **settings: str
 ) -> AsyncConnection[Any]:
-    """A connection in autocommit mode; `options` are the session's settings, `-c name=value`."""
-    return await AsyncConnection.connect(
-        database_url,
-        autocommit=True,
-        application_name=application_name,
-        options=session_options(database_url, options),
-        **LIVENESS,
+    """A connection in autocommit mode, for whose session these settings hold."""
+    connection = await AsyncConnection.connect(
+        database_url, autocommit=True, application_name=application_name, **LIVENESS
     )
+    try:
+        await configure(connection, **settings)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
-def session_options(database_url: str, options: str) -> str:
-    """Ours after those of the URL, which psycopg would otherwise replace."""
-    given = conninfo_to_dict(database_url).get("options") or ""
-    return f"{given} {options}".strip()
+async def configure(connection: AsyncConnection[Any], **settings: str) -> None:
+    """Let these settings hold for the session.
+
+    Not by the startup parameter `options`, which poolers refuse or drop, also in session mode.
+    """
+    if settings:
+        await connection.execute(
+            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])"
+            " AS setting(name, value)",
+            (list(settings), list(settings.values())),
+        )

@@ -99,9 +99,8 @@ class Follower:
                 await asyncio.sleep(self._backoff())
 
     async def _lead(self) -> None:
-        duty = f"follower {self.name}"
         async with leadership(
-            self._url, duty, idle_session_timeout=self._idle_session_timeout
+            self._url, duty_of(self.name), idle_session_timeout=self._idle_session_timeout
         ) as connection:
             await connection.execute("SET synchronous_commit = off; LISTEN stored_events")
             self.position = await prepare(connection, self._read_model)
@@ -172,6 +171,11 @@ class Follower:
         pause: float = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
         self._failures += 1
         return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects
+
+
+def duty_of(name: str) -> str:
+    """The duty of following the log into the read model of this name."""
+    return f"follower {name}"
 
 
 async def retry_parked(

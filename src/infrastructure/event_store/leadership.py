@@ -11,9 +11,18 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from infrastructure.event_store.connections import connect
+from infrastructure.read_models import Fetch
 
 IDLE_SESSION_TIMEOUT = 5.0
 STANDBY_PAUSE = (0.7, 1.3)
+
+HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+     WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND (classid::bigint << 32) | objid::bigint = hashtextextended(%s, 7232406))
+"""
 
 
 @asynccontextmanager
@@ -26,14 +35,15 @@ async def leadership(
     is stopped, not dead, loses its session after `idle_session_timeout` seconds, and the lock: also
     when it was stopped inside a transaction, or while PostgreSQL was sending to it.
     """
-    milliseconds = int(idle_session_timeout * 1000)
+    milliseconds = str(int(idle_session_timeout * 1000))
     connection = await connect(
         database_url,
         f"darkroom {duty}",
-        options=f"-c idle_session_timeout={milliseconds}"
-        f" -c idle_in_transaction_session_timeout={milliseconds}"
-        f" -c tcp_user_timeout={milliseconds}"
-        " -c statement_timeout=60s -c lock_timeout=10s",
+        idle_session_timeout=milliseconds,
+        idle_in_transaction_session_timeout=milliseconds,
+        tcp_user_timeout=milliseconds,
+        statement_timeout="60s",
+        lock_timeout="10s",
     )
     async with connection:
         while not await _locked(connection, duty):  # noqa: ASYNC110  # another process has it
@@ -41,9 +51,19 @@ async def leadership(
         yield connection
 
 
+async def is_held(fetch: Fetch, duty: str) -> bool:
+    """Whether somebody has the duty now."""
+    return bool((await fetch(HELD, (duty_name(duty),)))[0][0])
+
+
+def duty_name(duty: str) -> str:
+    """What the lock of a duty is made of."""
+    return f"darkroom {duty}"
+
+
 async def _locked(connection: AsyncConnection[Any], duty: str) -> bool:
     cursor = await connection.execute(
-        "SELECT pg_try_advisory_lock(hashtextextended(%s, 7232406))", (f"darkroom {duty}",)
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 7232406))", (duty_name(duty),)
     )
     row = await cursor.fetchone()
     return bool(row and row[0])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports import A, Command, Outcome, Recorded, StoreUnavailableError
 from infrastructure.event_store.appender import PATIENCE, Appender
-from infrastructure.event_store.connections import LIVENESS, LOST, session_options
+from infrastructure.event_store.connections import LIVENESS, LOST, configure
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import decode, encode
 
@@ -51,12 +52,8 @@ class PostgresEventStore:
             timeout=patience,
             reconnect_timeout=5.0,
             open=False,
-            kwargs={
-                **LIVENESS,
-                "autocommit": True,
-                "application_name": "darkroom read",
-                "options": session_options(database_url, "-c statement_timeout=30s"),
-            },
+            configure=partial(configure, statement_timeout="30s"),
+            kwargs={**LIVENESS, "autocommit": True, "application_name": "darkroom read"},
         )
         self._readers = readers
         self._patience = patience

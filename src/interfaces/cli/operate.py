@@ -1,8 +1,9 @@
-"""What an operator does to the database: bring its schema up to date, and retry what is parked."""
+"""What an operator asks for: the settings, the database's schema, another try of what is parked."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 import psycopg
 import typer
@@ -12,22 +13,45 @@ from infrastructure.event_store.follower_tables import LeadershipLostError, ensu
 from infrastructure.event_store.mapper import UnknownEventError
 from infrastructure.event_store.migrate import NotMigratedError
 from infrastructure.event_store.migrate import migrate as apply_migrations
+from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
+from infrastructure.settings import (
+    FOR_THE_COMMAND_LINE,
+    NOT_SET,
+    Settings,
+    for_the_command_line,
+    variable,
+)
+from interfaces.cli.endings import Exit
 
-FAILED, MISUSED = 1, 2  # exit statuses
+
+def config(settings: Settings, *, as_json: bool) -> None:
+    """Every setting, secrets masked, and whether it is a default."""
+    given = {variable(name) for name in settings.model_fields_set} | set(for_the_command_line())
+    shown = settings.shown() | dict.fromkeys(FOR_THE_COMMAND_LINE, NOT_SET)
+    shown |= for_the_command_line()
+    if as_json:
+        document = {n: {"value": t, "isDefault": n not in given} for n, t in shown.items()}
+        typer.echo(json.dumps(document, indent=2))
+        return
+    for name, text in shown.items():
+        typer.echo(f"{name:<33}{text}{'' if name in given else '  (default)'}")
 
 
 def migrate(database_url: str) -> int:
     """Bring the schema and the read models' tables up to date; the exit status."""
     try:
+        asyncio.run(refuse_shared_sessions(database_url))
         apply_migrations(database_url)
         asyncio.run(ensure_tables(database_url))
+    except SharedSessionsError as error:
+        return _fail(error, Exit.MISUSED)
     except NotMigratedError as error:
         return _fail(error)
     except psycopg.Error as error:
         return _fail(NotMigratedError(error))
-    return 0
+    return Exit.DONE
 
 
 def retry_parked(database_url: str, name: str | None) -> int:
@@ -35,7 +59,7 @@ def retry_parked(database_url: str, name: str | None) -> int:
     read_models = [model for model in discover() if name in (None, model.name)]
     if not read_models:
         names = ", ".join(model.name for model in discover())
-        return _fail(f"There is no read model {name!r}: choose from {names}.", MISUSED)
+        return _fail(f"There is no read model {name!r}: choose from {names}.", Exit.MISUSED)
     try:
         return max([_retry(database_url, read_model) for read_model in read_models])
     except UnknownEventError as error:
@@ -52,9 +76,9 @@ def _retry(database_url: str, read_model: ReadModel) -> int:
     except LeadershipLostError as error:
         return _fail(f"{error} Start `darkroom projector` of this release, then retry.")
     typer.echo(f"{read_model.name}: {count} parked")
-    return FAILED if count else 0
+    return Exit.FAILED if count else Exit.DONE
 
 
-def _fail(reason: object, status: int = FAILED) -> int:
+def _fail(reason: object, status: int = Exit.FAILED) -> int:
     typer.echo(f"darkroom: {reason}", err=True)
     return status

@@ -7,19 +7,17 @@ import contextlib
 import http.client
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from pydantic import SecretStr
 
+from infrastructure.beside_up import left_for_others
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
 from infrastructure.embedded.kept import kept_running
 from infrastructure.embedded.run_as import NOBODY, ROOT
@@ -27,7 +25,8 @@ from infrastructure.leash import leashed
 from infrastructure.logging import configure_logging
 from infrastructure.processes import Supervisor
 from infrastructure.settings import Settings
-from infrastructure.settings_values import secret
+from infrastructure.settings_values import own_address
+from interfaces.cli.admin_key import AdminKey, UpError, admin_key
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
 DRAIN_MARGIN = 20.0  # seconds for a worker beyond its longest call, to store and to record
@@ -50,19 +49,6 @@ DARKROOM = Programs(
     migrate=_darkroom("migrate"),
     children={name: _darkroom(name) for name in ("api", "worker", "projector")},
 )
-
-
-class UpError(Exception):
-    """The service cannot start; the message is a sentence with the remedy."""
-
-
-@dataclass(frozen=True)
-class AdminKey:
-    """The administrator's API key; `path` is the file that keeps it, unless the operator does."""
-
-    value: str
-    path: Path | None = None
-    is_new: bool = False
 
 
 async def up(settings: Settings, programs: Programs = DARKROOM) -> int:
@@ -99,14 +85,18 @@ class _Service:
         """Start everything in order, and keep it running until cancelled."""
         _refuse_a_taken_port(self._settings)
         _make_data_folder(self._settings.data_dir)
-        key = _admin_key(self._settings)
+        key = admin_key(self._settings)
         async with _servers(self._settings) as servers:
             env = _environment(self._settings, servers, key)
             await _migrate(self._programs.migrate, env)
-            async with self._children(env):
-                await _wait_until_ready(self._settings)
-                _say(_welcome(self._settings, key))
-                await asyncio.Event().wait()
+            with left_for_others(self._settings.data_dir, _addresses(self._settings, servers)):
+                await self._serve(env, key)
+
+    async def _serve(self, env: Mapping[str, str], key: AdminKey) -> None:
+        async with self._children(env):
+            await _wait_until_ready(self._settings)
+            _say(_welcome(self._settings, key))
+            await asyncio.Event().wait()
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Stop; the second time, do not wait for the children's work."""
@@ -157,40 +147,6 @@ def _make_data_folder(folder: Path) -> None:
         ) from error
 
 
-def _admin_key(settings: Settings) -> AdminKey:
-    if settings.admin_key is not None:
-        return AdminKey(settings.admin_key.get_secret_value())
-    path = settings.data_dir / "admin-key"
-    try:
-        kept = path.read_text("utf-8", "replace").strip() if path.exists() else ""
-        return AdminKey(_checked(kept, path), path) if kept else _new_admin_key(path)
-    except OSError as error:
-        raise UpError(
-            f"The administrator's key cannot be kept in {path} ({error.strerror}): make that file"
-            " yours, or set DARKROOM_ADMIN_KEY."
-        ) from error
-
-
-def _checked(key: str, path: Path) -> str:
-    try:
-        return secret(SecretStr(key)).get_secret_value()
-    except ValueError as error:
-        raise UpError(
-            f"The administrator's key in {path} {error}, or remove the file to have one made."
-        ) from error
-
-
-def _new_admin_key(path: Path) -> AdminKey:
-    key = AdminKey(f"dk_admin_{secrets.token_urlsafe(32)}", path, is_new=True)
-    file, unfinished = tempfile.mkstemp(prefix="admin-key-", dir=path.parent)  # mode 0600
-    with open(file, "w") as text:
-        text.write(f"{key.value}\n")
-        text.flush()
-        os.fsync(file)
-    Path(unfinished).replace(path)
-    return key
-
-
 @contextlib.asynccontextmanager
 async def _servers(settings: Settings) -> AsyncIterator[dict[str, str]]:
     """Yield where the embedded servers are; nothing when the operator has servers of their own."""
@@ -201,6 +157,11 @@ async def _servers(settings: Settings) -> AsyncIterator[dict[str, str]]:
     redis = EmbeddedRedis(settings.data_dir / "redis")
     async with kept_running(postgres, redis) as (database_url, redis_url):
         yield {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+
+
+def _addresses(settings: Settings, servers: Mapping[str, str]) -> dict[str, str]:
+    url = own_address({"host": settings.host, "port": settings.port})
+    return {"DARKROOM_URL": url, **servers}
 
 
 def _environment(settings: Settings, servers: Mapping[str, str], key: AdminKey) -> dict[str, str]:
@@ -270,8 +231,14 @@ def _welcome(settings: Settings, key: AdminKey) -> str:
         f"  data           {settings.data_dir}\n"
         f"{made}"
         f"  admin key in   {key.path or 'DARKROOM_ADMIN_KEY'}\n"
+        f'  first picture  {_as_typed()} generate "a lighthouse"   (in another terminal)\n'
         "  to stop        Ctrl-C\n"
     )
+
+
+def _as_typed() -> str:
+    program = Path(sys.argv[0])
+    return f"{program}" if program.name == "darkroom" and not program.is_absolute() else "darkroom"
 
 
 @contextlib.contextmanager

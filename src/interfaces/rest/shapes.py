@@ -173,7 +173,7 @@ class GenerationList(Shape):
 class QueueShape(Shape):
     """Where a queued generation stands, and why it waits.
 
-    `place` counts from 1 and is null when it is far away.
+    `place` counts from 1 and is null when it is far away, or with a worker already.
     """
 
     place: int | None = Field(examples=[3])

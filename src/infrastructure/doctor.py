@@ -1,0 +1,271 @@
+"""What `darkroom doctor` looks at: a sentence for each finding, and a remedy where it helps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import uuid4
+
+import psycopg
+from psycopg import AsyncConnection
+
+from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from infrastructure.beside_up import NotRunningError, servers_left
+from infrastructure.container import Container
+from infrastructure.event_store.connections import LOST, connect
+from infrastructure.event_store.follower import duty_of
+from infrastructure.event_store.leadership import is_held
+from infrastructure.event_store.session_mode import SharedSessionsError, examine_sessions
+from infrastructure.read_models import Fetch
+from infrastructure.readiness import Check, Readiness, State
+from infrastructure.settings import Settings, SettingsError, load_settings
+
+OLDEST_POSTGRES = 16
+ENOUGH_CONNECTIONS = 20  # one more api, worker and projector
+MANY_EVENTS_BEHIND = 1000
+PATIENCE = 5.0  # seconds for each check of readiness
+
+FREE_CONNECTIONS = """
+SELECT current_setting('max_connections')::int
+     - current_setting('superuser_reserved_connections')::int
+     - coalesce(current_setting('reserved_connections', true)::int, 0)
+     - count(*)::int,
+       current_setting('max_connections')::int
+  FROM pg_stat_activity WHERE backend_type = 'client backend'
+"""
+PICTURE = bytes.fromhex(  # a transparent pixel
+    "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364f8"
+    "0f00010501012718e3660000000049454e44ae426082"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was seen of one thing; `unknown`: not looked at, because of another finding."""
+
+    name: str
+    state: State | Literal["unknown"]
+    sentence: str
+    remedy: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+async def examine(environ: Mapping[str, str] | None = None) -> AsyncIterator[Finding]:
+    """Look at everything behind the API, one after the other; changes nothing, never raises."""
+    try:
+        settings = load_settings(environ)
+    except SettingsError as error:
+        for mistake in error.mistakes:
+            yield Finding("configuration", "failing", mistake)
+        yield Finding("servers", "unknown", "Not looked at until the configuration is right.")
+        return
+    given = len(settings.model_fields_set)
+    told = f"{given} settings are set, the others have defaults." if given else "All are defaults."
+    yield Finding("configuration", "ok", told)
+    try:
+        servers = _servers(settings)
+    except NotRunningError as error:
+        yield Finding("servers", "failing", error.wrong, error.remedy)
+    else:
+        if settings.database_url is None:
+            yield Finding("servers", "ok", f"`darkroom up` runs on {settings.data_dir}.")
+        async for finding in _examine_servers(servers):
+            yield finding
+    yield await _image_store(settings)
+
+
+def _servers(settings: Settings) -> Settings:
+    """The settings with the addresses of the servers. Raises NotRunningError."""
+    if settings.database_url is not None:
+        return settings
+    return load_settings(settings.environ() | servers_left(settings.data_dir))
+
+
+async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
+    url = str(settings.database_url)
+    try:
+        connection = await connect(url, "darkroom doctor")
+    except psycopg.Error as error:
+        yield Finding("database", "failing", *_silent(error))
+        yield Finding("schema", "unknown", "Nor are read models and workers: the database first.")
+        yield _of_check("redis", (await _readiness(_nobody, settings))["redis"])
+        return
+    connection.prepare_threshold = None  # a pooler may give each statement another session
+    async with connection:
+        asking = Asking(connection)
+        yield _version(connection.info.server_version)
+        yield await _sessions(url)
+        yield await _connections(asking)
+        checks = await _readiness(asking, settings)
+        yield _schema(checks["database"])
+        for finding in await _read_models(asking, checks["readModels"]):
+            yield finding
+        yield _of_check("redis", checks["redis"])
+        yield await _workers(asking, checks["workers"])
+
+
+class Asking:
+    """Statements over one connection, as Readiness asks them."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    async def __call__(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Raises StoreUnavailableError."""
+        try:
+            cursor = await self._connection.execute(query, parameters)
+            return await cursor.fetchall()
+        except LOST as error:
+            raise StoreUnavailableError("The database does not answer.") from error
+
+
+async def _nobody(_query: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    raise StoreUnavailableError("The database does not answer.")
+
+
+async def _readiness(fetch: Fetch, settings: Settings) -> dict[str, Check]:
+    container = Container(settings=settings)
+    checks = await Readiness(fetch, container.queue, patience=PATIENCE).check()
+    if checks["redis"].wrong is None or "cannot be used" not in checks["redis"].wrong:
+        await container.queue().close()
+    return checks
+
+
+# --- the database --------------------------------------------------------------------------------
+
+
+def _silent(error: psycopg.Error) -> tuple[str, str]:
+    reason = " ".join(str(error).split())
+    return f"PostgreSQL does not answer: {reason}", "Look at DATABASE_URL and at the server."
+
+
+def _version(number: int) -> Finding:
+    """From PostgreSQL's own number, as 180004."""
+    major, version = number // 10_000, f"{number // 10_000}.{number % 10_000}"
+    if major < OLDEST_POSTGRES:
+        return Finding(
+            "database",
+            "failing",
+            f"PostgreSQL {version} is older than {OLDEST_POSTGRES}.",
+            f"Move to PostgreSQL {OLDEST_POSTGRES} or newer.",
+        )
+    return Finding("database", "ok", f"PostgreSQL {version} answers.", facts={"version": version})
+
+
+async def _sessions(url: str) -> Finding:
+    try:
+        await examine_sessions(url)
+    except SharedSessionsError as error:
+        return Finding("sessions", "failing", error.wrong, error.remedy)
+    except psycopg.Error as error:
+        return Finding("sessions", "failing", *_silent(error))
+    return Finding("sessions", "ok", "Sessions keep their state, and notices arrive.")
+
+
+async def _connections(fetch: Fetch) -> Finding:
+    free, most = (await fetch(FREE_CONNECTIONS, ()))[0]
+    facts = {"free": free, "most": most}
+    if free < ENOUGH_CONNECTIONS:
+        return Finding(
+            "connections",
+            "degraded",
+            f"{free} of PostgreSQL's {most} connections are free.",
+            f"Raise max_connections: an api, a worker and a projector take {ENOUGH_CONNECTIONS}.",
+            facts,
+        )
+    return Finding("connections", "ok", f"{free} of {most} connections are free.", facts=facts)
+
+
+def _schema(check: Check) -> Finding:
+    if check.state != "ok":
+        return _of_check("schema", check)
+    schema = check.facts["schema"]
+    return Finding("schema", "ok", f"The schema is at {schema}, the newest.", facts=check.facts)
+
+
+# --- who is at work ------------------------------------------------------------------------------
+
+
+async def _read_models(fetch: Fetch, check: Check) -> list[Finding]:
+    if not check.facts:
+        return [_of_check("read models", check)]
+    findings = [
+        _read_model(name, facts, followed=await is_held(fetch, duty_of(name)))
+        for name, facts in check.facts.items()
+    ]
+    return findings if check.state != "failing" else [*findings, _of_check("read models", check)]
+
+
+def _read_model(name: str, facts: dict[str, Any], *, followed: bool) -> Finding:
+    def found(state: State, sentence: str, remedy: str | None = None) -> Finding:
+        return Finding(f"read model {name}", state, sentence, remedy, facts | {"led": followed})
+
+    behind = f"{facts['behind']} events behind" if facts["behind"] else "up to date"
+    if facts["error"]:
+        return found(
+            "failing",
+            f"It stands still, {behind}: {facts['error']}",
+            "Read the projector's log, and mend what it says: it then goes on by itself.",
+        )
+    if facts["parked"]:
+        return found(
+            "degraded",
+            f"{facts['parked']} aggregates are parked, because their data could not be projected.",
+            f"Read the projector's log, mend what it says, then `darkroom retry-parked {name}`.",
+        )
+    if not followed:
+        return found("failing", f"Nobody leads it; it is {behind}.", "Start `darkroom projector`.")
+    if facts["behind"] > MANY_EVENTS_BEHIND:
+        return found(
+            "degraded",
+            f"It is {behind}.",
+            "It catches up by itself; if the number does not fall, read the projector's log.",
+        )
+    return found("ok", f"It is {behind}.")
+
+
+async def _workers(fetch: Fetch, check: Check) -> Finding:
+    if check.state != "ok":
+        return _of_check("workers", check)
+    if not await is_held(fetch, "dispatcher"):
+        return Finding(
+            "workers",
+            "degraded",
+            "Workers are there, and none of them hands out work.",
+            "Read their logs; one of them takes the dispatcher's duty within a second or two.",
+            check.facts,
+        )
+    workers, slots = check.facts["count"], check.facts["slots"]
+    sentence = f"{workers} at work, for {slots} generations at once."
+    return Finding("workers", "ok", sentence, facts=check.facts)
+
+
+def _of_check(name: str, check: Check) -> Finding:
+    return Finding(name, check.state, check.wrong or "It answers.", check.remedy, check.facts)
+
+
+# --- the image store -----------------------------------------------------------------------------
+
+
+async def _image_store(settings: Settings) -> Finding:
+    """Store a picture, read it, and remove it again."""
+    images = Container(settings=settings).image_store()
+    sha256 = hashlib.sha256(PICTURE).hexdigest()
+    key = f"images/doctor-{uuid4()}/1-{sha256}.png"
+    try:
+        await images.put(key, PICTURE, "image/png")
+        kept = await images.holds(key, sha256=sha256)
+        await images.delete([key])
+    except ImageStoreUnavailableError as error:
+        wrong, _, remedy = f"{error}".partition(". ")
+        return Finding("image store", "failing", f"{wrong}.", remedy or None)
+    if not kept:
+        return Finding(
+            "image store",
+            "failing",
+            "A picture that was stored cannot be read again.",
+            "Look at the image store's settings and at the store.",
+        )
+    return Finding("image store", "ok", "A picture was stored, read and removed.")

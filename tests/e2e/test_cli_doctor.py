@@ -1,0 +1,219 @@
+"""`darkroom doctor`: what is wrong is found and named, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from infrastructure.beside_up import left_for_others
+from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.read_models import discover
+from tests.conftest import PostgresServer
+from tests.e2e.stack import ADMIN_KEY, LEASE, Stack, free_port, running, settings_for
+from tests.e2e.typed import Typed, darkroom
+from tests.integration.following import rows, write_raw
+from tests.pooler import Pooler
+from tests.processes import eventually, processes
+
+NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
+NO_REDIS = "redis://:hidden-word@127.0.0.1:1/0"
+PROCESSES = ("worker", "projector")
+
+
+@dataclass
+class Patient:
+    """A Darkroom, and what doctor finds of it."""
+
+    stack: Stack
+    folder: Path
+
+    async def examined(self, *arguments: str, **changed: str) -> Typed:
+        environment = self.stack.settings.environ() | changed
+        environment = {name: text for name, text in environment.items() if text}
+        return await darkroom("doctor", *arguments, folder=self.folder, **environment)
+
+    async def found(self, **changed: str) -> dict[str, dict[str, Any]]:
+        typed = await self.examined("--json", **changed)
+        assert "hidden" not in typed.out + typed.err
+        assert ADMIN_KEY not in typed.out + typed.err
+        findings = {finding["name"]: finding for finding in typed.json["findings"]}
+        wrong = [finding for finding in findings.values() if finding["state"] != "ok"]
+        assert (typed.status, typed.json["ok"]) == (int(bool(wrong)), not wrong)
+        return findings
+
+
+@pytest.fixture
+async def patient(tmp_path: Path, database_url: str, redis_url: str) -> AsyncIterator[Patient]:
+    """An API without worker and projector."""
+    async with running(settings_for(tmp_path / "data", database_url, redis_url)) as stack:
+        yield Patient(stack, tmp_path)
+
+
+@pytest.mark.slow
+async def test_all_is_well_where_everything_runs(patient: Patient) -> None:
+    with processes(patient.folder, **patient.stack.settings.environ()) as started:
+        for name in PROCESSES:
+            started.start(name)
+
+        async def healthy() -> bool:
+            return (await patient.examined()).status == 0
+
+        await eventually(healthy, why="doctor finds something")
+        typed = await patient.examined()
+    assert typed.out.endswith("All is well.\n")
+    marks = [line[0] for line in typed.lines[:-2]]
+    assert marks == ["✓"] * len(marks)
+    for name in ("configuration", "sessions", "connections", "redis", "workers", "image store"):
+        assert f"✓ {name}  " in typed.out
+
+
+async def test_who_does_not_run_is_missed(patient: Patient) -> None:
+    findings = await patient.found()
+    assert findings["database"]["state"] == findings["redis"]["state"] == "ok"
+    assert findings["workers"]["sentence"] == "Nobody is at work."
+    assert findings["workers"]["remedy"] == "Start `darkroom worker`."
+    for model in discover():
+        assert findings[f"read model {model.name}"]["remedy"] == "Start `darkroom projector`."
+    typed = await patient.examined()
+    said = [" ".join(line.split()) for line in typed.lines]
+    assert "! workers Nobody is at work." in said
+    assert "→ Start `darkroom worker`." in said
+    assert typed.out.endswith(" findings need you.\n")
+
+
+async def test_every_mistake_of_the_configuration_is_told(patient: Patient) -> None:
+    typed = await patient.examined(DARKROOM_WAIT_SECONDS="x", DARKROOM_LEASE_SECONDS="0")
+    assert typed.status == 1
+    said = " ".join(typed.out.split())
+    assert "✗ configuration DARKROOM_WAIT_SECONDS must be a number, not 'x'." in said
+    assert "✗ configuration DARKROOM_LEASE_SECONDS must be more than 0" in said
+    assert "– servers Not looked at until the configuration is right." in said
+
+
+async def test_servers_that_are_away_are_told_apart(patient: Patient) -> None:
+    findings = await patient.found(DATABASE_URL=NOBODY_THERE)
+    assert "port 1 failed: Connection refused" in findings["database"]["sentence"]
+    assert findings["schema"]["state"] == "unknown"
+    assert findings["redis"]["state"] == findings["image store"]["state"] == "ok"
+    findings = await patient.found(REDIS_URL=NO_REDIS)
+    assert findings["database"]["state"] == "ok"
+    assert findings["redis"]["sentence"].startswith("Redis does not answer")
+
+
+async def test_a_schema_that_is_not_there_or_old_is_to_be_migrated(
+    patient: Patient, postgres_server: PostgresServer
+) -> None:
+    findings = await patient.found(DATABASE_URL=postgres_server.new_database())
+    assert findings["schema"]["sentence"] == "The database has no schema."
+    await patient.stack.rows("UPDATE alembic_version SET version_num = '0000'")
+    findings = await patient.found()
+    assert findings["schema"]["sentence"] == "The schema is an older release's."
+    assert findings["schema"]["remedy"] == "Run `darkroom migrate`."
+
+
+async def test_parked_aggregates_and_lag_are_told_of_each_read_model(patient: Patient) -> None:
+    url = patient.stack.container.database_url()
+    await write_raw(url, "generation.cancelled@1", '{"by": "a hidden wish"}')
+    await patient.stack.rows(
+        "INSERT INTO parked_aggregates SELECT 'jobs', originator_id, 1, 'unreadable'"
+        " FROM stored_events LIMIT 1"
+    )
+    findings = await patient.found()
+    assert findings["read model jobs"]["sentence"].startswith("1 aggregates are parked")
+    assert "`darkroom retry-parked jobs`" in findings["read model jobs"]["remedy"]
+    assert "2 events behind" in findings["read model users"]["sentence"]
+
+
+async def test_workers_without_a_dispatcher_are_told(patient: Patient) -> None:
+    await patient.stack.container.board().register(uuid4(), slots=3, lease=LEASE)
+    findings = await patient.found()
+    assert "none of them hands out work" in findings["workers"]["sentence"]
+    assert findings["workers"]["facts"] == {"count": 1, "slots": 3}
+
+
+async def test_few_free_connections_are_told(patient: Patient) -> None:
+    free = (await patient.found())["connections"]["facts"]["free"]
+    url = patient.stack.container.database_url()
+    with ExitStack() as taken:
+        for _ in range(free - 15):
+            taken.enter_context(psycopg.connect(url))
+        findings = await patient.found()
+    assert findings["connections"]["state"] == "degraded"
+    assert "of PostgreSQL's 100 connections are free" in findings["connections"]["sentence"]
+    assert "Raise max_connections" in findings["connections"]["remedy"]
+
+
+async def test_poolers_are_told_by_their_mode(patient: Patient) -> None:
+    url = patient.stack.container.database_url()
+    async with Pooler(url, backends=3) as pooler:
+        findings = await patient.found(DATABASE_URL=pooler.url)
+        assert findings["sessions"]["state"] == "failing"
+        assert "transaction mode" in findings["sessions"]["sentence"]
+        assert "session mode" in findings["sessions"]["remedy"]
+    async with Pooler(url, backends=4, sessions=True) as pooler:
+        findings = await patient.found(DATABASE_URL=pooler.url)
+        assert findings["sessions"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("process", ["api", "worker", "projector", "migrate"])
+async def test_a_process_refuses_a_pooler_in_transaction_mode(
+    patient: Patient, process: str
+) -> None:
+    async with Pooler(patient.stack.container.database_url(), backends=2) as pooler:
+        environment = patient.stack.settings.environ() | {"DATABASE_URL": pooler.url}
+        typed = await darkroom(process, folder=patient.folder, **environment)
+    typed.refused(2, "has neither LISTEN nor session locks. Give it the address")
+
+
+async def test_an_image_store_that_takes_nothing_is_told(patient: Patient) -> None:
+    objects = patient.stack.settings.data_dir / "objects"
+    objects.parent.mkdir(exist_ok=True)
+    objects.write_text("no folder")
+    findings = await patient.found()
+    assert findings["image store"]["state"] == "failing"
+    assert "The image store's disk refused" in findings["image store"]["sentence"]
+    assert "permissions" in findings["image store"]["remedy"]
+
+
+async def test_an_api_that_is_away_or_knows_no_such_key_is_told(patient: Patient) -> None:
+    findings = await patient.found()
+    assert findings["api"]["state"] == "ok"
+    findings = await patient.found(DARKROOM_API_KEY="a-hidden-key-of-nobody")
+    assert findings["api"]["remedy"] == "Look at DARKROOM_API_KEY."
+    findings = await patient.found(DARKROOM_URL=f"http://127.0.0.1:{free_port()}")
+    assert "Connection refused" in findings["api"]["sentence"]
+
+
+# --- beside `darkroom up` ------------------------------------------------------------------------
+
+
+async def test_beside_up_its_servers_are_found(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    await ensure_tables(database_url)
+    beside = {"DARKROOM_DATA_DIR": str(tmp_path), "DARKROOM_PORT": str(free_port())}
+    with left_for_others(tmp_path, {"DATABASE_URL": database_url, "REDIS_URL": redis_url}):
+        typed = await darkroom("doctor", folder=tmp_path, **beside)
+        parked = await darkroom("retry-parked", "jobs", folder=tmp_path, **beside)
+    said = " ".join(typed.out.split())
+    assert f"✓ servers `darkroom up` runs on {tmp_path}." in said
+    assert "✓ schema The schema is at" in said
+    assert (parked.status, parked.out) == (0, "jobs: 0 parked\n")
+    assert await rows(database_url, "SELECT count(*) FROM parked_aggregates") == [(0,)]
+
+
+async def test_where_up_does_not_run_both_say_so(tmp_path: Path) -> None:
+    beside = {"DARKROOM_DATA_DIR": str(tmp_path)}
+    (tmp_path / "servers").write_text('{"DATABASE_URL": "of a process that was killed"}')
+    typed = await darkroom("doctor", folder=tmp_path, **beside)
+    assert typed.status == 1
+    assert f"✗ servers `darkroom up` does not run on {tmp_path}." in " ".join(typed.out.split())
+    parked = await darkroom("retry-parked", folder=tmp_path, **beside)
+    parked.refused(2, "DATABASE_URL is not set. `darkroom up` does not run on")

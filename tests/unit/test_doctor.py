@@ -1,0 +1,44 @@
+"""What doctor says of what it has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infrastructure.doctor import _read_model, _version
+
+WELL: dict[str, Any] = {"behind": 0, "parked": 0, "error": None}
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "sentence"),
+    [
+        (180004, "ok", "PostgreSQL 18.4 answers."),
+        (160000, "ok", "PostgreSQL 16.0 answers."),
+        (150012, "failing", "PostgreSQL 15.12 is older than 16."),
+    ],
+)
+def test_postgres_must_be_16_or_newer(number: int, state: str, sentence: str) -> None:
+    found = _version(number)
+    assert (found.state, found.sentence) == (state, sentence)
+
+
+@pytest.mark.parametrize(
+    ("facts", "followed", "state", "sentence"),
+    [
+        ({}, True, "ok", "It is up to date."),
+        ({"behind": 3}, True, "ok", "It is 3 events behind."),
+        ({"behind": 1001}, True, "degraded", "It is 1001 events behind."),
+        ({"behind": 3}, False, "failing", "Nobody leads it; it is 3 events behind."),
+        ({"parked": 2}, True, "degraded", "2 aggregates are parked, because"),
+        ({"error": "no space"}, True, "failing", "It stands still, up to date: no space"),
+    ],
+)
+def test_a_read_model_is_judged_by_its_worst(
+    facts: dict[str, Any], followed: bool, state: str, sentence: str
+) -> None:
+    found = _read_model("jobs", WELL | facts, followed=followed)
+    assert (found.name, found.state) == ("read model jobs", state)
+    assert found.sentence.startswith(sentence)
+    assert (found.remedy is None) == (state == "ok")
