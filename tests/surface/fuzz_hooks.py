@@ -9,7 +9,6 @@ import os
 import re
 import zlib
 from typing import Any
-from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
@@ -19,7 +18,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from interfaces.rest.patterns import SIZE
 
 JSON = "application/json"
-KEY, EXAMPLE = "Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324"
 
 # Refusals that no schema can foresee: well-formed, and still not to be had.
 OF_THE_BUSINESS = {
@@ -73,11 +71,9 @@ def _code(response: schemathesis.Response) -> str | None:
 @schemathesis.hook
 def before_call(ctx: Any, case: schemathesis.Case, kwargs: Any) -> None:
     """What is to be an image is one, three times in four; and some pictures are there."""
-    if case.meta and _is_positive(case):
-        if EXAMPLE in str((case.headers or {}).get(KEY)):
-            case.headers[KEY] = f'"{uuid4()}"'  # else everything would be one command
-        if case.meta.phase.name.value != "stateful" and case.operation.label in KNOWN:
-            case.path_parameters = dict(KNOWN[case.operation.label])
+    known = KNOWN.get(case.operation.label)
+    if known and case.meta and case.meta.phase.name.value != "stateful" and _is_positive(case):
+        case.path_parameters = dict(known)
     if case.operation.label in ASKING and case.media_type == JSON and isinstance(case.body, dict):
         _make_real(case.body)
         _make_small(case.body)
