@@ -9,7 +9,7 @@ INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
 NODE_TOOLS := tests/node/node_modules/.ready
 
-.PHONY: setup demo up test check format lock bench surface docs-page clean
+.PHONY: setup demo up test check format lock bench fuzz surface docs-page clean
 setup: $(VENV)/.ready
 
 $(VENV)/.uv: requirements-bootstrap.lock
@@ -55,6 +55,9 @@ check: $(VENV)/.ready-dev
 format: $(VENV)/.ready-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/.ready-dev  ## As `make test` does, for longer: make fuzz EXAMPLES=1000 SEED=7
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/surface/test_fuzz.py -s
 
 surface: $(VENV)/.ready-dev  ## Write docs/openapi.json and docs/errors.md, which the code makes.
 	@$(BIN)/python -m tests.surface.stored

@@ -19,15 +19,15 @@ NOT_OURS = {
     "use_after_free": "DELETE lets pictures go for ever; the record stays, and says so",
 }
 OF_A_GENERATION = (
-    "/api/v1/generations/{id}",
-    "/api/v1/generations/{id}/cancel",
-    "/api/v1/generations/{id}/events",
-    "/api/v1/generations/{id}/retry",
-    "/api/v1/jobs/{id}",
+    "GET /api/v1/generations/{id}",
+    "POST /api/v1/generations/{id}/cancel",
+    "GET /api/v1/generations/{id}/events",
+    "POST /api/v1/generations/{id}/retry",
+    "GET /api/v1/jobs/{id}",
 )
 
 
-async def fuzz(stack: Stack, *options: str) -> tuple[int, str]:
+async def fuzz(stack: Stack, folder: Path, *options: str) -> tuple[int, str]:
     """Its exit code and its report."""
     command = [
         sys.executable,
@@ -48,10 +48,11 @@ async def fuzz(stack: Stack, *options: str) -> tuple[int, str]:
         *command,
         env={
             **os.environ,
+            "PYTHONPATH": str(HERE.parents[1]),
             "SCHEMATHESIS_HOOKS": "tests.surface.fuzz_hooks",
             "FUZZ_KNOWN": json.dumps(await _known(stack)),
         },
-        cwd=HERE.parents[1],
+        cwd=folder,  # it keeps what it found
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -60,7 +61,7 @@ async def fuzz(stack: Stack, *options: str) -> tuple[int, str]:
 
 
 async def _known(stack: Stack) -> dict[str, dict[str, str]]:
-    """By path, the parameters of something that is there and that nobody is told to make."""
+    """By operation, the parameters of something that is there and that nobody is told to make."""
     picture = base64.b64encode(encoded("PNG")).decode()
     wish = {"prompt": "a lighthouse", "size": "16x16", "referenceImages": [picture]}
     made = (await stack.client.post("/api/v1/generations", json=wish)).json()
@@ -68,7 +69,7 @@ async def _known(stack: Stack) -> dict[str, dict[str, str]]:
     _, generation, name = httpx.URL(made["imageUrl"]).path.strip("/").split("/")
     _, user, reference = trail[0]["data"]["references"][0]["key"].split("/")
     return {
-        "/images/{generation}/{name}": {"generation": generation, "name": name},
-        "/references/{user}/{name}": {"user": user, "name": reference},
-        **{path: {"id": generation} for path in OF_A_GENERATION},
+        "GET /images/{generation}/{name}": {"generation": generation, "name": name},
+        "GET /references/{user}/{name}": {"user": user, "name": reference},
+        **{operation: {"id": generation} for operation in OF_A_GENERATION},
     }

@@ -46,7 +46,7 @@ DATA_URLS = [
 ]
 
 ASKING = {"POST /api/v1/generations", "POST /api/v1/generate-image"}
-KNOWN: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_KNOWN"])  # by path: what is there
+KNOWN: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_KNOWN"])  # what is there
 
 schemathesis.openapi.format("binary", st.sampled_from(list(PICTURES.values())))
 
@@ -71,11 +71,12 @@ def _code(response: schemathesis.Response) -> str | None:
 @schemathesis.hook
 def before_call(ctx: Any, case: schemathesis.Case, kwargs: Any) -> None:
     """What is to be an image is one, three times in four; and some pictures are there."""
-    known = KNOWN.get(case.operation.path)
+    known = KNOWN.get(case.operation.label)
     if known and case.meta and case.meta.phase.name.value != "stateful" and _is_positive(case):
         case.path_parameters = dict(known)
     if case.operation.label in ASKING and case.media_type == JSON and isinstance(case.body, dict):
         _make_real(case.body)
+        _make_small(case.body)
 
 
 @schemathesis.hook

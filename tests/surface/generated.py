@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -12,20 +13,18 @@ from typing import Any
 
 from tests.surface.stored import STORED
 
-GENERATOR = Path(__file__).parents[2] / ".venv" / "tools" / "bin" / "openapi-python-client"
+GENERATOR = Path(sys.prefix) / "tools" / "bin" / "openapi-python-client"
+CONFIG = STORED.parents[1] / "tests" / "surface" / "client.yaml"
 PACKAGE = "darkroom_client"
 
 
 def generate(folder: Path) -> None:
     """Raises AssertionError when the generator warns of anything."""
     assert GENERATOR.exists(), "The generator is not there. Run `make test`, which installs it."
-    options = ["--meta", "none", "--fail-on-warning", "--config", STORED.parents[1] / CONFIG]
+    options = ["--meta", "none", "--fail-on-warning", "--config", CONFIG]
     command = [GENERATOR, "generate", "--path", STORED, "--output-path", folder / PACKAGE]
     made = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
-
-
-CONFIG = "tests/surface/client.yaml"
 
 
 @dataclass

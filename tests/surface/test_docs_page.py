@@ -55,11 +55,24 @@ async def test_the_page_needs_no_other_host_and_has_nothing_to_complain_of(
 async def test_an_operation_can_be_tried_out_with_a_key(visit: Visit, stack: Stack) -> None:
     page = visit.page
     await page.get_by_placeholder("Token").first.fill(ADMIN_KEY)
-    await page.get_by_role("button", name="Test Request (get /api/v1/me/quota)").click()
-    await page.get_by_role("button", name="Send get request").click()
+    await page.goto(f"{stack.settings.public_url}/docs#tag/generations/POST/api/v1/generations")
+    await page.get_by_role(
+        "button", name="Test Request (post /api/v1/generations)", exact=True
+    ).click()
+    await page.get_by_role("button", name="Send post request").click()
 
-    await expect(page.get_by_text("200 OK").first).to_be_visible()
-    await expect(page.get_by_text("daily").first).to_be_visible()
+    await expect(page.get_by_text("201 Created").first).to_be_visible()
+    assert (await stack.recorded()) > 0
+    assert visit.complaints == []
+
+
+async def test_what_the_guide_shows_names_the_host_that_serves_it(
+    visit: Visit, stack: Stack
+) -> None:
+    shown = await visit.page.inner_text("body")
+
+    assert f"curl -s {stack.settings.public_url}/api/v1/generations" in shown
+    assert "127.0.0.1:8000" not in shown
 
 
 async def test_the_page_may_load_scripts_from_here_only(stack: Stack) -> None:

@@ -93,6 +93,8 @@ def test_where_the_json_breaks_is_told_without_repeating_it() -> None:
         ({"format": "gif"}, "#/format"),
         ({"seed": -1}, "#/seed"),
         ({"seed": 1.5}, "#/seed"),
+        ({"seed": 1e300}, "#/seed"),
+        ({"metadata": {"nul\x00": "a"}}, "#/metadata/nul%3F"),
         ({"onUnknown": "hope"}, "#/onUnknown"),
         ({"model": ""}, "#/model"),
         ({"referenceImages": "aGVsbG8="}, "#/referenceImages"),
@@ -213,6 +215,12 @@ def test_what_is_left_out_is_left_to_the_provider() -> None:
     asked = parse(body())
 
     assert (asked.count, asked.size, asked.on_unknown) == (1, None, "repeat")
+
+
+def test_to_json_two_point_nought_is_two() -> None:
+    asked = parse(body(count=2.0, seed=7e2, deadlineSeconds=60.0))
+
+    assert (asked.count, asked.seed, asked.deadline_seconds) == (2, 700, 60)
 
 
 @pytest.mark.parametrize("size", ["16x16", "4096x4096", "1024x768"])

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from interfaces.rest.errors import MediaTypeError, Mistake, ShapeError
+from interfaces.rest.fields import MOST_METADATA, MOST_REFERENCES
 from interfaces.rest.forms import read_form
 from interfaces.rest.sentences import NO_SUCH_FIELD, sentence
-from interfaces.rest.shapes import MOST_METADATA, MOST_REFERENCES, GenerationRequest, shortened
+from interfaces.rest.shapes import GenerationRequest, shortened
 from interfaces.rest.strict_json import strict_json
 
 LARGE = 64 * 1024  # bytes: reading more than this as JSON would hold up the event loop

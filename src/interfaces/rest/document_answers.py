@@ -37,7 +37,6 @@ IF_NONE_MATCH = {
     "in": "header",
     "description": "The `ETag` that you have: 304 if it is still the same.",
     "schema": {"type": "string"},
-    "example": '"5f1c7a"',
 }
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
 MADE = ("createGeneration", "generateImage", "retryGeneration")

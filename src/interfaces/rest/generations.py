@@ -24,6 +24,7 @@ from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import Asked, read_generation_request
 from interfaces.rest.context import Caller, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
+from interfaces.rest.fields import Name, Text
 from interfaces.rest.headers import Patience, idempotency_key, patience
 from interfaces.rest.openapi import (
     ACCEPTED,
@@ -42,8 +43,6 @@ from interfaces.rest.shapes import (
     GenerationList,
     GenerationRequest,
     GenerationShape,
-    Name,
-    Text,
 )
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")

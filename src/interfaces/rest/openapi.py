@@ -14,16 +14,15 @@ _LOCATION = {"description": "Where it is found.", "schema": {"type": "string"}}
 _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Makes repeats of this request one, for 24 hours.",
+    "description": "Makes repeats of this request one, for 24 hours: a fresh UUID for each "
+    "thing you want.",
     "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY},
-    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
 }
 _PREFER: dict[str, Any] = {
     "name": "Prefer",
     "in": "header",
     "description": "`respond-async`, `wait=10`, or both.",
     "schema": {"type": "string"},
-    "example": "respond-async, wait=10",
 }
 _REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
@@ -51,7 +50,6 @@ RESUMABLE: dict[str, Any] = {
             "in": "header",
             "description": "The `id` of the last event that was seen of the stream.",
             "schema": {"type": "string"},
-            "example": "4",
         }
     ]
 }

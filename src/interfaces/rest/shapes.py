@@ -2,95 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-)
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic.config import JsonDict
 
 from application.queue_places import WaitReason
 from domain.failure import FailureKind
 from domain.generation import OnUnknown, Status
 from domain.image import ContentType, Format
 from domain.quota import WindowType
-from interfaces.rest.patterns import SAYS_SOMETHING, SIZE, STORABLE, UNSEEN, Told
+from interfaces.rest.fields import (
+    MOST_METADATA,
+    MOST_REFERENCES,
+    ONE_SHAPE,
+    AspectRatio,
+    Count,
+    MetadataKey,
+    MetadataValue,
+    Name,
+    Prompt,
+    Seconds,
+    Seed,
+    Size,
+    keys_are_storable,
+)
 from interfaces.rest.problem_types import PROBLEM_TYPES
-
-MOST_REFERENCES = 16
-MOST_IMAGES = 10
-SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
-MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
-LONGEST_PROMPT = 32_000
-LONGEST_DEADLINE = 86_400  # seconds
-
-TWO_NUMBERS = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
-ASPECT_RATIO = r"^[1-9][0-9]{0,3}:[1-9][0-9]{0,3}$"
-
-
-SEEN = re.compile(f"[^{UNSEEN}]")
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the character NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be Unicode: it contains a lone surrogate") from None
-    return text
-
-
-def _not_blank(text: str) -> str:
-    if not SEEN.search(text):
-        raise ValueError("must say something: it is empty or blank")
-    return text
-
-
-def _sane_size(size: str) -> str:
-    sides = [int(side) for side in size.split("x")]
-    if not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
-        raise ValueError(f"must have sides of {SHORTEST_SIDE} to {LONGEST_SIDE} pixels")
-    return size
-
-
-def _whole(number: object) -> object:
-    """To JSON 2.0 is the same number as 2."""
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-Text = Annotated[str, AfterValidator(_storable), Told(STORABLE)]
-Prompt = Annotated[
-    Text,
-    Field(min_length=1, max_length=LONGEST_PROMPT),
-    AfterValidator(_not_blank),
-    Told(SAYS_SOMETHING),
-]
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
-Size = Annotated[
-    str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
-]
-Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(_whole)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
-Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(_whole)]
-MetadataKey = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_METADATA_KEY)]
-MetadataValue = Annotated[Text, StringConstraints(max_length=LONGEST_METADATA_VALUE)]
-
-
-ONE_SHAPE: JsonDict = {
-    "if": {"required": ["size"], "properties": {"size": {"type": "string"}}},
-    "then": {"properties": {"aspectRatio": {"type": "null"}}},
-}
 
 
 class Shape(BaseModel):
@@ -116,7 +56,7 @@ class GenerationRequest(Shape):
     provider: Name | None = Field(None, description="Leave it out to have one chosen.")
     model: Name | None = Field(None, description="One of the provider's models.")
     size: Size | None = Field(None, description="WIDTHxHEIGHT in pixels.", examples=["1024x1024"])
-    aspect_ratio: Annotated[str, StringConstraints(pattern=ASPECT_RATIO)] | None = Field(
+    aspect_ratio: AspectRatio | None = Field(
         None, description="W:H, where no size is given.", examples=["16:9"]
     )
     quality: Name | None = Field(None, description="What the model calls it: `high`, `low`.")
@@ -133,6 +73,7 @@ class GenerationRequest(Shape):
         default_factory=dict,
         max_length=MOST_METADATA,
         description="Yours to keep with it: 50 keys of 40 characters, values of 500.",
+        json_schema_extra=keys_are_storable,
     )
     on_unknown: OnUnknown = Field(
         "repeat",

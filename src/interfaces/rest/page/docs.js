@@ -1,6 +1,7 @@
 // Everything comes from this host: no proxy, no fonts, no telemetry, no assistant.
 // The colours are a darkroom's: paper by day, the safelight's red by night.
 const COLOURS = `
+.section:focus, .section:focus-visible { outline: none; }
 .light-mode {
   --scalar-color-accent: #b3261e;
   --scalar-background-accent: #b3261e14;
@@ -23,8 +24,7 @@ const COLOURS = `
 }
 `;
 
-Scalar.createApiReference("#reference", {
-  url: "/openapi.json",
+const LOOK = {
   customCss: COLOURS,
   proxyUrl: "",
   telemetry: false,
@@ -37,4 +37,10 @@ Scalar.createApiReference("#reference", {
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   authentication: { preferredSecurityScheme: "apiKey" },
   orderSchemaPropertiesBy: "preserve",
-});
+};
+
+// What the guide shows can be pasted as it stands: it names the host that serves it.
+fetch("/openapi.json")
+  .then((answer) => answer.text())
+  .then((text) => text.replaceAll("http://127.0.0.1:8000", location.origin))
+  .then((content) => Scalar.createApiReference("#reference", { content, ...LOOK }));
