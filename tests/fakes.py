@@ -33,6 +33,7 @@ from application.ports import (
     SpoolFullError,
     Stretch,
     Units,
+    UsedKey,
     WindowClosed,
     Work,
     WorkKind,
@@ -104,11 +105,17 @@ class MemoryEventStore:
         stored = [self.mapper.to_stored_event(event) for event in command.events]
         refusal = (
             self._known(stored)
-            or self._reused(command.idempotency)
+            or await self._reused(command.idempotency)
             or self._refused(command.units)
             or self._change(command)
         )
         return refusal or self._write(command, stored)
+
+    async def used_key(self, user_id: UUID, key: str) -> UsedKey | None:
+        known = self.keys.get((user_id, key))
+        if known is None or known[1] <= self.now():
+            return None
+        return UsedKey(known[0].ref, known[0].fingerprint)
 
     async def get(self, aggregate: type[A], stream: UUID) -> A | None:
         folded: Any = None
@@ -151,13 +158,11 @@ class MemoryEventStore:
             versions[event.originator_id] = event.originator_version
         return True
 
-    def _reused(self, key: IdempotencyKey | None) -> Outcome | None:
-        if key is None:
+    async def _reused(self, key: IdempotencyKey | None) -> Outcome | None:
+        used = await self.used_key(key.user_id, key.key) if key else None
+        if key is None or used is None:
             return None
-        known = self.keys.get((key.user_id, key.key))
-        if known is None or known[1] <= self.now():
-            return None
-        return Duplicate(known[0].ref, known[0].fingerprint == key.fingerprint)
+        return Duplicate(used.ref, used.fingerprint == key.fingerprint)
 
     def _refused(self, units: Units | None) -> Outcome | None:
         if units is None or units.units <= 0:

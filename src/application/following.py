@@ -67,11 +67,18 @@ class Following:
         """This process is about to end: every stream ends within a second."""
         self._stopped = True
 
-    def refuse_if_full(self, user_id: UUID) -> None:
-        """Raises TooManyFollowersError when this user, or everybody, follows enough already."""
+    @contextmanager
+    def seat(self, user_id: UUID) -> Iterator[None]:
+        """Have a place among those who follow. Raises TooManyFollowersError when all are taken."""
         of_user, of_all = self._followers[user_id], self._followers.total()
         if of_user >= self._most_of_a_user or of_all >= self._most_of_all:
             raise TooManyFollowersError
+        self._followers[user_id] += 1
+        try:
+            yield
+        finally:
+            self._followers[user_id] -= 1
+            self._followers += Counter()  # forgets who follows nothing
 
     async def follow(self, generation: Generation, *, after: int) -> AsyncGenerator[Told]:
         """Every event behind the position `after`, in order, until the generation has ended.
@@ -79,26 +86,16 @@ class Following:
         Between them its place in the queue when that changes, and beats. While PostgreSQL cannot
         be reached nothing is told, and nothing is missed.
         """
-        with self._counted(generation.user_id):
-            follower = _Follower(self._store, self._places, generation, after)
-            news = self._news.watch(generation.id, every=LOOK_EVERY)
-            async with aclosing(news):
-                async for there_is_news in news:
-                    if self._stopped:
-                        return
-                    for told in await follower.look(there_is_news=there_is_news):
-                        yield told
-                    if follower.has_ended:
-                        return
-
-    @contextmanager
-    def _counted(self, user_id: UUID) -> Iterator[None]:
-        self._followers[user_id] += 1
-        try:
-            yield
-        finally:
-            self._followers[user_id] -= 1
-            self._followers += Counter()  # forgets who follows nothing
+        follower = _Follower(self._store, self._places, generation, after)
+        news = self._news.watch(generation.id, every=LOOK_EVERY)
+        async with aclosing(news):
+            async for there_is_news in news:
+                if self._stopped:
+                    return
+                for told in await follower.look(there_is_news=there_is_news):
+                    yield told
+                if follower.has_ended:
+                    return
 
 
 class _Follower:

@@ -21,6 +21,7 @@ from application.ports import (
     OpenWork,
     OverLimit,
     Units,
+    UsedKey,
     WindowClosed,
     Work,
 )
@@ -31,6 +32,7 @@ from domain.image import ImageSpec, ReferenceImage
 from domain.quota import QuotaExceededError, Window, WindowType, windows_at
 
 TRIES = 3
+MOST_CONFLICTS = 20  # more than a worker records in one burst
 
 
 class IdempotencyKeyReusedError(Exception):
@@ -77,6 +79,11 @@ class Idempotency:
 
     key: str
     fingerprint: str
+
+    def refuse_unless(self, same: bool) -> None:
+        """Raises IdempotencyKeyReusedError for what the key was not used for."""
+        if not same:
+            raise IdempotencyKeyReusedError(self.key)
 
 
 @dataclass(frozen=True)
@@ -145,11 +152,16 @@ class Generations:
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
-        if deadline is not None and deadline > self._deadline:
-            raise DeadlineTooLongError(self._deadline)
-        self._refuse_what_nobody_can_do(spec, wish, references)
+        used = await self._used(user_id, idempotency_key)
+        if used is None:
+            self._refuse_what_nobody_can_do(spec, wish, references)
+            if deadline is not None and deadline > self._deadline:
+                raise DeadlineTooLongError(self._deadline)
         taken = await self._references.take(user_id, references)
         said = _said(spec, wish, taken, on_unknown, deadline)
+        idempotency = _idempotency(idempotency_key, said)
+        if used is not None:
+            return Placed(_same(idempotency, used), repeated=True)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
             return Generation.request(
@@ -164,7 +176,7 @@ class Generations:
                 deadline=deadline or self._deadline,
             )
 
-        return await self._place(decide, _idempotency(idempotency_key, said))
+        return await self._place(decide, idempotency)
 
     async def retry(
         self,
@@ -178,13 +190,18 @@ class Generations:
 
         Raises GenerationNotFoundError, GenerationOpenError, and what `request` raises.
         """
+        idempotency = _idempotency(idempotency_key, {"retry": str(id)})
         retried = await self.of(user_id, id)
+        if used := await self._used(user_id, idempotency_key):
+            return Placed(_same(idempotency, used), repeated=True)
         self._refuse_what_nobody_can_do(retried.spec, retried.wish, retried.references)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
-            return retried.retry(id=uuid4(), windows=windows, api_key_id=api_key_id)
+            return retried.retry(
+                id=uuid4(), windows=windows, longest=self._deadline, api_key_id=api_key_id
+            )
 
-        return await self._place(decide, _idempotency(idempotency_key, {"retry": str(id)}))
+        return await self._place(decide, idempotency)
 
     async def cancel(
         self,
@@ -195,12 +212,13 @@ class Generations:
     ) -> Changed:
         """End it unfinished: what is queued never starts, a call under way is abandoned.
 
-        Its cost is recorded when it answers. Raises GenerationNotFoundError, GenerationClosedError.
+        Its cost is recorded when it answers; units go back for images not yet asked for. Raises
+        GenerationNotFoundError, GenerationClosedError.
         """
         return await self._change(
             await self.of(user_id, id),
             lambda generation: generation.cancel(by=user_id),
-            work=CloseWork("generate", id),
+            work=_work_of_cancelled,
             idempotency=_idempotency(idempotency_key, {"cancel": str(id)}),
         )
 
@@ -219,7 +237,7 @@ class Generations:
         changed = await self._change(
             await self.of(user_id, id),
             lambda generation: generation.delete(by=user_id),
-            work=self._deletions.work(id, user_id),
+            work=lambda _: self._deletions.work(id, user_id),
             idempotency=_idempotency(idempotency_key, {"delete": str(id)}),
         )
         await self._deletions.try_now(changed.generation)
@@ -231,6 +249,9 @@ class Generations:
         self._router.route(
             spec, references=len(references), negative_prompt=wish.negative_prompt is not None
         )
+
+    async def _used(self, user_id: UUID, key: str | None) -> UsedKey | None:
+        return None if key is None else await self._store.used_key(user_id, key)
 
     async def _place(
         self,
@@ -261,8 +282,9 @@ class Generations:
         match outcome:
             case Accepted():
                 return Placed(generation.id, repeated=False)
-            case Duplicate():
-                return Placed(_same(outcome, idempotency), repeated=True)
+            case Duplicate(ref, same_fingerprint) if idempotency is not None:
+                idempotency.refuse_unless(same_fingerprint)
+                return Placed(ref, repeated=True)
             case OverLimit(window, limit, used):
                 raise QuotaExceededError(window, limit=limit, used=used, asked=generation.units)
             case WindowClosed(now):
@@ -274,12 +296,16 @@ class Generations:
         generation: Generation,
         decide: Callable[[Generation], None],
         *,
-        work: Work,
+        work: Callable[[Generation], Work | None],
         idempotency: Idempotency | None,
     ) -> Changed:
         """Decide and record; after a conflict, decide again on what happened meanwhile."""
         owner = generation.user_id
-        for _ in range(TRIES):
+        if used := await self._used(owner, idempotency.key if idempotency else None):
+            _same(idempotency, used)
+            return Changed(await self.of(owner, generation.id), repeated=True)
+        for _ in range(MOST_CONFLICTS):
+            then_due = work(generation)
             decide(generation)
             returned = generation.units_to_return
             events = generation.collect_events()
@@ -288,25 +314,30 @@ class Generations:
                     events=events,
                     units=Units(owner, -returned, generation.windows) if returned else None,
                     idempotency=_key(generation, idempotency),
-                    work=work if events else None,
+                    work=then_due if events else None,
                 )
             )
             generation = await self.of(owner, generation.id)
             if isinstance(outcome, Accepted):
                 return Changed(generation, repeated=False)
-            if isinstance(outcome, Duplicate):
-                _same(outcome, idempotency)
+            if isinstance(outcome, Duplicate) and idempotency is not None:
+                idempotency.refuse_unless(outcome.same_fingerprint)
                 return Changed(generation, repeated=True)
             if not isinstance(outcome, Conflict):
                 raise TypeError(f"A change of a generation cannot end as {outcome}.")
         raise ContendedError
 
 
-def _same(duplicate: Duplicate, idempotency: Idempotency | None) -> UUID:
-    """What the key was used for. Raises IdempotencyKeyReusedError when that was something else."""
-    if idempotency is None or not duplicate.same_fingerprint:
-        raise IdempotencyKeyReusedError(idempotency.key if idempotency else "")
-    return duplicate.ref
+def _work_of_cancelled(generation: Generation) -> Work | None:
+    """Nothing is due any more; but a worker tidies up behind calls that were made."""
+    return CloseWork("generate", generation.id) if generation.status == "queued" else None
+
+
+def _same(idempotency: Idempotency | None, used: UsedKey) -> UUID:
+    """What this command made before. Raises IdempotencyKeyReusedError."""
+    if idempotency is not None:
+        idempotency.refuse_unless(idempotency.fingerprint == used.fingerprint)
+    return used.ref
 
 
 def _said(

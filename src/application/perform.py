@@ -134,7 +134,7 @@ class Performer:
 
     async def _perform_claimed(self, ref: UUID, worker: UUID) -> None:
         generation = await self.store.get(Generation, ref)
-        if generation is None or generation.closed:
+        if generation is None:
             await self.append(Command(work=CloseWork("generate", ref, worker)))
             return
         with caused_by(
@@ -155,8 +155,26 @@ class Performance:
         self._worker = worker
 
     async def run(self) -> None:
-        """Go on until a final state, or until there is something to wait for."""
-        await self._lose_open_calls()
+        """Go on until a final state, or until there is something to wait for.
+
+        What somebody else has ended is tidied up. Raises FencedError when the work is another's.
+        """
+        if await self._was_ended_by_others():
+            await self._tidy_up()
+
+    async def _was_ended_by_others(self) -> bool:
+        try:
+            await self._lose_open_calls()
+            if self._generation.closed:
+                return True
+            await self._go_on()
+        except FencedError:
+            if not self._generation.closed:
+                raise
+            return True
+        return False
+
+    async def _go_on(self) -> None:
         while isinstance(step := self._next_step(), Ask):
             if self._performer.is_leaving:
                 await self._release(self._store.now())
@@ -172,6 +190,18 @@ class Performance:
         """Calls that a worker before this one left open: nobody will hear of them any more."""
         if self._generation.open_calls:
             await self._record(self._lose_all, self._hold())
+
+    async def _tidy_up(self) -> None:
+        """Leave nothing of an ended generation: pictures that are nobody's, work that is ours."""
+        ref, leftovers = self._generation.id, self._generation.leftovers
+        work: Work = CloseWork("generate", ref, self._worker)
+        try:
+            await self._performer.pictures.erase(leftovers)
+        except (ImageStoreUnavailableError, StoreUnavailableError) as error:
+            log.warning("pictures that are nobody's stay for now: %s", error)
+            due_at = self._store.now() + UNREADABLE_AGAIN
+            work = ReleaseWork("generate", ref, self._worker, due_at)
+        await self._performer.append(Command(work=work))
 
     def _lose_all(self) -> None:
         for call in self._generation.open_calls:
@@ -314,17 +344,6 @@ class Performance:
             await self._record(lambda: self._take(call, outcome), None)
         elif late := _as_late(outcome):
             await self._record(lambda: self._answer(call, late, late=True), None)
-        if isinstance(outcome, Answered) and self._generation.closed:
-            await self._erase_what_is_nobodys(outcome.images)
-
-    async def _erase_what_is_nobodys(self, images: tuple[StoredImage, ...]) -> None:
-        """The pictures came too late; the same bytes may lie there for the answer before them."""
-        generation = self._generation
-        kept = () if generation.deleted else (image.key for image in generation.images.values())
-        try:
-            await self._performer.pictures.erase(sorted({i.key for i in images} - set(kept)))
-        except (ImageStoreUnavailableError, StoreUnavailableError) as error:
-            log.warning("abandoned pictures stay for now: %s", error)
 
     def _take(self, call: int, outcome: CallOutcome) -> None:
         match outcome:
@@ -392,6 +411,7 @@ class Performance:
 
         Raises FencedError when the work is not ours, with the generation as it is now.
         """
+        was_closed = self._generation.closed
         while True:
             decide()
             returned = self._generation.units_to_return
@@ -402,7 +422,8 @@ class Performance:
             if isinstance(outcome, Accepted):
                 return
             await self._reload()
-            if isinstance(outcome, Fenced) or (self._generation.closed and work is not None):
+            ended_meanwhile = self._generation.closed and not was_closed
+            if isinstance(outcome, Fenced) or (ended_meanwhile and work is not None):
                 raise FencedError
             if not isinstance(outcome, Conflict):
                 raise TypeError(f"Recording what a worker did cannot end as {outcome}.")

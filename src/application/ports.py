@@ -47,6 +47,14 @@ class IdempotencyKey:
 
 
 @dataclass(frozen=True)
+class UsedKey:
+    """What a client's key was used for: `ref` is what that command made or changed."""
+
+    ref: UUID
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class OpenWork:
     """Something is due from now on, until `deadline`; opening what is open changes nothing."""
 
@@ -183,6 +191,13 @@ class EventStore(Protocol):
 
     async def append(self, command: Command) -> Outcome:
         """Record one command. Raises StoreUnavailableError; everything expected is an Outcome."""
+        ...
+
+    async def used_key(self, user_id: UUID, key: str) -> UsedKey | None:
+        """What a client's key was used for before; None while it is free.
+
+        Only a look: the append decides. Raises StoreUnavailableError.
+        """
         ...
 
     async def get(self, aggregate: type[A], stream: UUID) -> A | None:

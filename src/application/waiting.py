@@ -49,6 +49,7 @@ class Waiting:
             if waiting.done() and not waiting.cancelled():
                 return waiting.result()
             if leaving.done():
+                leaving.result()
                 return None
         finally:
             waiting.cancel()

@@ -19,6 +19,7 @@ from domain.quota import Window
 
 Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
 OnUnknown = Literal["repeat", "fail"]
+CallOutcome = Literal["open", "answered", "failed", "lost"]
 
 FREE_REPEATS_OF_LOST_CALLS = 5
 
@@ -47,7 +48,7 @@ class Call:
     provider: str
     model: str
     images: tuple[int, ...]
-    outcome: Literal["open", "answered", "failed", "lost"] = "open"
+    outcome: CallOutcome = "open"
     cost: Cost | None = None
     usage: dict[str, int] = field(default_factory=dict)
 
@@ -243,9 +244,13 @@ class Generation(Aggregate):
         *,
         id: UUID,  # noqa: A002  # the library's own name for it
         windows: tuple[Window, ...],
+        longest: timedelta,
         api_key_id: str | None = None,
     ) -> Generation:
-        """A new generation that asks for the same once more; this one stays as it is."""
+        """A new generation that asks for the same once more; this one stays as it is.
+
+        It may take as long as this one might, at most `longest`.
+        """
         if not self.closed:
             raise GenerationOpenError(self, "retry")
         return Generation.request(
@@ -257,7 +262,7 @@ class Generation(Aggregate):
             references=self.references,
             api_key_id=api_key_id,
             on_unknown=self.on_unknown,
-            deadline=timedelta(seconds=self.deadline_seconds),
+            deadline=min(timedelta(seconds=self.deadline_seconds), longest),
             retry_of=self.id,
         )
 
@@ -366,12 +371,14 @@ class Generation(Aggregate):
     def cancel(self, *, by: UUID) -> None:
         """End it unfinished; what calls under way cost is recorded when they answer.
 
-        A second time changes nothing.
+        Units go back for images that nobody is paid for: not those that a call brought or is
+        bringing. A second time changes nothing.
         """
         if self.status == "cancelled":
             return
         self._refuse_if_closed()
-        self._cancelled(by=by, units_returned=self.units)
+        paid = self._images_of("open", "answered")
+        self._cancelled(by=by, units_returned=self.units - len(paid))
 
     def delete(self, *, by: UUID) -> None:
         """Let its images leave the store; a second time changes nothing."""
@@ -411,6 +418,12 @@ class Generation(Aggregate):
         """The keys of every object that it put into the image store."""
         return tuple(sorted(self._objects))
 
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """Of an ended generation, the keys of those objects that are nobody's."""
+        published = {image.key for image in self.published}
+        return tuple(key for key in self.objects if key not in published)
+
     def _refuse_if_closed(self) -> None:
         if self.closed:
             raise GenerationClosedError(self)
@@ -419,9 +432,13 @@ class Generation(Aggregate):
         return not self.closed and self.calls[call].outcome == "open"
 
     def _unasked_images(self) -> tuple[int, ...]:
-        under_way = {n for number in self.open_calls for n in self.calls[number].images}
-        settled = self.images.keys() | self._given_up | under_way
+        settled = self.images.keys() | self._given_up | self._images_of("open")
         return tuple(n for n in range(1, self.spec.count + 1) if n not in settled)
+
+    def _images_of(self, *outcomes: CallOutcome) -> set[int]:
+        """The numbers of the images that calls with these outcomes asked for."""
+        calls = (call for call in self.calls.values() if call.outcome in outcomes)
+        return {number for call in calls for number in call.images}
 
     def _paid_repeats_of_lost_calls(self) -> int:
         return 0 if self.on_unknown == "fail" else CONSEQUENCES["outcome_unknown"].repeats

@@ -26,6 +26,7 @@ from application.ports import (
     OverLimit,
     ReleaseWork,
     Units,
+    UsedKey,
     WindowClosed,
     WorkBoard,
 )
@@ -386,6 +387,16 @@ async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> N
     await case.board.drain(worker)
     assert await case.board.credits([]) == (0, set())
     assert waiting.id not in unclaimed
+
+
+async def test_what_a_key_was_used_for_is_known_while_it_is_kept(case: Case) -> None:
+    generation = case.generation()
+    user = generation.user_id
+    key = IdempotencyKey(user, "k", "its fingerprint", generation.id)
+    assert await case.store.used_key(user, "k") is None
+    await case.store.append(Command(events_of(generation), idempotency=key))
+    assert await case.store.used_key(user, "k") == UsedKey(generation.id, "its fingerprint")
+    assert await case.store.used_key(uuid4(), "k") is None
 
 
 async def test_who_is_at_work_is_told_by_leases(case: Case) -> None:

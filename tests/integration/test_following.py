@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
@@ -47,16 +48,17 @@ async def test_who_follows_too_many_is_refused_until_one_is_let_go(
     places = QueuePlaces(PostgresWorkBoard(store), store.now)
     following = Following(store, news, places, **limits)
     generation = await placed(store)
-    following.refuse_if_full(generation.user_id)
-    stream = following.follow(generation, after=0)
-    assert isinstance(await anext(stream), Recorded)
+    with following.seat(generation.user_id):
+        async with aclosing(following.follow(generation, after=0)) as stream:
+            assert isinstance(await anext(stream), Recorded)
+            with (
+                pytest.raises(TooManyFollowersError, match="Close a stream"),
+                following.seat(generation.user_id),
+            ):
+                pass
 
-    with pytest.raises(TooManyFollowersError, match="Close a stream"):
-        following.refuse_if_full(generation.user_id)
-
-    await stream.aclose()
-    following.refuse_if_full(generation.user_id)
-    assert not news._watchers
+    with following.seat(generation.user_id):
+        assert not news._watchers
 
 
 async def test_another_user_is_not_refused_for_it(
@@ -65,9 +67,6 @@ async def test_another_user_is_not_refused_for_it(
     places = QueuePlaces(PostgresWorkBoard(store), store.now)
     following = Following(store, news, places, most_of_a_user=1)
     one, other = await placed(store), await placed(store)
-    stream = following.follow(one, after=0)
-    await anext(stream)
 
-    following.refuse_if_full(other.user_id)
-
-    await stream.aclose()
+    with following.seat(one.user_id), following.seat(other.user_id):
+        assert following._followers.total() == 2

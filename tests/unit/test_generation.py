@@ -18,6 +18,7 @@ from domain.generation import (
 from domain.quota import windows_at
 from tests.generations import (
     COST,
+    HOUR,
     decisions,
     new_generation,
     recorded,
@@ -278,7 +279,7 @@ def test_a_retry_asks_for_the_same_again() -> None:
     generation = queued(count=2, references=(reference_image(),), on_unknown="fail")
     fail(generation, start(generation, 1, 2), "moderation_input")
     finish(generation)
-    again = generation.retry(id=uuid4(), windows=windows_at(NOW), api_key_id="other")
+    again = generation.retry(id=uuid4(), windows=windows_at(NOW), longest=HOUR, api_key_id="other")
     assert (again.status, again.retry_of) == ("queued", generation.id)
     for name in ("user_id", "spec", "wish", "references", "units", "on_unknown"):
         assert getattr(again, name) == getattr(generation, name)
@@ -287,14 +288,23 @@ def test_a_retry_asks_for_the_same_again() -> None:
 
 def test_only_what_has_ended_is_retried() -> None:
     with pytest.raises(GenerationOpenError, match="then retry it"):
-        queued().retry(id=uuid4(), windows=windows_at(NOW))
+        queued().retry(id=uuid4(), windows=windows_at(NOW), longest=HOUR)
 
 
-def test_cancelling_returns_all_units_although_some_images_are_there() -> None:
-    generation = queued(count=2)
+def test_cancelling_returns_the_units_of_images_that_nobody_is_paid_for() -> None:
+    generation = queued(count=4)
     answer(generation, start(generation, 1), 1)
+    fail(generation, start(generation, 2), "unavailable")
+    start(generation, 3)
     generation.cancel(by=SOMEBODY)
-    assert generation.units_to_return == 2
+    assert generation.units_to_return == 2  # of the failed one and the one never asked for
+
+
+def test_a_retry_keeps_to_todays_longest_deadline() -> None:
+    generation = queued(deadline=timedelta(minutes=10))
+    generation.cancel(by=SOMEBODY)
+    again = generation.retry(id=uuid4(), windows=windows_at(NOW), longest=timedelta(minutes=2))
+    assert again.deadline_seconds == 120
 
 
 def test_only_a_closed_generation_is_deleted_and_only_once() -> None:

@@ -18,7 +18,6 @@ from application.ports import (
     Answer,
     CallFailedError,
     CallRequest,
-    CloseWork,
     Command,
     OutcomeUnknownError,
     Picture,
@@ -80,9 +79,11 @@ class Studio:
     async def cancel(self, ref: UUID) -> None:
         generation = await self.load(ref)
         generation.cancel(by=generation.user_id)
-        close = CloseWork("generate", ref)
-        outcome = await self.store.append(Command(events_of(generation), work=close))
-        assert isinstance(outcome, Accepted)
+        assert isinstance(await self.store.append(Command(events_of(generation))), Accepted)
+
+    async def another_process_performs(self, ref: UUID) -> Generation:
+        await self.another_process().perform(ref, await self.worker())
+        return await self.load(ref)
 
     async def load(self, ref: UUID) -> Generation:
         generation = await self.store.get(Generation, ref)
@@ -572,3 +573,45 @@ async def test_an_answer_that_cannot_be_kept_is_recorded_with_its_cost(studio: S
     assert generation.error is not None
     assert generation.error[0] == "image_store_unavailable"
     assert generation.calls[1].cost is not None
+
+
+async def at_once(request: CallRequest) -> Answer:
+    return answer_to(request)
+
+
+async def test_an_abandoned_call_whose_worker_died_is_recorded_as_lost_by_the_next(
+    studio: Studio,
+) -> None:
+    ref = await studio.place(count=2)
+    studio.provider.told = [at_once, HANG]
+    killed = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 4)
+    await studio.cancel(ref)
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    assert len(studio.images.objects) == 1
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep(studio.clock.now)
+
+    generation = await studio.another_process_performs(ref)
+
+    assert [call.outcome for call in generation.calls.values()] == ["answered", "lost"]
+    assert (await studio.trail(ref))[-2:] == ["cancelled", "call_lost"]
+    assert studio.images.objects == {}
+    assert studio.store.work == {}
+
+
+async def test_pictures_that_are_nobodys_go_when_the_image_store_is_back(studio: Studio) -> None:
+    ref = await studio.place(count=2)
+    studio.provider.told = [at_once, CallFailedError(Failure(kind="unavailable"))]
+    await studio.perform(ref)
+    await studio.cancel(ref)
+    studio.images.unavailable = True
+    studio.clock.advance(seconds=10)
+    await studio.perform(ref)
+    assert studio.store.work["generate", ref].worker is None
+    studio.images.unavailable = False
+    studio.clock.advance(seconds=10)
+    await studio.perform(ref)
+    assert studio.images.objects == {}
+    assert studio.store.work == {}

@@ -15,7 +15,14 @@ from eventsourcing.persistence import StoredEvent
 from psycopg.errors import AdminShutdown, ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from application.ports import A, Command, Outcome, Recorded, StoreUnavailableError
+from application.ports import (
+    A,
+    Command,
+    Outcome,
+    Recorded,
+    StoreUnavailableError,
+    UsedKey,
+)
 from infrastructure.event_store.appender import PATIENCE, Appender
 from infrastructure.event_store.connections import LIVENESS, LOST, configure
 from infrastructure.event_store.mapper import JsonMapper
@@ -25,6 +32,10 @@ MOST_EVENTS_OF_A_STREAM = 10_000
 
 Row = tuple[int, datetime, UUID, int, str, bytes]
 
+USED_KEY = """
+SELECT ref, fingerprint FROM idempotency_keys
+ WHERE user_id = %s AND key = %s AND expires_at > log_now_v1()
+"""
 COLUMNS = "notification_id, recorded_at, originator_id, originator_version, topic, state"
 
 
@@ -81,6 +92,10 @@ class PostgresEventStore:
         fields = await self._appender.append(encode(command, self.mapper))
         self._learn_clock(datetime.fromisoformat(fields["now"]))
         return decode(fields)
+
+    async def used_key(self, user_id: UUID, key: str) -> UsedKey | None:
+        rows = await self.fetch(USED_KEY, (user_id, key))
+        return UsedKey(*rows[0]) if rows else None
 
     async def get(self, aggregate: type[A], stream: UUID) -> A | None:
         history = await self.history(stream, after=0, limit=MOST_EVENTS_OF_A_STREAM)

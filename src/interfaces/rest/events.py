@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from application.following import Beat, Following, Told
 from application.queue_places import QueuePlace
@@ -85,15 +85,16 @@ async def events(
 async def _stream(
     request: Request, container: Container, generation: Generation, after: int
 ) -> Response:
-    after = await _last_told(request, container, generation, after)
     following = container.following()
-    following.refuse_if_full(generation.user_id)
-    left = await container.store().history(generation.id, after=after, limit=1)
-    if generation.closed and not left:
-        return Response(status_code=204, headers=STREAMED)
-    if request.method == "HEAD":
-        return Response(headers=STREAMED, media_type=EVENT_STREAM_TYPE)
-    return _EventStream(_frames(following, generation, after))
+    with ExitStack() as until_then:
+        until_then.enter_context(following.seat(generation.user_id))
+        after = await _last_told(request, container, generation, after)
+        left = await container.store().history(generation.id, after=after, limit=1)
+        if generation.closed and not left:
+            return Response(status_code=204, headers=STREAMED)
+        if request.method == "HEAD":
+            return Response(headers=STREAMED, media_type=EVENT_STREAM_TYPE)
+        return _EventStream(_frames(following, generation, after), until_then.pop_all())
 
 
 async def _last_told(
@@ -101,7 +102,7 @@ async def _last_told(
 ) -> int:
     """The position that the client has seen last. Raises EventIdRefusedError."""
     sent = request.headers.get("last-event-id")
-    if sent is None:
+    if not sent:  # browsers send an empty one for none
         return after
     if not (sent.isascii() and sent.isdigit() and len(sent) < len(str(2**63))):
         raise EventIdRefusedError
@@ -113,10 +114,15 @@ async def _last_told(
 
 
 class _EventStream(StreamingResponse):
-    """Ends what it tells of as soon as the client is gone."""
+    """Ends what it tells of as soon as the client is gone, and gives up its seat."""
 
-    def __init__(self, frames: AsyncGenerator[bytes]) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes], seat: ExitStack) -> None:
         super().__init__(frames, headers=STREAMED, media_type=EVENT_STREAM_TYPE)
+        self._seat = seat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._seat:
+            await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         async with aclosing(cast(AsyncGenerator[bytes], self.body_iterator)):

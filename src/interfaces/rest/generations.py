@@ -206,7 +206,8 @@ async def show(request: Request, generation: OwnGeneration) -> Response:
 async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> Response:
     """What is queued never starts and costs nothing. A call under way is abandoned.
 
-    Its cost is recorded when the provider answers. All units go back.
+    Its cost is recorded when the provider answers, and its pictures count; units of those that no
+    provider was asked for go back.
     """
     changed = await (
         container_of(request)

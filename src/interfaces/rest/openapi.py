@@ -122,18 +122,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
         own = shape.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(own.pop("$defs", {}))
         schemas[shape.__name__] = own
-    schemas["GenerationForm"] = _as_form(schemas[GenerationRequest.__name__])
     _forget_validation_errors(document)
     return document
-
-
-def _as_form(request: dict[str, Any]) -> dict[str, Any]:
-    """The same fields: reference images are files, metadata is a JSON object as text."""
-    own = {name: value for name, value in request.items() if name != "examples"}
-    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-    text = {"type": "string", "contentMediaType": "application/json"}
-    properties = {**request["properties"], "referenceImages": files, "metadata": text}
-    return {**own, "title": "GenerationForm", "properties": properties}
 
 
 def _forget_validation_errors(document: dict[str, Any]) -> None:

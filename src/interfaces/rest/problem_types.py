@@ -112,7 +112,7 @@ GENERATION_CANCELLED = ProblemType(
     409,
     "generation-cancelled",
     "The generation was cancelled",
-    "Somebody cancelled it while this request waited for its pictures. Its units went back.",
+    "Somebody cancelled it while this request waited for its pictures.",
     "Nothing, if that was you. Otherwise retry it.",
 )
 CONTENDED = ProblemType(
