@@ -39,9 +39,10 @@ def add_webhooks(document: dict[str, Any]) -> None:
     for name, schema in shape.pop("$defs", {}).items():
         schemas.setdefault(name, schema)
     schemas[WebhookShape.__name__] = shape
-    example = document["components"]["examples"]["completed"]["value"]
     document["webhooks"] = {
-        f"generation.{end}": {"post": _delivery(end, summary, example)}
+        f"generation.{end}": {
+            "post": _delivery(end, summary, document["components"]["examples"][end]["value"])
+        }
         for end, summary in ENDS.items()
     }
 
@@ -51,7 +52,7 @@ def _delivery(end: str, summary: str, example: dict[str, Any]) -> dict[str, Any]
     sent = {
         "type": f"generation.{end}",
         "timestamp": example["completedAt"],
-        "data": {**example, "status": end},
+        "data": example,
     }
     return {
         "operationId": f"onGeneration{end.capitalize()}",
