@@ -48,8 +48,9 @@ class QuotaExceededError(Exception):
                 f"{self.asked} units were asked for, and the {self.window.type} limit is "
                 f"{self.limit}: waiting does not help. Ask for fewer images, or for a higher limit."
             )
+        asked = "unit was asked for" if self.asked == 1 else "units were asked for"
         return (
-            f"{self.asked} of {max(self.limit - self.used, 0)} remaining {self.window.type} units "
-            f"were asked for (limit {self.limit}). Ask for fewer images, or wait until the quota "
+            f"{self.asked} {asked}, and {max(self.limit - self.used, 0)} of {self.limit} "
+            f"{self.window.type} units are left. Ask for fewer images, or wait until the quota "
             f"resets at {self.window.ends_at.isoformat()}."
         )

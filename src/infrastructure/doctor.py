@@ -62,7 +62,8 @@ async def examine(environ: Mapping[str, str] | None = None) -> AsyncIterator[Fin
         yield Finding("servers", "unknown", "Not looked at until the configuration is right.")
         return
     given = len(settings.model_fields_set)
-    told = f"{given} settings are set, the others have defaults." if given else "All are defaults."
+    told = "1 setting is" if given == 1 else f"{given} settings are"
+    told = f"{told} set, the others have defaults." if given else "All are defaults."
     yield Finding("configuration", "ok", told)
     try:
         servers = _servers(settings)

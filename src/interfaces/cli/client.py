@@ -27,6 +27,7 @@ Notice = Callable[[str], None]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
+IMPATIENT_SECONDS = 10.0
 SILENT_SECONDS = 45.0  # of a stream that has a heartbeat each 15 s
 PAUSES = (0.25, 0.5, 1.0, 2.0)  # seconds before each repeat
 LONGEST_PAUSE = 30.0
@@ -45,7 +46,7 @@ STATUSES = {
     503: Exit.UNAVAILABLE,
     504: Exit.UNAVAILABLE,
 }
-MISUSES = ("invalid-request", "unusable-reference-image")
+MISUSES = ("deadline-too-long", "invalid-request", "no-provider", "unusable-reference-image")
 
 
 class ProblemError(CommandError):
@@ -89,7 +90,9 @@ class Client:
                 "Authorization": f"Bearer {settings.api_key}",
                 "User-Agent": f"darkroom/{version('darkroom')}",
             },
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(
+                ANSWER_SECONDS if patient else IMPATIENT_SECONDS, connect=CONNECT_SECONDS
+            ),
             trust_env=urlsplit(settings.url).hostname not in HERE,  # no proxy knows this machine
         )
 
@@ -234,6 +237,8 @@ def why(error: BaseException) -> str:
 
 def _sentence(problem: Mapping[str, Any]) -> str:
     """What is wrong with each field, if that is known, else its detail."""
+    if problem.get("code") == "not-authenticated":  # its detail speaks of headers
+        return "This API key is not valid. Look at DARKROOM_API_KEY."
     mistakes = [_mistake(error) for error in problem.get("errors") or ()]
     if problem.get("code") != "invalid-request" or not mistakes:
         mistakes.insert(0, str(problem["detail"]))

@@ -40,7 +40,8 @@ async def _doctor(*, as_json: bool) -> Exit:
             json.dumps({"ok": not wrong, "findings": [asdict(one) for one in findings]})
         )
     else:
-        needs = "1 finding needs" if len(wrong) == 1 else f"{len(wrong)} findings need"
+        count = sum(finding.state != "unknown" for finding in wrong)
+        needs = "1 finding needs" if count == 1 else f"{count} findings need"
         output().print(f"\n{needs} you." if wrong else "\nAll is well.")
     return Exit.FAILED if wrong else Exit.DONE
 
@@ -59,8 +60,10 @@ def _api() -> Finding:
     except UnreachableError as error:
         return Finding("api", "failing", error.wrong, error.remedy)
     except ProblemError as error:
-        remedy = "Look at DARKROOM_API_KEY." if error.status is Exit.NOT_AUTHENTICATED else None
-        return Finding("api", "failing", f"The API says no: {error}", remedy)
+        if error.code == "not-authenticated":
+            wrong = "The API says no: this API key is not valid."
+            return Finding("api", "failing", wrong, "Look at DARKROOM_API_KEY.")
+        return Finding("api", "failing", f"The API says no: {error}")
     except CommandError as error:
         return Finding("api", "failing", f"{error}")
 

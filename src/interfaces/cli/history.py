@@ -19,6 +19,7 @@ from interfaces.cli.terminal import ago, coloured, output, printable, shortened,
 
 A_PAGE = 100
 BESIDE_THE_PROMPT = 76  # characters of a line
+LEAST_OF_A_PROMPT = 8
 _AGO = re.compile(r"(\d+)\s*(s|min|h|d|w)")
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -82,7 +83,8 @@ def _show_table(generations: list[dict[str, Any]]) -> None:
         return
     console = output()
     console.soft_wrap = False
-    for_prompts = max(8, console.width - BESIDE_THE_PROMPT)
+    console.width = max(console.width, BESIDE_THE_PROMPT + LEAST_OF_A_PROMPT)  # ids stay whole
+    for_prompts = console.width - BESIDE_THE_PROMPT
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
     for name in ("created", "status", "pictures", "id", "prompt"):
         table.add_column(name, no_wrap=True)

@@ -63,7 +63,7 @@ def darkroom(_version: Version = False) -> None:
 
     Commands that use a service find it at DARKROOM_URL, by default
     http://127.0.0.1:8000, and send DARKROOM_API_KEY, by default the key that
-    `darkroom up` keeps in its data folder.
+    `darkroom up` keeps in its data folder, DARKROOM_DATA_DIR or .darkroom here.
     """
 
 

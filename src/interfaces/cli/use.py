@@ -46,7 +46,7 @@ Saving = Annotated[bool, typer.Option("--save/--no-save", help="Save them, or pr
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 Provider = Annotated[
     str | None,
-    typer.Option(help="openai, gemini, stability or sketch.", autocompletion=PROVIDERS),
+    typer.Option(help="One of the service's, such as sketch.", autocompletion=PROVIDERS),
 ]
 Model = Annotated[str | None, typer.Option(help="The provider's name of a model.")]
 
