@@ -420,6 +420,7 @@ class Performance:
                 Command(events, self._give_back(returned), work=work)
             )
             if isinstance(outcome, Accepted):
+                self._generation.was_recorded(outcome.recorded_at)
                 return
             await self._reload()
             ended_meanwhile = self._generation.closed and not was_closed

@@ -609,6 +609,13 @@ class Generation(Aggregate):
         self.deleted_on = timestamp
         self.published = ()
 
+    def was_recorded(self, at: datetime) -> None:
+        """What it decided was recorded then: replay has the time from the events."""
+        if self.calls:
+            self.started_on = self.started_on or at
+        if self.closed:
+            self.ended_on = self.ended_on or at
+
     def _take_answer(
         self, call: int, usage: dict[str, int], cost: Cost, images: tuple[StoredImage, ...]
     ) -> None:

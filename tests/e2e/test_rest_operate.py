@@ -14,6 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from domain.generation import Generation
+from infrastructure.event_store.mapper import event_classes
 from infrastructure.settings import Settings
 from interfaces.rest.problem_types import METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
 from interfaces.rest.serve import serve
@@ -322,3 +324,30 @@ async def test_where_a_problems_type_leads_is_told(stack: Stack, accept: str) ->
     for kind in PROBLEM_TYPES:
         assert kind.code in all_.text
     assert (await stack.client.get("/problems/unheard-of")).status_code == 404
+
+
+async def test_every_example_of_a_request_is_taken(stack: Stack) -> None:
+    document = (await stack.client.get("/openapi.json")).json()
+    body = document["paths"]["/api/v1/generations"]["post"]["requestBody"]["content"]
+    examples = body["application/json"]["examples"]
+    assert len(examples) >= 2
+
+    for name in examples:
+        request = document["components"]["examples"][name]["value"]
+        answer = await stack.client.post(
+            "/api/v1/generations", json=request, headers={"Prefer": "respond-async"}
+        )
+        assert answer.status_code == 202, (name, answer.text)
+
+
+async def test_the_bare_address_leads_to_the_documentation(stack: Stack) -> None:
+    answer = await stack.client.get("/", follow_redirects=True)
+
+    assert (answer.status_code, answer.url.path) == (200, "/docs")
+
+
+async def test_the_document_names_every_event(stack: Stack) -> None:
+    document = (await stack.client.get("/openapi.json")).json()
+
+    told = document["components"]["schemas"]["Event"]["properties"]["type"]["x-extensible-enum"]
+    assert sorted(told) == sorted(event_classes([Generation]))

@@ -246,7 +246,7 @@ async def test_what_is_no_generation_is_404(stack: Stack, id_: str, suffix: str)
     assert_problem(await stack.client.get(f"{URL}/{id_}{suffix}"), 404, "not-found")
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", f"{URL}/", "/images", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1", f"{URL}/", "/images", "/favicon.ico"])
 async def test_what_is_nowhere_is_404(stack: Stack, path: str) -> None:
     assert_problem(await stack.client.get(path), 404, "not-found")
 

@@ -122,6 +122,21 @@ async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -
     assert studio.store.work == {}
 
 
+async def test_how_long_it_waited_and_took_is_recorded(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.clock.advance(seconds=3)
+
+    async def slow_call(request: CallRequest) -> Answer:
+        studio.clock.advance(seconds=4)
+        return answer_to(request)
+
+    studio.provider.told = [slow_call]
+    await studio.perform(ref)
+    completed = (await studio.store.history(ref, after=0, limit=99))[-1].event
+    assert isinstance(completed, Generation.Completed)
+    assert (completed.durations.queued, completed.durations.total) == (3, 7)
+
+
 async def test_a_provider_that_makes_several_at_once_is_called_once(studio: Studio) -> None:
     offered = studio.provider.capabilities
     studio.provider.capabilities = type(offered)(**{**vars(offered), "images_per_call": 4})

@@ -21,7 +21,7 @@ def _one_of(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
-PROVIDERS = _one_of("sketch", "openai", "gemini", "stability")
+PROVIDERS = _one_of("sketch")
 STATUSES = _one_of("queued", "processing", "completed", "failed", "cancelled")
 FORMATS = _one_of("png", "jpeg", "webp")
 SIZES = _one_of("1024x1024", "1536x1024", "1024x1536")

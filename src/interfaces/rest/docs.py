@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 # Scalar's API reference as its authors publish it; page/README.md tells how to renew it.
 SCALAR = "scalar-1.72.1.js"
@@ -28,6 +29,12 @@ POLICY = "; ".join(
 )
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def root() -> Response:
+    """Whoever opens the bare address is told how to use it."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/docs")

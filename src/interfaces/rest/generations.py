@@ -131,12 +131,6 @@ GENERATES: dict[str, Any] = {
 
 
 @router.post(
-    "/generate-image",
-    operation_id="generateImage",
-    summary="Generate pictures (alias)",
-    **GENERATES,
-)
-@router.post(
     "/generations",
     operation_id="createGeneration",
     summary="Generate pictures",
@@ -270,6 +264,16 @@ async def delete(request: Request, caller: Authenticated, id_: GenerationId) -> 
         .delete(user_id=caller.user_id, id=id_, idempotency_key=_key(request))
     )
     return _changed(changed)
+
+
+router.add_api_route(
+    "/generate-image",
+    create,
+    methods=["POST"],
+    operation_id="generateImage",
+    summary="Generate pictures (alias)",
+    **GENERATES,
+)
 
 
 # --- asking --------------------------------------------------------------------------------------

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from interfaces.rest.patterns import IDEMPOTENCY_KEY
-from interfaces.rest.problem_types import ANYWHERE, PROBLEM_JSON, PROBLEM_TYPES, ProblemType
+from interfaces.rest.problem_types import (
+    ANYWHERE,
+    INVALID_REQUEST,
+    PROBLEM_JSON,
+    PROBLEM_TYPES,
+    ProblemType,
+)
 from interfaces.rest.shapes import EventList, GenerationRequest, GenerationShape, ProblemShape
 
 _LOCATION = {"description": "Where it is found.", "schema": {"type": "string"}}
@@ -98,6 +104,8 @@ def _answer(kinds: Sequence[ProblemType]) -> dict[str, Any]:
 
 def example_of(kind: ProblemType) -> dict[str, Any]:
     """A problem of this kind as it comes over the line."""
+    mistake = {"detail": "count must be 10 or less.", "pointer": "#/count"}
+    errors = {"errors": [mistake]} if kind is INVALID_REQUEST else {}
     return {
         "type": kind.type,
         "title": kind.title,
@@ -106,6 +114,7 @@ def example_of(kind: ProblemType) -> dict[str, Any]:
         "code": kind.code,
         "requestId": "3f1d9a52-7c1e-4f5b-8f3e-2f4f2f0f5a77",
         "instance": "/api/v1/generations",
+        **errors,
     }
 
 

@@ -199,7 +199,8 @@ QUOTA_EXCEEDED = ProblemType(
     "quota-exceeded",
     "The quota is used up",
     "The pictures asked for do not fit into today's or this month's units.",
-    "Wait for as long as `Retry-After` says, ask for fewer pictures, or for a higher limit.",
+    "Ask for fewer pictures, or for a higher limit, or wait for as long as `Retry-After` says; "
+    "without that header waiting does not help.",
     iana=True,
 )
 HEAD_TOO_LARGE = ProblemType(

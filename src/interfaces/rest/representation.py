@@ -190,6 +190,7 @@ def _image(image: PublishedImage) -> ImageShape:
 
 def _reference(image: ReferenceImage) -> ReferenceImageShape:
     return ReferenceImageShape(
+        url=f"/{image.key}",
         sha256=image.sha256,
         content_type=image.content_type,
         width=image.width,

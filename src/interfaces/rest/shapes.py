@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from application.queue_places import WaitReason
 from domain.failure import FailureKind
-from domain.generation import OnUnknown, Status
+from domain.generation import Generation, OnUnknown, Status
 from domain.image import ContentType, Format
 from domain.quota import WindowType
 from interfaces.rest.fields import (
@@ -31,6 +31,22 @@ from interfaces.rest.fields import (
     keys_are_storable,
 )
 from interfaces.rest.problem_types import PROBLEM_TYPES
+
+EVENT_TYPES = tuple(
+    event.topic
+    for event in (
+        Generation.Requested,
+        Generation.CallStarted,
+        Generation.CallAnswered,
+        Generation.CallFailed,
+        Generation.CallLost,
+        Generation.CallAnsweredLate,
+        Generation.Completed,
+        Generation.Failed,
+        Generation.Cancelled,
+        Generation.Deleted,
+    )
+)
 
 
 class Shape(BaseModel):
@@ -96,6 +112,7 @@ class ImageShape(Shape):
 
 
 class ReferenceImageShape(Shape):
+    url: str = Field(description="Where you alone can get it, on this service.")
     sha256: str
     content_type: ContentType
     width: int
@@ -148,11 +165,11 @@ class GenerationShape(Shape):
     seed: int | None
     image_url: str | None = Field(description="The first image's permanent URL, once completed.")
     images: tuple[ImageShape, ...]
-    missing: int
+    missing: int = Field(description="How many of `count` there will never be.")
     reference_images: tuple[ReferenceImageShape, ...]
-    calls: tuple[CallShape, ...]
+    calls: tuple[CallShape, ...] = Field(description="What providers were asked for.")
     cost: CostShape | None
-    usage: dict[str, int]
+    usage: dict[str, int] = Field(description="As the provider counts it: tokens, images.")
     error: ErrorShape | None
     created_at: datetime
     started_at: datetime | None
@@ -227,9 +244,13 @@ class JobShape(Shape):
 class EventShape(Shape):
     """One decision about a generation; `data` depends on `type`."""
 
-    position: int
-    type: str = Field(examples=["generation.requested"])
-    version: int
+    position: int = Field(description="In the log; `Last-Event-ID` and `after` take it.")
+    type: str = Field(
+        description="What was decided. New ones may come.",
+        examples=["generation.requested"],
+        json_schema_extra={"x-extensible-enum": list(EVENT_TYPES)},
+    )
+    version: int = Field(description="Of the form of `data`.")
     recorded_at: datetime
     actor: str
     correlation_id: str | None
@@ -277,8 +298,13 @@ class ProblemShape(Shape):
         json_schema_extra={"x-extensible-enum": [kind.code for kind in PROBLEM_TYPES]},
     )
     request_id: str
-    errors: tuple[ErrorDetail, ...] | None = None
-    generation_id: UUID | None = None
+    errors: tuple[ErrorDetail, ...] | None = Field(
+        None, description="What is wrong with single fields or parameters."
+    )
+    generation_id: UUID | None = Field(None, description="Of the generation that failed.")
+    violated_policies: tuple[WindowType, ...] | None = Field(
+        None, alias="violated-policies", description="The windows whose quota is used up."
+    )
 
 
 class ProblemTypeShape(Shape):
