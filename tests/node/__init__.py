@@ -1,4 +1,8 @@
-"""Tools written in JavaScript: node and npm come from PyPI, the rest with npm from a lock."""
+"""Tools written in JavaScript: node and npm come from PyPI, the rest with npm from a lock.
+
+The lock is renewed by `npm install --package-lock-only --omit-lockfile-registry-resolved`; what it
+then says about funding goes, so that no address is in it.
+"""
 
 from __future__ import annotations
 
