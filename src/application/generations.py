@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from uuid import UUID, uuid4
 
 from application.deletion import Deletions
+from application.idempotency import Idempotency
 from application.ports import (
     Accepted,
     CloseWork,
@@ -21,7 +20,6 @@ from application.ports import (
     OpenWork,
     OverLimit,
     Units,
-    UsedKey,
     WindowClosed,
     Work,
 )
@@ -33,16 +31,6 @@ from domain.quota import QuotaExceededError, Window, WindowType, windows_at
 
 TRIES = 3
 MOST_CONFLICTS = 20  # more than a worker records in one burst
-
-
-class IdempotencyKeyReusedError(Exception):
-    """The same key came with another request."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"The Idempotency-Key {key!r} was used for a different request in the last 24 hours. "
-            "Use a new key for a new request."
-        )
 
 
 class GenerationNotFoundError(Exception):
@@ -71,19 +59,6 @@ class ContendedError(Exception):
 
     def __init__(self) -> None:
         super().__init__("The generation is just changing. Look at it, then try again.")
-
-
-@dataclass(frozen=True)
-class Idempotency:
-    """A client's key, and the fingerprint of the command it parsed to."""
-
-    key: str
-    fingerprint: str
-
-    def refuse_unless(self, same: bool) -> None:
-        """Raises IdempotencyKeyReusedError for what the key was not used for."""
-        if not same:
-            raise IdempotencyKeyReusedError(self.key)
 
 
 @dataclass(frozen=True)
@@ -152,16 +127,16 @@ class Generations:
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
-        used = await self._used(user_id, idempotency_key)
-        if used is None:
+        used = idempotency_key and await self._store.used_key(user_id, idempotency_key)
+        if not used:
             self._refuse_what_nobody_can_do(spec, wish, references)
             if deadline is not None and deadline > self._deadline:
                 raise DeadlineTooLongError(self._deadline)
         taken = await self._references.take(user_id, references)
         said = _said(spec, wish, taken, on_unknown, deadline)
-        idempotency = _idempotency(idempotency_key, said)
-        if used is not None:
-            return Placed(_same(idempotency, used), repeated=True)
+        idempotency = Idempotency.of(idempotency_key, said)
+        if idempotency and used:
+            return Placed(idempotency.used_for(used), repeated=True)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
             return Generation.request(
@@ -190,10 +165,10 @@ class Generations:
 
         Raises GenerationNotFoundError, GenerationOpenError, and what `request` raises.
         """
-        idempotency = _idempotency(idempotency_key, {"retry": str(id)})
+        idempotency = Idempotency.of(idempotency_key, {"retry": str(id)})
         retried = await self.of(user_id, id)
-        if used := await self._used(user_id, idempotency_key):
-            return Placed(_same(idempotency, used), repeated=True)
+        if made := await self._done_before(user_id, idempotency):
+            return Placed(made, repeated=True)
         self._refuse_what_nobody_can_do(retried.spec, retried.wish, retried.references)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
@@ -219,7 +194,7 @@ class Generations:
             await self.of(user_id, id),
             lambda generation: generation.cancel(by=user_id),
             work=_work_of_cancelled,
-            idempotency=_idempotency(idempotency_key, {"cancel": str(id)}),
+            idempotency=Idempotency.of(idempotency_key, {"cancel": str(id)}),
         )
 
     async def delete(
@@ -238,7 +213,7 @@ class Generations:
             await self.of(user_id, id),
             lambda generation: generation.delete(by=user_id),
             work=lambda _: self._deletions.work(id, user_id),
-            idempotency=_idempotency(idempotency_key, {"delete": str(id)}),
+            idempotency=Idempotency.of(idempotency_key, {"delete": str(id)}),
         )
         await self._deletions.try_now(changed.generation)
         return changed
@@ -250,8 +225,13 @@ class Generations:
             spec, references=len(references), negative_prompt=wish.negative_prompt is not None
         )
 
-    async def _used(self, user_id: UUID, key: str | None) -> UsedKey | None:
-        return None if key is None else await self._store.used_key(user_id, key)
+    async def _done_before(self, user_id: UUID, idempotency: Idempotency | None) -> UUID | None:
+        """What the same command made or changed; None if it was not there yet.
+
+        Raises IdempotencyKeyReusedError.
+        """
+        used = idempotency and await self._store.used_key(user_id, idempotency.key)
+        return idempotency.used_for(used) if idempotency and used else None
 
     async def _place(
         self,
@@ -275,16 +255,15 @@ class Generations:
             Command(
                 events=generation.collect_events(),
                 units=Units(generation.user_id, generation.units, generation.windows, self._limits),
-                idempotency=_key(generation, idempotency),
+                idempotency=_recorded_key(generation, idempotency),
                 work=OpenWork("generate", generation.id, generation.user_id, deadline),
             )
         )
         match outcome:
             case Accepted():
                 return Placed(generation.id, repeated=False)
-            case Duplicate(ref, same_fingerprint) if idempotency is not None:
-                idempotency.refuse_unless(same_fingerprint)
-                return Placed(ref, repeated=True)
+            case Duplicate() if idempotency:
+                return Placed(idempotency.used_for(outcome), repeated=True)
             case OverLimit(window, limit, used):
                 raise QuotaExceededError(window, limit=limit, used=used, asked=generation.units)
             case WindowClosed(now):
@@ -301,8 +280,7 @@ class Generations:
     ) -> Changed:
         """Decide and record; after a conflict, decide again on what happened meanwhile."""
         owner = generation.user_id
-        if used := await self._used(owner, idempotency.key if idempotency else None):
-            _same(idempotency, used)
+        if await self._done_before(owner, idempotency):
             return Changed(await self.of(owner, generation.id), repeated=True)
         for _ in range(MOST_CONFLICTS):
             then_due = work(generation)
@@ -313,15 +291,15 @@ class Generations:
                 Command(
                     events=events,
                     units=Units(owner, -returned, generation.windows) if returned else None,
-                    idempotency=_key(generation, idempotency),
+                    idempotency=_recorded_key(generation, idempotency),
                     work=then_due if events else None,
                 )
             )
             generation = await self.of(owner, generation.id)
             if isinstance(outcome, Accepted):
                 return Changed(generation, repeated=False)
-            if isinstance(outcome, Duplicate) and idempotency is not None:
-                idempotency.refuse_unless(outcome.same_fingerprint)
+            if isinstance(outcome, Duplicate) and idempotency:
+                idempotency.used_for(outcome)
                 return Changed(generation, repeated=True)
             if not isinstance(outcome, Conflict):
                 raise TypeError(f"A change of a generation cannot end as {outcome}.")
@@ -331,13 +309,6 @@ class Generations:
 def _work_of_cancelled(generation: Generation) -> Work | None:
     """Nothing is due any more; but a worker tidies up behind calls that were made."""
     return CloseWork("generate", generation.id) if generation.status == "queued" else None
-
-
-def _same(idempotency: Idempotency | None, used: UsedKey) -> UUID:
-    """What this command made before. Raises IdempotencyKeyReusedError."""
-    if idempotency is not None:
-        idempotency.refuse_unless(idempotency.fingerprint == used.fingerprint)
-    return used.ref
 
 
 def _said(
@@ -357,15 +328,7 @@ def _said(
     }
 
 
-def _idempotency(key: str | None, said: Mapping[str, object]) -> Idempotency | None:
-    if key is None:
-        return None
-    return Idempotency(key, sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
-
-
-def _key(generation: Generation, idempotency: Idempotency | None) -> IdempotencyKey | None:
+def _recorded_key(generation: Generation, idempotency: Idempotency | None) -> IdempotencyKey | None:
     if idempotency is None:
         return None
-    return IdempotencyKey(
-        generation.user_id, idempotency.key, idempotency.fingerprint, generation.id
-    )
+    return idempotency.for_command(generation.user_id, generation.id)

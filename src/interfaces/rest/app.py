@@ -15,7 +15,17 @@ from starlette.exceptions import HTTPException
 
 from application.ports import StoreUnavailableError
 from infrastructure.container import Container
-from interfaces.rest import docs, events, generations, images, jobs, me, operate, problem_pages
+from interfaces.rest import (
+    docs,
+    events,
+    generations,
+    history,
+    images,
+    jobs,
+    me,
+    operate,
+    problem_pages,
+)
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
@@ -44,7 +54,7 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     app.add_exception_handler(HTTPException, problem)
     for error in PROBLEMS:
         app.add_exception_handler(error, problem)
-    for module in (generations, events, jobs, me, images, problem_pages, operate, docs):
+    for module in (generations, history, events, jobs, me, images, problem_pages, operate, docs):
         app.include_router(module.router)
         app.include_router(_heads(module.router))
     key = container.settings().admin_key

@@ -24,8 +24,8 @@ from application.generations import (
     ContendedError,
     DeadlineTooLongError,
     GenerationNotFoundError,
-    IdempotencyKeyReusedError,
 )
+from application.idempotency import IdempotencyKeyReusedError
 from application.ports import (
     ImageNotFoundError,
     ImageStoreUnavailableError,

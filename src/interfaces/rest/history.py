@@ -1,0 +1,93 @@
+"""Looking back: lists of generations, filtered, in pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from domain.generation import Status
+from infrastructure.read_models.image_generations import HistoryFilter
+from interfaces.rest import cursors
+from interfaces.rest import problem_types as kinds
+from interfaces.rest.answers import resource
+from interfaces.rest.authentication import Authenticated
+from interfaces.rest.context import container_of
+from interfaces.rest.fields import Name, Text
+from interfaces.rest.openapi import problems
+from interfaces.rest.pages import link_to_next
+from interfaces.rest.representation import of_row
+from interfaces.rest.shapes import GenerationList
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+
+router = APIRouter(prefix="/api/v1", tags=["generations"])
+
+
+def _rfc_3339(text: object) -> object:
+    if isinstance(text, str) and not RFC_3339.fullmatch(text):
+        raise ValueError("must be a time such as 2026-11-24T08:30:00Z (a + in a URL is %2B)")
+    return text
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+
+
+class HistoryQuery(BaseModel):
+    """What a list can be asked for; an unknown parameter is an error, not a filter that is not."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
+    status: list[Status] = Field([], max_length=5, description="One or several of these.")
+    provider: Name | None = Field(None, description="The provider that was used.")
+    model: Name | None = Field(None, description="The model that was used.")
+    created_after: Time | None = Field(None, description="At this time or later.")
+    created_before: Time | None = Field(None, description="Before this time.")
+    q: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description='Words of the prompt: all of them, "in this order", -without.'
+    )
+
+    def filter(self) -> HistoryFilter:
+        """As the read model takes it."""
+        return HistoryFilter(
+            statuses=tuple(self.status),
+            provider=self.provider,
+            model=self.model,
+            created_from=self.created_after,
+            created_before=self.created_before,
+            words=self.q,
+        )
+
+
+@router.get(
+    "/generations",
+    operation_id="listGenerations",
+    summary="List your generations",
+    responses={
+        200: {"model": GenerationList},
+        **problems(
+            kinds.NOT_AUTHENTICATED, kinds.CURSOR_REFUSED, kinds.INVALID_REQUEST, kinds.BUSY
+        ),
+    },
+)
+async def history(
+    request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
+) -> Response:
+    """The newest first. A new one may be missing from the list for a moment, never by its id."""
+    container, limit = container_of(request), query.limit
+    log = await container.log().identity()
+    rows = await container.history_page(
+        user_id=caller.user_id,
+        limit=limit + 1,
+        before=None if query.cursor is None else cursors.decode(query.cursor, log),
+        wanted=query.filter(),
+    )
+    items = tuple(map(of_row, rows[:limit]))
+    more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
+    shape = GenerationList(items=items, next_cursor=more)
+    return resource(request, shape, link_to_next(request, limit=limit, cursor=more))
