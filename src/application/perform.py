@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +24,7 @@ from application.ports import (
     HoldWork,
     ImageNotFoundError,
     ImageStoreUnavailableError,
+    OpenWork,
     Outcome,
     OutcomeUnknownError,
     Picture,
@@ -276,7 +277,7 @@ class Performance:
             for task in calls:
                 task.cancel()
         if errors:
-            raise errors[0]
+            raise next((e for e in errors if not isinstance(e, FencedError)), errors[0])
 
     async def _make_call(
         self, route: Route, call: int, references: tuple[Picture, ...]
@@ -338,12 +339,19 @@ class Performance:
             raise
 
     async def _record_late(self, call: int, outcome: CallOutcome) -> None:
-        """Whoever lost the work may still tell what its call brought, and what it cost."""
+        """Whoever lost the work may still tell what its call brought, and what it cost.
+
+        With that its pictures are due to be tidied up, also if this process dies before.
+        """
+        tidying = OpenWork("generate", self._generation.id, self._generation.user_id, timedelta())
+        await self._record(lambda: self._take_late(call, outcome), tidying)
+
+    def _take_late(self, call: int, outcome: CallOutcome) -> None:
         generation = self._generation
         if generation.closed and generation.calls[call].outcome == "open":
-            await self._record(lambda: self._take(call, outcome), None)
+            self._take(call, outcome)
         elif late := _as_late(outcome):
-            await self._record(lambda: self._answer(call, late, late=True), None)
+            self._answer(call, late, late=True)
 
     def _take(self, call: int, outcome: CallOutcome) -> None:
         match outcome:
@@ -393,20 +401,27 @@ class Performance:
             log.error("stored pictures cannot be read", extra={"images": len(images) - len(urls)})
             await self._release(self._store.now() + UNREADABLE_AGAIN)
             return
-        close = CloseWork("generate", self._generation.id, self._worker)
         await self._record(
             lambda: self._generation.finish(urls=urls, now=self._store.now(), because=because),
-            close,
+            self._work_after(urls),
         )
         log.info(
             "generation %s", self._generation.status, extra={"generation": str(self._generation.id)}
         )
         await self._performer.pictures.forget(images)
+        if self._generation.leftovers:
+            await self._tidy_up()
+
+    def _work_after(self, published: Collection[int]) -> Work:
+        """Over where every picture there is gets published; else there is something to tidy up."""
+        if len(self._generation.objects) > len(published):
+            return self._hold()
+        return CloseWork("generate", self._generation.id, self._worker)
 
     def _hold(self) -> HoldWork:
         return HoldWork("generate", self._generation.id, self._worker)
 
-    async def _record(self, decide: Callable[[], None], work: Work | None) -> None:
+    async def _record(self, decide: Callable[[], None], work: Work) -> None:
         """Decide and append; after a conflict, decide again on what happened meanwhile.
 
         Raises FencedError when the work is not ours, with the generation as it is now.
@@ -424,7 +439,7 @@ class Performance:
                 return
             await self._reload()
             ended_meanwhile = self._generation.closed and not was_closed
-            if isinstance(outcome, Fenced) or (ended_meanwhile and work is not None):
+            if isinstance(outcome, Fenced) or (ended_meanwhile and not isinstance(work, OpenWork)):
                 raise FencedError
             if not isinstance(outcome, Conflict):
                 raise TypeError(f"Recording what a worker did cannot end as {outcome}.")

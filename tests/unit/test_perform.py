@@ -19,6 +19,8 @@ from application.ports import (
     CallFailedError,
     CallRequest,
     Command,
+    HoldWork,
+    Outcome,
     OutcomeUnknownError,
     Picture,
     StoreUnavailableError,
@@ -630,3 +632,111 @@ async def test_pictures_that_are_nobodys_go_when_the_image_store_is_back(studio:
     await studio.perform(ref)
     assert studio.images.objects == {}
     assert studio.store.work == {}
+
+
+async def test_a_bug_in_an_abandoned_call_leaves_no_call_open(studio: Studio) -> None:
+    ref = await studio.place(count=2)
+    answering, failing = asyncio.Event(), asyncio.Event()
+
+    async def slow_call(request: CallRequest) -> Answer:
+        await answering.wait()
+        return answer_to(request)
+
+    async def broken_call(request: CallRequest) -> Answer:
+        await failing.wait()
+        raise RuntimeError("a bug")
+
+    studio.provider.told = [slow_call, broken_call]
+    performing = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 3)
+    await studio.cancel(ref)
+    answering.set()
+    await until(lambda: len(studio.store.rows) == 5)
+    failing.set()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await performing
+    studio.clock.advance(seconds=31)
+    generation = await studio.perform(ref)
+    assert [call.outcome for call in generation.calls.values()] == ["answered", "lost"]
+    assert (studio.store.work, studio.images.objects) == ({}, {})
+
+
+class Overtaken:
+    """A worker that lost its lease while its calls run; each answers when it is let."""
+
+    def __init__(self, studio: Studio, calls: int, *, error: Exception | None = None) -> None:
+        self.studio, self.calls, self.error = studio, calls, error
+        self.answering = asyncio.Event()
+
+    async def start(self, ref: UUID) -> None:
+        self.studio.provider.told = [self._call] * self.calls
+        self._performing = asyncio.create_task(self.studio.perform(ref))
+        await until(lambda: len(self.studio.provider.asked) == self.calls)
+        self.studio.clock.advance(seconds=31)
+        await self.studio.store.board.sweep(self.studio.clock.now)
+
+    async def answer(self) -> None:
+        self.answering.set()
+        await self._performing
+
+    async def _call(self, request: CallRequest) -> Answer:
+        await self.answering.wait()
+        if self.error:
+            raise self.error
+        return replace(answer_to(request), pictures=(Picture(small_png("other"), "image/png"),))
+
+
+async def test_a_late_picture_goes_also_when_the_image_store_was_away(studio: Studio) -> None:
+    ref, overtaken = await studio.place(), Overtaken(studio, calls=1)
+    await overtaken.start(ref)
+    await studio.cancel(ref)
+    await studio.another_process_performs(ref)
+    assert studio.store.work == {}
+    studio.images.unavailable = True
+    await overtaken.answer()
+    studio.images.unavailable = False
+    await studio.another_process_performs(ref)
+    assert (studio.store.work, studio.images.objects, studio.spool.kept) == ({}, {}, {})
+
+
+async def test_a_picture_that_another_took_the_place_of_goes_at_the_end(studio: Studio) -> None:
+    ref, overtaken = await studio.place(count=2), Overtaken(studio, calls=2)
+    await overtaken.start(ref)
+    going_on = asyncio.Event()
+
+    async def slow_call(request: CallRequest) -> Answer:
+        await going_on.wait()
+        return answer_to(request)
+
+    studio.provider.told = [at_once, slow_call]
+    other = asyncio.create_task(studio.another_process_performs(ref))
+    await until(lambda: len(studio.store.rows) == 8)
+    await overtaken.answer()
+    assert len(studio.images.objects) == 3
+    going_on.set()
+    generation = await other
+    assert {image.key for image in generation.published} == set(studio.images.objects)
+    assert len(generation.published) == 2
+    assert studio.store.work == {}
+
+
+async def test_what_a_late_failure_cost_is_recorded_whoever_was_first(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = CallFailedError(Failure(kind="no_image"), cost=COST)
+    ref, overtaken = await studio.place(), Overtaken(studio, calls=1, error=failure)
+    await overtaken.start(ref)
+    await studio.cancel(ref)
+    append = studio.store.append
+
+    async def others_first(command: Command) -> Outcome:
+        topics = [event.topic for event in command.events]
+        if topics == ["generation.call_failed"] and not isinstance(command.work, HoldWork):
+            monkeypatch.setattr(studio.store, "append", append)
+            await studio.another_process_performs(ref)
+        return await append(command)
+
+    monkeypatch.setattr(studio.store, "append", others_first)
+    await overtaken.answer()
+    assert (await studio.trail(ref))[-2:] == ["call_lost", "call_answered_late"]
+    assert (await studio.load(ref)).calls[1].cost == COST
