@@ -42,6 +42,7 @@ class _Queue:
 
     places: Mapping[UUID, int]
     at_work: AtWork
+    seen_on: datetime
 
     @property
     def is_whole(self) -> bool:
@@ -66,7 +67,7 @@ class QueuePlaces:
         self._now = now
         self._clock = clock
         self._looking = asyncio.Lock()
-        self._queue = _Queue({}, AtWork(0, 0, 0))
+        self._queue = _Queue({}, AtWork(0, 0, 0), now())
         self._seen_at: float | None = None
 
     async def of(self, queued: Generation) -> QueuePlace:
@@ -74,7 +75,9 @@ class QueuePlaces:
         queue = await self._look()
         place = queue.places.get(queued.id)
         if place is None and queue.is_whole:
-            return WITH_A_WORKER
+            if queued.created_on < queue.seen_on:
+                return WITH_A_WORKER
+            place = len(queue.places) + 1  # it came after the look
         waited = self._now() - queued.created_on
         reason = _reason(queue.at_work, waited)
         return QueuePlace(place, reason, f"{_ahead(place)} {_sentence(reason, queue.at_work)}")
@@ -82,11 +85,12 @@ class QueuePlaces:
     async def _look(self) -> _Queue:
         async with self._looking:
             if self._seen_at is None or self._clock() - self._seen_at >= GOOD_FOR:
+                seen_on = self._now()
                 due = await self._board.next_due(
                     after_user=FIRST_USER, limit=FAR_AWAY, handed_over=()
                 )
                 places = {work.ref: place for place, work in enumerate(due, 1)}
-                self._queue = _Queue(places, await self._board.at_work())
+                self._queue = _Queue(places, await self._board.at_work(), seen_on)
                 self._seen_at = self._clock()
             return self._queue
 

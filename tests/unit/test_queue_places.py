@@ -91,6 +91,12 @@ async def test_one_look_a_second_serves_everybody(office: Office) -> None:
     assert (await office.places.of(first)).place == 2
 
 
+async def test_what_came_after_the_look_is_with_no_worker(office: Office) -> None:
+    await office.places.of(await office.queued(UUID(int=1)))
+    told = await office.places.of(await office.queued(UUID(int=2)))
+    assert (told.place, told.reason) == (2, "no-workers")
+
+
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
