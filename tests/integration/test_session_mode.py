@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from infrastructure.event_store.connections import connect
+from infrastructure.event_store.connections import LIVENESS, configure, connect
 from infrastructure.event_store.session_mode import (
     SharedSessionsError,
     examine_sessions,
@@ -52,3 +52,15 @@ async def test_a_database_that_hangs_is_not_waited_for(database_url: str) -> Non
     async with Proxy(database_url) as proxy, asyncio.timeout(2):
         proxy.pause()
         await refuse_shared_sessions(proxy.url, patience=0.1)
+
+
+async def test_one_that_lets_us_in_and_then_hangs_is_not_waited_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Proxy(database_url) as proxy, asyncio.timeout(20):
+        connection = await connect(proxy.url, "darkroom test")
+        monkeypatch.setitem(LIVENESS, "connect_timeout", 1)
+        proxy.pause()
+        with pytest.raises(psycopg.OperationalError, match="said nothing"):
+            await configure(connection, statement_timeout="7s")
+        await connection.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypedDict
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import ConnectionTimeout, ReadOnlySqlTransaction
 
 
 class Liveness(TypedDict):
@@ -51,11 +52,17 @@ async def connect(
 async def configure(connection: AsyncConnection[Any], **settings: str) -> None:
     """Let these settings hold for the session.
 
-    Not by the startup parameter `options`, which poolers refuse or drop, also in session mode.
+    Not by the startup parameter `options`, which poolers refuse or drop, also in session mode; but
+    it is still a part of connecting, and may not take longer.
     """
-    if settings:
-        await connection.execute(
-            "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])"
-            " AS setting(name, value)",
-            (list(settings), list(settings.values())),
-        )
+    if not settings:
+        return
+    try:
+        async with asyncio.timeout(LIVENESS["connect_timeout"]):
+            await connection.execute(
+                "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])"
+                " AS setting(name, value)",
+                (list(settings), list(settings.values())),
+            )
+    except TimeoutError as error:
+        raise ConnectionTimeout("PostgreSQL let us in, and then said nothing.") from error
