@@ -143,6 +143,21 @@ async def test_a_filter_that_cannot_be_understood_is_422(stack: Stack, query: st
     assert answer.json()["errors"][0]["parameter"] == query.partition("=")[0]
 
 
+async def test_punctuation_stands_between_words_wanted_or_not(stack: Stack) -> None:
+    for prompt in (
+        "a semi-transparent cup",
+        "a transparent cup",
+        "“old” film—at -3°",
+    ):
+        await stack.generate(prompt=prompt)
+    async with stack.followed():
+        await history(stack, expected=3)
+        assert await found(stack, "q=cup+-semi-transparent") == ["a transparent cup"]
+        assert await found(stack, "q=-cup") == await found(stack, "q=old+film")
+        assert await found(stack, 'q="at+-3"') == await found(stack, 'q="film+at"') != []
+        assert await found(stack, "q=semi%C2%A0cup") == ["a semi-transparent cup"]
+
+
 async def test_words_that_mean_something_to_a_search_engine_break_nothing(stack: Stack) -> None:
     for words in ('"', "-", "or", "a & b | !c", ":*", "\\", "'", "()", "-" * 200):
         answer = await stack.client.get(URL, params={"q": words})

@@ -18,7 +18,7 @@ from infrastructure.read_models.read_model import ReadModel, Statement
 
 # PostgreSQL reads text with punctuation as hosts, paths and numbers, which takes it seconds where
 # there is much of it, and finds no word in it: words are what stands between.
-PUNCTUATION = "!#$%&()*+,-./:;<=>?@[]^_`{|}~"
+PUNCTUATION = "!#$%&()*+,-./:;<=>?@[]^_`{|}~\u00a0°·«»–—‘’“”…、。「」，！：；？（）\u3000"
 BLANKS = " " * len(PUNCTUATION)
 TO_BLANKS = str.maketrans(PUNCTUATION, BLANKS)
 
@@ -170,7 +170,7 @@ def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=2,
+    version=3,
     create=CREATE,
     drop="DROP TABLE IF EXISTS image_generations",
     statements=(
@@ -239,8 +239,7 @@ class HistoryFilter:
     words: str | None = None
 
 
-MINUS = re.compile(r"(?:^|(?<=\s))-(?=[^\s-])")  # before a word that is not wanted
-NOT_WANTED = "\x00"
+TERM = re.compile(r'((?<!\S)-(?=[^\s-]))?("[^"]*"?|[^\s"]+)')  # a minus: what is not wanted
 NAMES = tuple(field.name for field in fields(ImageGenerationRow))
 PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
@@ -285,8 +284,13 @@ async def history_page(
 
 def _search(words: str) -> str:
     """As PostgreSQL's search takes it: quotes and a minus before a word mean something."""
-    marked = MINUS.sub(NOT_WANTED, words)
-    return marked.translate(TO_BLANKS).replace(NOT_WANTED, "-")
+    return " ".join(_term(minus, said) for minus, said in TERM.findall(words))
+
+
+def _term(minus: str, said: str) -> str:
+    """What has punctuation inside is several words: unwanted only one behind the other."""
+    words = said.strip('"').translate(TO_BLANKS)
+    return f'{minus}"{words}"' if minus or said.startswith('"') else words
 
 
 def _row(columns: dict[str, Any]) -> ImageGenerationRow:
