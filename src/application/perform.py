@@ -37,7 +37,7 @@ from application.recording import record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
 from domain.failure import Failure, FailureKind
-from domain.generation import Ask, Generation, Step, Wait
+from domain.generation import CUT_OFF, Ask, Generation, Step, Wait
 from domain.image import Cost, StoredImage
 
 log = logging.getLogger(__name__)
@@ -296,7 +296,8 @@ class Performance:
         except OutcomeUnknownError as error:
             return Lost(str(error))
         except TimeoutError:
-            return Lost(f"no answer within {seconds:.0f} s")
+            is_cut_off = left < self._performer.call_timeout
+            return Lost(CUT_OFF if is_cut_off else f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
         return await self._keep(request, answer)
 

@@ -22,6 +22,7 @@ OnUnknown = Literal["repeat", "fail"]
 CallOutcome = Literal["open", "answered", "failed", "lost"]
 
 FREE_REPEATS_OF_LOST_CALLS = 5
+CUT_OFF = "the deadline passed while it was under way"  # why a call is lost
 
 
 class Wish(Value):
@@ -51,6 +52,7 @@ class Call:
     outcome: CallOutcome = "open"
     cost: Cost | None = None
     usage: dict[str, int] = field(default_factory=dict)
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -361,23 +363,24 @@ class Generation(Aggregate):
             self._fail(because or self._reason(now))
             return
         missing = self.spec.count - len(images)
+        lacking = self._images_cut_off() - {image.number for image in images}
         self._completed(
             images=images,
             missing=missing,
-            units_returned=missing,
+            units_returned=missing - len(lacking),
             durations=self._durations(now),
         )
 
     def cancel(self, *, by: UUID) -> None:
         """End it unfinished; what calls under way cost is recorded when they answer.
 
-        Units go back for images that nobody is paid for: not those that a call brought or is
-        bringing. A second time changes nothing.
+        Units go back for images that nobody is paid for: those never asked for, and those whose
+        calls have failed. A second time changes nothing.
         """
         if self.status == "cancelled":
             return
         self._refuse_if_closed()
-        paid = self._images_of("open", "answered")
+        paid = self._images_of("open", "answered", "lost")
         self._cancelled(by=by, units_returned=self.units - len(paid))
 
     def delete(self, *, by: UUID) -> None:
@@ -440,6 +443,10 @@ class Generation(Aggregate):
         calls = (call for call in self.calls.values() if call.outcome in outcomes)
         return {number for call in calls for number in call.images}
 
+    def _images_cut_off(self) -> set[int]:
+        """Whose call the request's own deadline cut off: it was made, and counts."""
+        return {n for call in self.calls.values() if call.cut_off for n in call.images}
+
     def _paid_repeats_of_lost_calls(self) -> int:
         return 0 if self.on_unknown == "fail" else CONSEQUENCES["outcome_unknown"].repeats
 
@@ -458,7 +465,8 @@ class Generation(Aggregate):
         return "deadline_passed" if now >= self.deadline else "unavailable"
 
     def _fail(self, kind: FailureKind) -> None:
-        self._failed(kind=kind, message=CONSEQUENCES[kind].sentence, units_returned=self.units)
+        returned = self.units - len(self._images_cut_off())
+        self._failed(kind=kind, message=CONSEQUENCES[kind].sentence, units_returned=returned)
 
     # --- applying: no check, no clock, no call out; it runs again on every replay ------------
 
@@ -564,7 +572,7 @@ class Generation(Aggregate):
     @event(CallLost)
     def _call_lost(self, call: int, reason: str, repeat: bool) -> None:
         lost = self.calls[call]
-        lost.outcome = "lost"
+        lost.outcome, lost.cut_off = "lost", reason == CUT_OFF
         self._last_failure = "outcome_unknown"
         _count(self._losses, lost.images)
         if not repeat:

@@ -8,6 +8,7 @@ import pytest
 
 from domain.failure import Failure, FailureKind
 from domain.generation import (
+    CUT_OFF,
     Ask,
     Finish,
     Generation,
@@ -298,6 +299,31 @@ def test_cancelling_returns_the_units_of_images_that_nobody_is_paid_for() -> Non
     start(generation, 3)
     generation.cancel(by=SOMEBODY)
     assert generation.units_to_return == 2  # of the failed one and the one never asked for
+
+
+def test_a_lost_call_may_have_been_paid_for_when_it_is_cancelled() -> None:
+    generation = queued(count=2)
+    generation.lose_call(start(generation, 1), reason="killed", repeat_costs=True)
+    generation.cancel(by=SOMEBODY)
+    assert generation.units_to_return == 1
+
+
+def test_what_the_deadline_cut_off_counts_and_what_else_was_lost_does_not() -> None:
+    generation = queued(count=3, deadline=timedelta(seconds=1))
+    generation.lose_call(start(generation, 1), reason=CUT_OFF, repeat_costs=True)
+    generation.lose_call(start(generation, 2), reason="killed", repeat_costs=True)
+    finish(generation, now=NOW + timedelta(seconds=2))
+    assert generation.status == "failed"
+    assert generation.units_to_return == 2
+
+
+def test_an_image_that_came_after_all_is_not_counted_twice() -> None:
+    generation = queued(count=2, deadline=timedelta(seconds=1))
+    generation.lose_call(start(generation, 1), reason=CUT_OFF, repeat_costs=True)
+    answer(generation, start(generation, 2), 2)
+    finish(generation, now=NOW + timedelta(seconds=2))
+    assert (generation.status, generation.missing) == ("completed", 1)
+    assert generation.units_to_return == 0
 
 
 def test_a_retry_keeps_to_todays_longest_deadline() -> None:

@@ -740,3 +740,13 @@ async def test_what_a_late_failure_cost_is_recorded_whoever_was_first(
     await overtaken.answer()
     assert (await studio.trail(ref))[-2:] == ["call_lost", "call_answered_late"]
     assert (await studio.load(ref)).calls[1].cost == COST
+
+
+async def test_a_call_that_the_deadline_cuts_off_is_lost_for_that_reason_and_counts(
+    studio: Studio,
+) -> None:
+    ref = await studio.place(deadline=timedelta(seconds=0.05), on_unknown="fail")
+    studio.provider.told = [HANG]
+    generation = await studio.perform(ref)
+    assert (generation.status, generation.calls[1].cut_off) == ("failed", True)
+    assert studio.units() == {1}
