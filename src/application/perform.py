@@ -296,10 +296,14 @@ class Performance:
         except OutcomeUnknownError as error:
             return Lost(str(error))
         except TimeoutError:
-            is_cut_off = left < self._performer.call_timeout
-            return Lost(CUT_OFF if is_cut_off else f"no answer within {seconds:.0f} s")
+            return Lost(CUT_OFF if self._is_hasty() else f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
         return await self._keep(request, answer)
+
+    def _is_hasty(self) -> bool:
+        """Whether its deadline leaves less time than any one call may take."""
+        deadline = timedelta(seconds=self._generation.deadline_seconds)
+        return deadline < self._performer.call_timeout
 
     async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
         """The answer is paid for: whatever happens to its pictures, its cost is recorded."""

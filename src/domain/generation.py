@@ -22,7 +22,7 @@ OnUnknown = Literal["repeat", "fail"]
 CallOutcome = Literal["open", "answered", "failed", "lost"]
 
 FREE_REPEATS_OF_LOST_CALLS = 5
-CUT_OFF = "the deadline passed while it was under way"  # why a call is lost
+CUT_OFF = "its deadline leaves no time for a whole call"  # why a call is lost
 
 
 class Wish(Value):
@@ -444,7 +444,7 @@ class Generation(Aggregate):
         return {number for call in calls for number in call.images}
 
     def _images_cut_off(self) -> set[int]:
-        """Whose call the request's own deadline cut off: it was made, and counts."""
+        """Whose call a deadline too short for any call cut off: it was made, and counts."""
         return {n for call in self.calls.values() if call.cut_off for n in call.images}
 
     def _paid_repeats_of_lost_calls(self) -> int:

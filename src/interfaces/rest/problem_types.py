@@ -236,8 +236,8 @@ DEADLINE_PASSED = ProblemType(
     504,
     "deadline-passed",
     "The picture was not made in time",
-    "The generation's deadline passed before a picture was finished. Pictures that a provider was "
-    "being asked for count; units of the others went back.",
+    "The generation's deadline passed before a picture was finished. Units went back, but not "
+    "where a deadline shorter than a call may take cut off a call.",
     "Retry it later, or with a longer `deadlineSeconds`.",
 )
 

@@ -98,8 +98,8 @@ class GenerationRequest(Shape):
     deadline_seconds: Seconds | None = Field(
         None,
         description="When it is ended with what there is, counted from the request. The operator "
-        "sets the longest, which is also what holds if you leave it out. A call that it cuts off "
-        "counts.",
+        "sets the longest, which is also what holds if you leave it out. Where it is shorter than "
+        "a call may take, a call that it cuts off counts.",
     )
 
 
