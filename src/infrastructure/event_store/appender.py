@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection, AsyncRawCursor, errors
+from pydantic_core import from_json
 
 from application.ports import StoreBusyError, StoreUnavailableError
 from infrastructure.event_store.connections import LOST, connect
@@ -23,6 +24,11 @@ LARGEST_BATCH = 64
 MOST_WAITING = 5000
 PATIENCE = 5.0
 STATEMENT_TIMEOUT = 10
+
+# The batch goes as one JSON text and comes back as one: nothing is escaped, or parsed in between.
+APPEND = """
+SELECT array_to_json(append_v1(ARRAY(SELECT jsonb_array_elements($1::jsonb))))::text
+"""
 
 Fields = dict[str, Any]
 
@@ -54,6 +60,7 @@ class Appender:
         self._patience = patience
         self._waiting: deque[_Waiting] = deque()
         self._connection: AsyncConnection[Any] | None = None
+        self._cursor: AsyncRawCursor[tuple[str]] | None = None
         self._sending: asyncio.Task[None] | None = None
 
     async def append(self, text: str) -> Fields:
@@ -62,15 +69,17 @@ class Appender:
             raise StoreBusyError(
                 f"{MOST_WAITING} commands wait to be recorded. Slow down and try again."
             )
-        waiting = _Waiting(text, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(text, loop.create_future())
         self._waiting.append(waiting)
         if self._sending is None or self._sending.done():
             # In no request's context: it goes on for whoever comes next.
             self._sending = asyncio.create_task(self._send_all(), context=Context())
+        giving_up = loop.call_later(self._patience, waiting.fail, _unavailable())
         try:
-            return await asyncio.wait_for(waiting.outcome, self._patience)
-        except TimeoutError as error:
-            raise _unavailable(error) from error
+            return await waiting.outcome
+        finally:
+            giving_up.cancel()
 
     async def close(self) -> None:
         """Record what waits, then disconnect."""
@@ -103,28 +112,27 @@ class Appender:
                 waiting.answer(outcome)
 
     async def _call(self, batch: list[_Waiting]) -> list[Fields]:
-        connection = await self._connected()
+        cursor = await self._connected()
+        commands = f"[{','.join(waiting.text for waiting in batch)}]"
         async with asyncio.timeout(STATEMENT_TIMEOUT + 1):
-            cursor = await connection.execute(
-                "SELECT append_v1(%b::text[]::jsonb[])",  # binary: nothing to escape
-                ([waiting.text for waiting in batch],),
-                prepare=True,
-            )
-            rows: list[tuple[list[Fields]]] = await cursor.fetchall()
-        return rows[0][0]
+            await cursor.execute(APPEND, (commands,), prepare=True)
+            rows = await cursor.fetchall()
+        outcomes: list[Fields] = from_json(rows[0][0])
+        return outcomes
 
-    async def _connected(self) -> AsyncConnection[Any]:
-        if self._connection is None or self._connection.closed:
+    async def _connected(self) -> AsyncRawCursor[tuple[str]]:
+        if self._cursor is None or self._connection is None or self._connection.closed:
             self._connection = await connect(
                 self._url, "darkroom append", statement_timeout=f"{STATEMENT_TIMEOUT}s"
             )
-        return self._connection
+            self._cursor = AsyncRawCursor(self._connection)
+        return self._cursor
 
     async def _disconnect(self) -> None:
         if self._connection is not None:
             with suppress(psycopg.Error):
                 await self._connection.close()
-            self._connection = None
+            self._connection = self._cursor = None
 
     async def _send_again(self, batch: list[_Waiting], error: Exception) -> None:
         log.warning("the append is repeated: %s", type(error).__name__)
@@ -144,10 +152,8 @@ class Appender:
             await self._send([waiting])
 
 
-def _unavailable(error: Exception) -> StoreUnavailableError:
-    unavailable = StoreUnavailableError(
+def _unavailable() -> StoreUnavailableError:
+    return StoreUnavailableError(
         "The event store did not answer in time. Try again: with the same Idempotency-Key nothing "
         "happens twice."
     )
-    unavailable.__cause__ = error
-    return unavailable
