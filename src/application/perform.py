@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,7 +37,7 @@ from application.recording import record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
 from domain.failure import Failure, FailureKind
-from domain.generation import CUT_OFF, Ask, Generation, Step, Wait
+from domain.generation import CUT_OFF, Ask, Finish, Generation, Step, Wait
 from domain.image import Cost, StoredImage
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,11 @@ UNEXPECTED_AGAIN = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Answered:
-    """A call's images lie in the store."""
+    """A call's images are safe; `urls`, by number, are of those seen in the store."""
 
     answer: Answer
     images: tuple[StoredImage, ...]
+    urls: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,39 +122,54 @@ class Performer:
         return await record_patiently(self.store, command)
 
     async def _perform_once(self, ref: UUID, worker: UUID) -> None:
-        claimed = await self.append(Command(work=ClaimWork("generate", ref, worker)))
-        if isinstance(claimed, Fenced):
-            return
+        """What nobody has begun is claimed with the first thing that is recorded of it.
+
+        What somebody has begun is claimed first, and then looked at: nothing changes it any more.
+        """
         try:
-            await self._perform_claimed(ref, worker)
+            generation = await self.store.get(Generation, ref)
+            is_untouched = generation is not None and generation.status == "queued"
+            if not is_untouched:
+                if not await self._claim(ref, worker):
+                    return
+                generation = await self.store.get(Generation, ref)
+            if generation is None:
+                await self.append(Command(work=CloseWork("generate", ref, worker)))
+                return
+            await self._go_about(generation, worker, is_claimed=not is_untouched)
         except FencedError:
-            log.info("the work is no longer this worker's", extra={"generation": str(ref)})
+            log.info("the work is not this worker's", extra={"generation": str(ref)})
         except Exception:
-            due_at = self.store.now() + UNEXPECTED_AGAIN
-            await self.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
+            if await self._claim(ref, worker):
+                due_at = self.store.now() + UNEXPECTED_AGAIN
+                await self.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
             raise
 
-    async def _perform_claimed(self, ref: UUID, worker: UUID) -> None:
-        generation = await self.store.get(Generation, ref)
-        if generation is None:
-            await self.append(Command(work=CloseWork("generate", ref, worker)))
-            return
+    async def _claim(self, ref: UUID, worker: UUID) -> bool:
+        claimed = await self.append(Command(work=ClaimWork("generate", ref, worker)))
+        return isinstance(claimed, Accepted)
+
+    async def _go_about(self, generation: Generation, worker: UUID, *, is_claimed: bool) -> None:
         with caused_by(
             actor=f"worker:{worker}",
             correlation_id=generation.correlation_id,
             causation_id=str(generation.requested_by_event),
         ):
-            await Performance(self, generation, worker).run()
+            await Performance(self, generation, worker, is_claimed=is_claimed).run()
 
 
 class Performance:
-    """What one worker does with one generation that it has claimed."""
+    """What one worker does with one generation that it has claimed, or claims as it begins."""
 
-    def __init__(self, performer: Performer, generation: Generation, worker: UUID) -> None:
+    def __init__(
+        self, performer: Performer, generation: Generation, worker: UUID, *, is_claimed: bool
+    ) -> None:
         self._performer = performer
         self._store = performer.store
         self._generation = generation
         self._worker = worker
+        self._is_claimed = is_claimed
+        self._readable: dict[int, str] = {}  # the URLs of images that were seen in the store
 
     async def run(self) -> None:
         """Go on until a final state, or until there is something to wait for.
@@ -170,7 +186,7 @@ class Performance:
                 return True
             await self._go_on()
         except FencedError:
-            if not self._generation.closed:
+            if not (self._generation.closed and self._is_claimed):
                 raise
             return True
         return False
@@ -182,6 +198,9 @@ class Performance:
                 return
             if not await self._ask(step.images):
                 return
+            if self._generation.closed:
+                await self._after_the_end()
+                return
         if isinstance(step, Wait):
             await self._release(step.until)
         else:
@@ -190,7 +209,7 @@ class Performance:
     async def _lose_open_calls(self) -> None:
         """Calls that a worker before this one left open: nobody will hear of them any more."""
         if self._generation.open_calls:
-            await self._record(self._lose_all, self._hold())
+            await self._record_held(self._lose_all)
 
     async def _tidy_up(self) -> None:
         """Leave nothing of an ended generation: pictures that are nobody's, work that is ours."""
@@ -227,7 +246,7 @@ class Performance:
         except ImageNotFoundError:
             await self._finish(because="reference_gone")
         else:
-            await self._record(lambda: self._start_calls(route, images), self._hold())
+            await self._record_held(lambda: self._start_calls(route, images))
             await self._make_open_calls(route, references)
             return True
         return False
@@ -314,7 +333,7 @@ class Performance:
             kept = Failure(kind="image_store_unavailable", message="keeping the pictures failed")
         if isinstance(kept, Failure):
             return Refused(kept, answer.provider_request_id, answer.cost)
-        return Answered(answer, kept)
+        return Answered(answer, kept.images, kept.urls)
 
     def _call_request(self, call: int, references: tuple[Picture, ...]) -> CallRequest:
         generation, asked = self._generation, self._generation.calls[call]
@@ -337,8 +356,9 @@ class Performance:
     # --- recording -----------------------------------------------------------------------------
 
     async def _record_outcome(self, call: int, outcome: CallOutcome) -> None:
+        """What a call came to; when nothing is left to wait for, the end with it."""
         try:
-            await self._record(lambda: self._take(call, outcome), self._hold())
+            await self._record(lambda: self._take_and_finish(call, outcome))
         except FencedError:
             await self._record_late(call, outcome)
             raise
@@ -349,7 +369,24 @@ class Performance:
         With that its pictures are due to be tidied up, also if this process dies before.
         """
         tidying = OpenWork("generate", self._generation.id, self._generation.user_id, timedelta())
-        await self._record(lambda: self._take_late(call, outcome), tidying)
+
+        def take() -> Work:
+            self._take_late(call, outcome)
+            return tidying
+
+        await self._record(take)
+
+    def _take_and_finish(self, call: int, outcome: CallOutcome) -> Work:
+        self._take(call, outcome)
+        if isinstance(outcome, Answered):
+            self._readable.update(outcome.urls)
+        generation = self._generation
+        all_seen = generation.images.keys() <= self._readable.keys()
+        if generation.closed or generation.open_calls or not generation.images or not all_seen:
+            return self._hold()
+        if not isinstance(self._next_step(), Finish):
+            return self._hold()
+        return self._end(self._readable)
 
     def _take_late(self, call: int, outcome: CallOutcome) -> None:
         generation = self._generation
@@ -395,25 +432,31 @@ class Performance:
         self._generation.lose_call(call, reason=reason, repeat_costs=costs)
 
     async def _release(self, due_at: datetime) -> None:
+        await self._claim()
         release = ReleaseWork("generate", self._generation.id, self._worker, due_at)
         await self._performer.append(Command(work=release))
 
     async def _finish(self, *, because: FailureKind | None = None) -> None:
         """Confirm that each image can be read, then complete; without any image, fail."""
+        await self._claim()
         images = list(self._generation.images.values())
         urls = await self._performer.pictures.readable(images)
         if len(urls) < len(images) and self._store.now() < self._generation.deadline:
             log.error("stored pictures cannot be read", extra={"images": len(images) - len(urls)})
             await self._release(self._store.now() + UNREADABLE_AGAIN)
             return
-        await self._record(
-            lambda: self._generation.finish(urls=urls, now=self._store.now(), because=because),
-            self._work_after(urls),
-        )
+        await self._record(lambda: self._end(urls, because=because))
+        await self._performer.pictures.forget(images)
+        await self._after_the_end()
+
+    def _end(self, urls: Mapping[int, str], *, because: FailureKind | None = None) -> Work:
+        self._generation.finish(urls=urls, now=self._store.now(), because=because)
+        return self._work_after(urls)
+
+    async def _after_the_end(self) -> None:
         log.info(
             "generation %s", self._generation.status, extra={"generation": str(self._generation.id)}
         )
-        await self._performer.pictures.forget(images)
         if self._generation.leftovers:
             await self._tidy_up()
 
@@ -423,17 +466,32 @@ class Performance:
             return self._hold()
         return CloseWork("generate", self._generation.id, self._worker)
 
-    def _hold(self) -> HoldWork:
-        return HoldWork("generate", self._generation.id, self._worker)
+    async def _claim(self) -> None:
+        if not self._is_claimed:
+            await self._record_held(lambda: None)
 
-    async def _record(self, decide: Callable[[], None], work: Work) -> None:
+    def _hold(self) -> Work:
+        if self._is_claimed:
+            return HoldWork("generate", self._generation.id, self._worker)
+        return ClaimWork("generate", self._generation.id, self._worker)
+
+    async def _record_held(self, decide: Callable[[], None]) -> None:
+        """Record what leaves the work in this worker's hands."""
+
+        def decide_and_hold() -> Work:
+            decide()
+            return self._hold()
+
+        await self._record(decide_and_hold)
+
+    async def _record(self, decide: Callable[[], Work]) -> None:
         """Decide and append; after a conflict, decide again on what happened meanwhile.
 
         Raises FencedError when the work is not ours, with the generation as it is now.
         """
         was_closed = self._generation.closed
         while True:
-            decide()
+            work = decide()
             returned = self._generation.units_to_return
             events = self._generation.collect_events()
             outcome = await self._performer.append(
@@ -441,8 +499,11 @@ class Performance:
             )
             if isinstance(outcome, Accepted):
                 self._generation.was_recorded(outcome.recorded_at)
+                self._is_claimed = True
                 return
             await self._reload()
+            if not self._is_claimed:
+                raise FencedError
             ended_meanwhile = self._generation.closed and not was_closed
             if isinstance(outcome, Fenced) or (ended_meanwhile and not isinstance(work, OpenWork)):
                 raise FencedError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -27,9 +28,18 @@ from domain.image import ContentType, StoredImage, image_key
 log = logging.getLogger(__name__)
 
 IMAGE_STORE_SECONDS = 30.0
+CONFIRM_SECONDS = 2.0
 SPOOL_AGAIN = 1.0
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Pictures that are safe; `urls`, by number, are of those that were seen in the store."""
+
+    images: tuple[StoredImage, ...]
+    urls: Mapping[int, str]
 
 
 class Pictures:
@@ -44,7 +54,7 @@ class Pictures:
         """A stored object. Raises ImageNotFoundError, ImageStoreUnavailableError."""
         return await _in_time(self._images.get(key))
 
-    async def keep(self, request: CallRequest, answer: Answer) -> tuple[StoredImage, ...] | Failure:
+    async def keep(self, request: CallRequest, answer: Answer) -> Kept | Failure:
         """Verify and store each picture of an answer; why none was kept, if none was."""
         kept: list[StoredImage] = []
         failure = Failure(kind="no_image", message="the answer held no readable picture")
@@ -56,7 +66,7 @@ class Pictures:
             except (SpoolFullError, ObjectDiffersError) as error:
                 log.error("a picture is lost: %s", error)
                 failure = Failure(kind="image_store_unavailable", message=str(error))
-        return tuple(kept) or failure
+        return Kept(tuple(kept), await self._seen_soon(kept)) if kept else failure
 
     async def readable(self, images: Iterable[StoredImage]) -> dict[int, str]:
         """The permanent URLs, by number, of those that can be read from the image store.
@@ -91,6 +101,14 @@ class Pictures:
                     await self._spool.remove(image.key)
                 except StoreUnavailableError as error:
                     log.warning("a picture stays in the spool for now: %s", error)
+
+    async def _seen_soon(self, images: Sequence[StoredImage]) -> Mapping[int, str]:
+        """Which can be read already. They are paid for and not recorded: it may not take long."""
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                return await self.readable(image for image in images if image.held == "store")
+        except TimeoutError:
+            return {}
 
     async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
         facts = await self._inspector.inspect(picture.data)

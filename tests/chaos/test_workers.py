@@ -155,9 +155,11 @@ async def test_a_worker_killed_between_store_and_record_leaves_one_picture(works
     assert len(works.objects(ref)) == 1, "the same picture lies under the same key"
 
 
-async def test_a_worker_killed_between_answer_and_end_is_not_paid_again(works: Works) -> None:
+async def test_a_worker_killed_between_two_answers_is_not_paid_again_for_the_first(
+    works: Works,
+) -> None:
     doomed = works.worker(DARKROOM_SKETCH_SECONDS="0.5")
-    ref = await works.place()
+    ref = await works.place(count=2)
     await works.until_recorded(ref, "call_started")
     connect = psycopg.AsyncConnection.connect
     async with (
@@ -165,19 +167,22 @@ async def test_a_worker_killed_between_answer_and_end_is_not_paid_again(works: W
         await connect(works.database_url, autocommit=True) as second,
     ):
         await first.execute(APPEND_LOCK)
-        await _until_waiting(works, 1)  # the worker, to record its answer
+        await _until_waiting(works, 1)  # the worker, to record the first answer
         behind = asyncio.create_task(second.execute(APPEND_LOCK))
         await _until_waiting(works, 2)
         await first.close()
         await behind
-        await _until_waiting(works, 1)  # the worker, to record the completion
+        await _until_waiting(works, 1)  # the worker, to record the second answer, and the end
         doomed.kill()
         await _forget_what_waits(works)
     assert (await works.trail(ref))[-1] == "call_answered"
     works.worker()
     await works.until_completed(ref, within=SOON_AFTER_ITS_LEASE)
-    assert await works.trail(ref) == ["requested", "call_started", "call_answered", "completed"]
-    assert len(works.running.calls()) == 1
+    generation = await works.store.get(Generation, ref)
+    assert generation is not None
+    outcomes = sorted(call.outcome for call in generation.calls.values())
+    assert outcomes == ["answered", "answered", "lost"]
+    assert len(works.running.calls()) == 3
 
 
 async def _forget_what_waits(works: Works) -> None:
