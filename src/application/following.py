@@ -12,7 +12,7 @@ from uuid import UUID
 
 from application.ports import EventNews, EventStore, Recorded, StoreUnavailableError
 from application.queue_places import QueuePlace, QueuePlaces
-from domain.generation import Generation
+from domain.generation import ENDINGS, Generation
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,6 @@ LOOK_EVERY = 1.0  # seconds between looks at what is not in the log: the queue, 
 BEAT_EVERY = 15.0  # seconds; proxies cut connections that are silent for a minute
 A_PAGE = 100
 MOST_OF_A_USER, MOST_OF_ALL = 1000, 4000
-ENDINGS = (Generation.Completed, Generation.Failed, Generation.Cancelled)
 
 
 class TooManyFollowersError(Exception):

@@ -63,10 +63,15 @@ class ContendedError(Exception):
 
 @dataclass(frozen=True)
 class Placed:
-    """The generation that a request made, or made before (`repeated`)."""
+    """The generation that a request made, or made before (`repeated`).
+
+    Of a new one also how it was recorded, and at which position.
+    """
 
     id: UUID
     repeated: bool
+    generation: Generation | None = None
+    position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -260,8 +265,11 @@ class Generations:
             )
         )
         match outcome:
-            case Accepted():
-                return Placed(generation.id, repeated=False)
+            case Accepted(position, recorded_at):
+                generation.was_recorded(recorded_at)
+                return Placed(
+                    generation.id, repeated=False, generation=generation, position=position
+                )
             case Duplicate() if idempotency:
                 return Placed(idempotency.used_for(outcome), repeated=True)
             case OverLimit(window, limit, used):

@@ -216,10 +216,19 @@ class EventStore(Protocol):
 class EventNews(Protocol):
     """Says, as it happens, in which streams something was recorded."""
 
-    def watch(self, stream: UUID, *, every: float | None = None) -> AsyncGenerator[bool]:
+    def watch(
+        self,
+        stream: UUID,
+        *,
+        kinds: Sequence[type[Event]] = (),
+        after: int | None = None,
+        every: float | None = None,
+    ) -> AsyncGenerator[bool]:
         """Yields True at once, and then each time after something was recorded; close it when done.
 
-        Yields False whenever `every` seconds have passed without that.
+        Events of these `kinds` matter, all of them unless said. Who has seen the stream up to the
+        position `after` is told nothing at once, unless there may be something behind it. Yields
+        False whenever `every` seconds have passed without news.
         """
         ...
 

@@ -10,14 +10,15 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+from application.generations import Placed
 from application.ports import EventNews, EventStore, StoreUnavailableError
-from domain.generation import Generation
+from domain.generation import ENDINGS, Generation
 
 log = logging.getLogger(__name__)
 
 
 class Waiting:
-    """Folds the generation each time something happened to it; `stop` lets everybody go at once."""
+    """Folds the generation when it has ended; `stop` lets everybody go at once."""
 
     def __init__(self, store: EventStore, news: EventNews) -> None:
         self._store = store
@@ -32,7 +33,7 @@ class Waiting:
             waiting.cancel()
 
     async def for_end(
-        self, id_: UUID, *, seconds: float, gone: Coroutine[Any, Any, None]
+        self, placed: Placed, *, seconds: float, gone: Coroutine[Any, Any, None]
     ) -> Generation | None:
         """The generation as soon as it has ended, or as it is when the time is up.
 
@@ -41,8 +42,8 @@ class Waiting:
         """
         if seconds <= 0 or self._stopped:
             gone.close()
-            return await self._now(id_)
-        waiting, leaving = asyncio.create_task(self._end(id_)), asyncio.create_task(gone)
+            return placed.generation or await self._now(placed.id)
+        waiting, leaving = asyncio.create_task(self._end(placed)), asyncio.create_task(gone)
         self._under_way.add(waiting)
         try:
             await asyncio.wait({waiting, leaving}, timeout=seconds, return_when=FIRST_COMPLETED)
@@ -55,15 +56,14 @@ class Waiting:
             waiting.cancel()
             leaving.cancel()
             self._under_way.discard(waiting)
-        return await self._now(id_)
+        return await self._now(placed.id)
 
-    async def _end(self, id_: UUID) -> Generation:
-        # The port promises an iterator; both that there are, are generators, to be closed at once.
-        news = self._news.watch(id_)
+    async def _end(self, placed: Placed) -> Generation:
+        news = self._news.watch(placed.id, kinds=ENDINGS, after=placed.position)
         async with aclosing(news):
             async for _ in news:
                 try:
-                    generation = await self._now(id_)
+                    generation = await self._now(placed.id)
                 except StoreUnavailableError as error:
                     log.warning("cannot look yet: %s", error)
                     continue

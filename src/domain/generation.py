@@ -413,7 +413,7 @@ class Generation(Aggregate):
         return sum(
             pending.units_returned
             for pending in self.pending_events
-            if isinstance(pending, Generation.Completed | Generation.Failed | Generation.Cancelled)
+            if isinstance(pending, ENDINGS)
         )
 
     @property
@@ -619,6 +619,7 @@ class Generation(Aggregate):
 
     def was_recorded(self, at: datetime) -> None:
         """What it decided was recorded then: replay has the time from the events."""
+        self._created_on = self._created_on or at
         if self.calls:
             self.started_on = self.started_on or at
         if self.closed:
@@ -635,6 +636,9 @@ class Generation(Aggregate):
         for image in images:
             self.images.setdefault(image.number, image)
             self._given_up.discard(image.number)
+
+
+ENDINGS = (Generation.Completed, Generation.Failed, Generation.Cancelled)
 
 
 def _count(counts: dict[int, int], images: Iterable[int]) -> None:

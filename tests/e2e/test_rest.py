@@ -83,6 +83,8 @@ async def test_who_does_not_want_to_wait_is_told_where_to_look(stack: Stack) -> 
     assert answer.headers["preference-applied"] == "respond-async"
     assert answer.headers["vary"] == "Prefer"
     assert int(answer.headers["retry-after"]) > 0
+    looked_at = await stack.client.get(answer.headers["location"])
+    assert looked_at.json() == answer.json(), "it is told as it was recorded"
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "respond-async, wait=0", "wait=1"])

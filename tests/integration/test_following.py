@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 
 from application.following import Following, TooManyFollowersError
-from application.ports import Recorded
+from application.ports import Accepted, Command, Recorded
 from application.queue_places import QueuePlaces
-from domain.generation import Generation
+from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.generations import new_generation, request_command
+
+SECONDS_WITHOUT_NEWS = 0.5
 
 
 @pytest.fixture
@@ -70,3 +73,33 @@ async def test_another_user_is_not_refused_for_it(
 
     with following.seat(one.user_id), following.seat(other.user_id):
         assert following._followers.total() == 2
+
+
+async def test_who_has_seen_a_stream_and_waits_for_its_end_is_told_nothing_else(
+    store: PostgresEventStore, news: PostgresNews
+) -> None:
+    generation = new_generation(store.now())
+    placed_at = await store.append(request_command(generation))
+    assert isinstance(placed_at, Accepted)
+    watching = news.watch(
+        generation.id, kinds=ENDINGS, after=placed_at.position, every=SECONDS_WITHOUT_NEWS
+    )
+    async with aclosing(watching):
+        generation.start_call(provider="sketch", model="sketch", images=(1,))
+        await store.append(Command(events=generation.collect_events()))
+        assert not await anext(watching), "a call is not the end"
+        generation.cancel(by=generation.user_id)
+        await store.append(Command(events=generation.collect_events()))
+        async with asyncio.timeout(10):
+            while not await anext(watching):
+                pass
+
+
+async def test_what_was_recorded_before_one_watches_is_told_at_once(
+    store: PostgresEventStore, news: PostgresNews
+) -> None:
+    first, second = await placed(store), await placed(store)
+    async with aclosing(news.watch(second.id, kinds=ENDINGS, after=None)) as watching:
+        assert await anext(watching)
+    async with aclosing(news.watch(first.id, kinds=ENDINGS, after=0)) as watching:
+        assert await anext(watching), "there is something behind the position"

@@ -6,20 +6,40 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
 
+from domain.aggregate import Event
 from infrastructure.event_store.connections import connect
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 A_PAGE = 1000
+BREATH = 0.005  # seconds between looks while there is news all the time: one tells of more
+
+NEWS = """
+SELECT notification_id, originator_id, topic FROM stored_events
+ WHERE notification_id > %s ORDER BY notification_id LIMIT %s
+"""
+
+
+@dataclass(eq=False)
+class _Watcher:
+    """Somebody who waits for events of these topics, of all if there are none."""
+
+    topics: frozenset[str]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, topic: str) -> None:
+        if not self.topics or topic.partition("@")[0] in self.topics:
+            self.woken.set()
 
 
 class PostgresNews:
@@ -31,7 +51,8 @@ class PostgresNews:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._watchers: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._watchers: defaultdict[UUID, set[_Watcher]] = defaultdict(set)
+        self._position: int | None = None
         self._listening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -44,19 +65,27 @@ class PostgresNews:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
 
-    async def watch(self, stream: UUID, *, every: float | None = None) -> AsyncGenerator[bool]:
-        woken = asyncio.Event()
-        woken.set()
-        self._watchers[stream].add(woken)
+    async def watch(
+        self,
+        stream: UUID,
+        *,
+        kinds: Sequence[type[Event]] = (),
+        after: int | None = None,
+        every: float | None = None,
+    ) -> AsyncGenerator[bool]:
+        watcher = _Watcher(frozenset(kind.topic for kind in kinds))
+        if after is None or self._position is None or self._position > after:
+            watcher.woken.set()
+        self._watchers[stream].add(watcher)
         try:
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), every)
-                there_is_news = woken.is_set()
-                woken.clear()
+                    await asyncio.wait_for(watcher.woken.wait(), every)
+                there_is_news = watcher.woken.is_set()
+                watcher.woken.clear()
                 yield there_is_news
         finally:
-            self._watchers[stream].discard(woken)
+            self._watchers[stream].discard(watcher)
             if not self._watchers[stream]:
                 del self._watchers[stream]
 
@@ -71,27 +100,24 @@ class PostgresNews:
     async def _listen(self) -> None:
         async with await connect(self._url, "darkroom news") as connection:
             await connection.execute("LISTEN stored_events")
-            position = await self._last_position(connection)
+            self._position = await self._last_position(connection)
             self._wake_all()
             while True:
-                position = await self._tell(connection, position)
+                await self._tell(connection)
+                await asyncio.sleep(BREATH)
                 async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass
 
-    async def _tell(self, connection: AsyncConnection[Any], position: int) -> int:
+    async def _tell(self, connection: AsyncConnection[Any]) -> None:
         while True:
-            cursor = await connection.execute(
-                "SELECT notification_id, originator_id FROM stored_events"
-                " WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
-                (position, A_PAGE),
-                prepare=True,
-            )
+            cursor = await connection.execute(NEWS, (self._position, A_PAGE), prepare=True)
             rows = await cursor.fetchall()
-            for _, stream in rows:
-                self._wake(stream)
-            position = rows[-1][0] if rows else position
+            for position, stream, topic in rows:
+                self._position = position
+                for watcher in self._watchers.get(stream, ()):
+                    watcher.tell(topic)
             if len(rows) < A_PAGE:
-                return position
+                return
 
     async def _last_position(self, connection: AsyncConnection[Any]) -> int:
         cursor = await connection.execute(
@@ -100,10 +126,7 @@ class PostgresNews:
         row = await cursor.fetchone()
         return int(row[0]) if row else 0
 
-    def _wake(self, stream: UUID) -> None:
-        for woken in self._watchers.get(stream, ()):
-            woken.set()
-
     def _wake_all(self) -> None:
-        for stream in self._watchers:
-            self._wake(stream)
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.woken.set()

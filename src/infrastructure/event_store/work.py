@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import AtWork, DueWork, Stretch
-from domain.generation import Generation
+from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.store import PostgresEventStore
 
 MOST_KEYS_AT_ONCE = 10_000
 REQUESTED = f"{Generation.Requested.topic}@%"
-CLOSING = [event.topic for event in (Generation.Completed, Generation.Failed, Generation.Cancelled)]
+CLOSING = [event.topic for event in ENDINGS]
 OPEN_WITHOUT_WORK = """
 SELECT r.originator_id FROM stored_events r
  WHERE r.notification_id > %s AND r.notification_id <= %s AND r.topic LIKE %s

@@ -232,7 +232,7 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
         generation = (
             await container_of(request)
             .waiting()
-            .for_end(placed.id, seconds=prefer.seconds, gone=_gone(request))
+            .for_end(placed, seconds=prefer.seconds, gone=_gone(request))
         )
     except StoreUnavailableError as error:
         raise AcceptedUnreadableError(placed.id) from error
