@@ -14,6 +14,7 @@ Point = tuple[float, float]
 Outline = list[Point]
 
 GROUND = 1.02  # just below the lower edge
+SQRT_HALF = math.sqrt(0.5)
 CIRCLE = [(math.cos(k * math.pi / 16), math.sin(k * math.pi / 16)) for k in range(32)]
 
 
@@ -25,8 +26,18 @@ def oval(x: float, y: float, across: float, down: float, tilt: float = 0.0) -> O
 
 
 def speck(x: float, y: float, radius: float) -> Outline:
-    """A circle too small to see its corners."""
-    return [(x + radius * cos, y + radius * sin) for cos, sin in CIRCLE[::4]]
+    """A circle too small to see its corners; there are many of them, so it is spelled out."""
+    near, far = radius * SQRT_HALF, radius
+    return [
+        (x + far, y),
+        (x + near, y + near),
+        (x, y + far),
+        (x - near, y + near),
+        (x - far, y),
+        (x - near, y - near),
+        (x, y - far),
+        (x + near, y - near),
+    ]
 
 
 def disc(x: float, y: float, radius: float) -> Outline:
