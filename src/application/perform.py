@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from application.calls import Answered, CallOutcome, Calls, Lost, Refused
 from application.pictures import Pictures
 from application.ports import (
     Accepted,
     Answer,
-    CallFailedError,
-    CallRequest,
     ClaimWork,
     CloseWork,
     Command,
@@ -26,7 +24,6 @@ from application.ports import (
     ImageStoreUnavailableError,
     OpenWork,
     Outcome,
-    OutcomeUnknownError,
     Picture,
     ReleaseWork,
     StoreUnavailableError,
@@ -36,42 +33,14 @@ from application.ports import (
 from application.recording import record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
-from domain.failure import Failure, FailureKind
-from domain.generation import CUT_OFF, Ask, Finish, Generation, Step, Wait
-from domain.image import Cost, StoredImage
+from domain.failure import FailureKind
+from domain.generation import Ask, Finish, Generation, Step, Wait
+from domain.image import Cost
 
 log = logging.getLogger(__name__)
 
 UNREADABLE_AGAIN = timedelta(seconds=5)
 UNEXPECTED_AGAIN = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A call's images are safe; `urls`, by number, are of those seen in the store."""
-
-    answer: Answer
-    images: tuple[StoredImage, ...]
-    urls: Mapping[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A call failed; `cost` is what it cost all the same."""
-
-    failure: Failure
-    provider_request_id: str | None = None
-    cost: Cost | None = None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Nobody knows what became of a call."""
-
-    reason: str
-
-
-CallOutcome = Answered | Refused | Lost
 
 
 class FencedError(Exception):
@@ -93,7 +62,7 @@ class Performer:
         self.store = store
         self.router = router
         self.pictures = pictures
-        self.call_timeout = call_timeout
+        self.calls = Calls(pictures, timeout=call_timeout, now=store.now)
         self.jitter = jitter
         self.is_leaving = False
         self._under_way: set[UUID] = set()
@@ -279,7 +248,9 @@ class Performance:
     async def _make_open_calls(self, route: Route, references: tuple[Picture, ...]) -> None:
         """All of them at once; each is recorded as soon as it ends, whatever became of others."""
         calls = {
-            asyncio.create_task(self._make_call(route, call, references)): call
+            asyncio.create_task(
+                self._performer.calls.make(self._generation, call, route, references)
+            ): call
             for call in self._generation.open_calls
         }
         errors: list[Exception] = []
@@ -297,61 +268,6 @@ class Performance:
                 task.cancel()
         if errors:
             raise next((e for e in errors if not isinstance(e, FencedError)), errors[0])
-
-    async def _make_call(
-        self, route: Route, call: int, references: tuple[Picture, ...]
-    ) -> CallOutcome:
-        request = self._call_request(call, references)
-        left = self._generation.deadline - self._store.now()
-        seconds = max(min(left, self._performer.call_timeout).total_seconds(), 0.0)
-        facts = {"generation": str(request.generation), "call": call}
-        log.info("calling %s", route.provider.name, extra=facts)
-        try:
-            async with asyncio.timeout(seconds):
-                answer = await route.provider.call(request)
-        except CallFailedError as error:
-            log.info("the call failed: %s", error.failure.kind, extra=facts)
-            return Refused(error.failure, error.provider_request_id, error.cost)
-        except OutcomeUnknownError as error:
-            return Lost(str(error))
-        except TimeoutError:
-            return Lost(CUT_OFF if self._is_hasty() else f"no answer within {seconds:.0f} s")
-        log.info("the call was answered", extra=facts)
-        return await self._keep(request, answer)
-
-    def _is_hasty(self) -> bool:
-        """Whether its deadline leaves less time than any one call may take."""
-        deadline = timedelta(seconds=self._generation.deadline_seconds)
-        return deadline < self._performer.call_timeout
-
-    async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
-        """The answer is paid for: whatever happens to its pictures, its cost is recorded."""
-        try:
-            kept = await self._performer.pictures.keep(request, answer)
-        except Exception:
-            log.exception("an answer is lost", extra={"generation": str(request.generation)})
-            kept = Failure(kind="image_store_unavailable", message="keeping the pictures failed")
-        if isinstance(kept, Failure):
-            return Refused(kept, answer.provider_request_id, answer.cost)
-        return Answered(answer, kept.images, kept.urls)
-
-    def _call_request(self, call: int, references: tuple[Picture, ...]) -> CallRequest:
-        generation, asked = self._generation, self._generation.calls[call]
-        return CallRequest(
-            generation=generation.id,
-            call=call,
-            images=asked.images,
-            prompt=generation.wish.prompt,
-            negative_prompt=generation.wish.negative_prompt,
-            model=asked.model,
-            size=generation.spec.size,
-            aspect_ratio=generation.spec.aspect_ratio,
-            quality=generation.spec.quality,
-            format=generation.spec.format,
-            seed=generation.spec.seed,
-            references=references,
-            correlation_id=generation.correlation_id,
-        )
 
     # --- recording -----------------------------------------------------------------------------
 

@@ -1,0 +1,116 @@
+"""One paid call to a provider: made in time, its pictures verified and kept safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from application.pictures import Pictures
+from application.ports import (
+    Answer,
+    CallFailedError,
+    CallRequest,
+    OutcomeUnknownError,
+    Picture,
+)
+from application.routing import Route
+from domain.failure import Failure
+from domain.generation import CUT_OFF, Generation
+from domain.image import Cost, StoredImage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A call's images are safe; `urls`, by number, are of those seen in the store."""
+
+    answer: Answer
+    images: tuple[StoredImage, ...]
+    urls: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call failed; `cost` is what it cost all the same."""
+
+    failure: Failure
+    provider_request_id: str | None = None
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Nobody knows what became of a call."""
+
+    reason: str
+
+
+CallOutcome = Answered | Refused | Lost
+
+
+class Calls:
+    """Makes the calls that a generation says it has started; `timeout` is for each of them."""
+
+    def __init__(
+        self, pictures: Pictures, *, timeout: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._pictures = pictures
+        self._timeout = timeout
+        self._now = now
+
+    async def make(
+        self, generation: Generation, call: int, route: Route, references: tuple[Picture, ...]
+    ) -> CallOutcome:
+        """Ask the provider, and keep what it answers. What can be expected is an outcome."""
+        request = _request(generation, call, references)
+        left = min(generation.deadline - self._now(), self._timeout)
+        seconds = max(left.total_seconds(), 0.0)
+        facts = {"generation": str(request.generation), "call": call}
+        log.info("calling %s", route.provider.name, extra=facts)
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await route.provider.call(request)
+        except CallFailedError as error:
+            log.info("the call failed: %s", error.failure.kind, extra=facts)
+            return Refused(error.failure, error.provider_request_id, error.cost)
+        except OutcomeUnknownError as error:
+            return Lost(str(error))
+        except TimeoutError:
+            is_hasty = timedelta(seconds=generation.deadline_seconds) < self._timeout
+            return Lost(CUT_OFF if is_hasty else f"no answer within {seconds:.0f} s")
+        log.info("the call was answered", extra=facts)
+        return await self._keep(request, answer)
+
+    async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
+        """The answer is paid for: whatever happens to its pictures, its cost is recorded."""
+        try:
+            kept = await self._pictures.keep(request, answer)
+        except Exception:
+            log.exception("an answer is lost", extra={"generation": str(request.generation)})
+            kept = Failure(kind="image_store_unavailable", message="keeping the pictures failed")
+        if isinstance(kept, Failure):
+            return Refused(kept, answer.provider_request_id, answer.cost)
+        return Answered(answer, kept.images, kept.urls)
+
+
+def _request(generation: Generation, call: int, references: tuple[Picture, ...]) -> CallRequest:
+    asked = generation.calls[call]
+    return CallRequest(
+        generation=generation.id,
+        call=call,
+        images=asked.images,
+        prompt=generation.wish.prompt,
+        negative_prompt=generation.wish.negative_prompt,
+        model=asked.model,
+        size=generation.spec.size,
+        aspect_ratio=generation.spec.aspect_ratio,
+        quality=generation.spec.quality,
+        format=generation.spec.format,
+        seed=generation.spec.seed,
+        references=references,
+        correlation_id=generation.correlation_id,
+    )
