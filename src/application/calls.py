@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answered:
-    """A call's images are safe; `urls`, by number, are of those seen in the store."""
+    """A call's images are safe; `urls`, by key, are of those seen in the store."""
 
     answer: Answer
     images: tuple[StoredImage, ...]
-    urls: Mapping[int, str] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Performance:
         self._generation = generation
         self._worker = worker
         self._is_claimed = is_claimed
-        self._readable: dict[int, str] = {}  # the URLs of images that were seen in the store
+        self._seen: dict[str, str] = {}  # the URLs of objects that were seen in the store, by key
 
     async def run(self) -> None:
         """Go on until a final state, or until there is something to wait for.
@@ -295,14 +295,22 @@ class Performance:
     def _take_and_finish(self, call: int, outcome: CallOutcome) -> Work:
         self._take(call, outcome)
         if isinstance(outcome, Answered):
-            self._readable.update(outcome.urls)
+            self._seen.update(outcome.urls)
+        urls = self._urls_seen()
+        return self._end(urls) if self._is_over(urls) else self._hold()
+
+    def _urls_seen(self) -> dict[int, str]:
+        images = self._generation.images.items()
+        return {
+            number: self._seen[image.key] for number, image in images if image.key in self._seen
+        }
+
+    def _is_over(self, urls: Mapping[int, str]) -> bool:
+        """Whether there are images, all of them were seen in the store, and nothing else comes."""
         generation = self._generation
-        all_seen = generation.images.keys() <= self._readable.keys()
-        if generation.closed or generation.open_calls or not generation.images or not all_seen:
-            return self._hold()
-        if not isinstance(self._next_step(), Finish):
-            return self._hold()
-        return self._end(self._readable)
+        if generation.closed or generation.open_calls or not urls:
+            return False
+        return len(urls) == len(generation.images) and isinstance(self._next_step(), Finish)
 
     def _take_late(self, call: int, outcome: CallOutcome) -> None:
         generation = self._generation

@@ -36,10 +36,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kept:
-    """Pictures that are safe; `urls`, by number, are of those that were seen in the store."""
+    """Pictures that are safe; `urls`, by key, are of those that were seen in the store."""
 
     images: tuple[StoredImage, ...]
-    urls: Mapping[int, str]
+    urls: Mapping[str, str]
 
 
 class Pictures:
@@ -102,13 +102,14 @@ class Pictures:
                 except StoreUnavailableError as error:
                     log.warning("a picture stays in the spool for now: %s", error)
 
-    async def _seen_soon(self, images: Sequence[StoredImage]) -> Mapping[int, str]:
+    async def _seen_soon(self, images: Sequence[StoredImage]) -> Mapping[str, str]:
         """Which can be read already. They are paid for and not recorded: it may not take long."""
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
-                return await self.readable(image for image in images if image.held == "store")
+                urls = await self.readable(image for image in images if image.held == "store")
         except TimeoutError:
             return {}
+        return {image.key: urls[image.number] for image in images if image.number in urls}
 
     async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
         facts = await self._inspector.inspect(picture.data)

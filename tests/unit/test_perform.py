@@ -124,6 +124,42 @@ async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -
     assert studio.store.work == {}
 
 
+async def test_the_last_answer_and_the_end_are_recorded_in_one_append(studio: Studio) -> None:
+    ref = await studio.place()
+    recorded: list[list[str]] = []
+    append = studio.store.append
+
+    async def noted(command: Command) -> Outcome:
+        recorded.append([event.topic.removeprefix("generation.") for event in command.events])
+        return await append(command)
+
+    studio.store.append = noted  # type: ignore[method-assign]
+    await studio.perform(ref)
+    assert recorded == [["call_started"], ["call_answered", "completed"]]
+
+
+async def test_an_image_store_that_does_not_show_a_picture_soon_delays_the_end_alone(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "CONFIRM_SECONDS", 0.01)
+    ref = await studio.place()
+    looked = studio.images.holds
+    looks = 0
+
+    async def slow_look(key: str, *, sha256: str) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            await asyncio.sleep(60)
+        return await looked(key, sha256=sha256)
+
+    monkeypatch.setattr(studio.images, "holds", slow_look)
+    generation = await studio.perform(ref)
+    assert generation.status == "completed"
+    assert await studio.trail(ref) == ["requested", "call_started", "call_answered", "completed"]
+    assert looks == 2
+
+
 async def test_how_long_it_waited_and_took_is_recorded(studio: Studio) -> None:
     ref = await studio.place()
     studio.clock.advance(seconds=3)
@@ -716,6 +752,9 @@ async def test_a_picture_that_another_took_the_place_of_goes_at_the_end(studio: 
     going_on.set()
     generation = await other
     assert {image.key for image in generation.published} == set(studio.images.objects)
+    assert [image.url for image in generation.published] == [
+        studio.images.url(image.key) for image in generation.published
+    ]
     assert len(generation.published) == 2
     assert studio.store.work == {}
 
