@@ -61,7 +61,11 @@ class Proxy:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        try:
+            server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        except OSError:  # the server is down: who wants to reach it is to hear of it
+            answer.close()
+            return
         self._open += [answer, ask]
         passing = (self._pass_on(client, ask), self._pass_answers(server, answer, ask))
         await asyncio.gather(*passing, return_exceptions=True)
