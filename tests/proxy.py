@@ -73,6 +73,8 @@ class Proxy:
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             await self._going.wait()
+            if sink.is_closing():
+                break
             sink.write(data)
         sink.close()
 
@@ -84,6 +86,7 @@ class Proxy:
             if self.cut_next_answer:
                 self.cut_next_answer, self.cuts = False, self.cuts + 1
                 ask.close()
+            if answer.is_closing() or ask.is_closing():
                 break
             answer.write(data)
         answer.close()

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +39,7 @@ class Backend:
         key: str | None = None,
         may_repeat: bool = True,
         headers: Mapping[str, str] | None = None,
-        json: Any = None,
+        json: Mapping[str, Any] | None = None,
     ) -> httpx.Response | None:
         """The first answer that is one; None where it must not be sent again to hear it."""
         sent_headers = {**(headers or {}), **({"Idempotency-Key": f'"{key}"'} if key else {})}
@@ -50,12 +51,12 @@ class Backend:
                     method, path, headers=sent_headers, json=json
                 )
             except httpx.TransportError as error:
-                self._note(order, via, f"{method} {path}", None, sent)
+                self._note(order, via, f"{method} {path}", None, sent, json)
                 if not may_repeat and not isinstance(error, NOTHING_WAS_SENT):
                     return None
                 via, pause = 1 - via, random.uniform(0.05, 0.3)
             else:
-                self._note(order, via, f"{method} {path}", response, sent)
+                self._note(order, via, f"{method} {path}", response, sent, json)
                 if response.status_code != 503:
                     return response
                 if not may_repeat:
@@ -66,7 +67,13 @@ class Backend:
         raise GivenUpError
 
     def _note(
-        self, order: int, api: int, request: str, response: httpx.Response | None, sent: Any
+        self,
+        order: int,
+        api: int,
+        request: str,
+        response: httpx.Response | None,
+        sent: datetime,
+        body: Mapping[str, Any] | None,
     ) -> None:
         told = _told(response)
         generation = told.get("generationId") or told.get("id")
@@ -80,7 +87,8 @@ class Backend:
                 generation=UUID(generation) if generation else None,
                 sent=sent,
                 came=now(),
-                request_id=response.headers.get("X-Request-Id") if response else None,
+                request_id=None if response is None else response.headers.get("X-Request-Id"),
+                uploads=bool(body and "referenceImages" in body),
             )
         )
 

@@ -84,7 +84,8 @@ async def kill(stack: Stack, fault: Fault) -> None:
 async def pause(stack: Stack, fault: Fault) -> None:
     """Stopped, not dead, for longer than a lease."""
     (place,) = _places(stack, fault.target)
-    with stack.happened.silence("paused", place.process.pid):
+    silence = stack.happened.silence("paused", place.process.pid)
+    with silence, stack.happened.outage(place.name):
         place.process.send(signal.SIGSTOP)
         await asyncio.sleep(fault.seconds)
         place.process.send(signal.SIGCONT)

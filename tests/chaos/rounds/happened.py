@@ -49,6 +49,7 @@ class Answer:
     sent: datetime
     came: datetime
     request_id: str | None = None
+    uploads: bool = False
 
 
 @dataclass

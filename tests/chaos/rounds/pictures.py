@@ -28,11 +28,14 @@ async def urls_serve_what_is_recorded(stack: Stack, facts: Facts) -> AsyncIterat
 
 async def deleted_pictures_are_gone(stack: Stack, facts: Facts) -> AsyncIterator[str]:
     """Neither served nor on the disk."""
-    for id_ in facts.streams:
-        generation = facts.generation(id_)
-        for key in generation.objects if generation.deleted else ():
-            if (stack.running.data / "objects" / key).exists():
-                yield f"{key} was deleted and is there"
+    async with stack.client(0) as client:
+        for id_ in facts.streams:
+            generation = facts.generation(id_)
+            for key in generation.objects if generation.deleted else ():
+                if (await client.get(f"/{key}")).status_code != 404:
+                    yield f"{key} was deleted and is served"
+                if await asyncio.to_thread((stack.running.data / "objects" / key).exists):
+                    yield f"{key} was deleted and is there"
     for id_ in facts.happened.deleted:
         if not facts.generation(id_).deleted:
             yield f"{id_} was deleted, and the log does not know it"

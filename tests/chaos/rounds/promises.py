@@ -15,7 +15,7 @@ from tests.chaos.rounds.happened import Answer
 FINAL = (Generation.Completed, Generation.Failed, Generation.Cancelled)
 MOMENT = timedelta(seconds=0.3)  # between a signal, and the log's clock
 UNTIL_CONNECTED_AGAIN = timedelta(seconds=6)
-OF_A_PROVIDER = {502: "provider-failed", 504: "deadline-passed"}
+OF_A_PROVIDER = ((502, "provider-failed"), (504, "deadline-passed"))
 
 Promise = Callable[[Facts], Iterator[str]]
 
@@ -132,6 +132,29 @@ def without_a_kill_nothing_is_lost(facts: Facts) -> Iterator[str]:
                 yield f"call {_name(call.id)} is lost, and nothing was killed"
 
 
+def no_more_is_repeated_than_was_in_flight(facts: Facts) -> Iterator[str]:
+    repeated, in_flight = len(repeats_of_abandoned(facts)), len(in_flight_at_silences(facts))
+    if repeated > in_flight:
+        yield f"{repeated} calls repeat abandoned ones, {in_flight} were in flight"
+
+
+def repeats_of_abandoned(facts: Facts) -> list[CallOfLog]:
+    """Calls that ask again for images of a call whose worker was given up."""
+    last: dict[tuple[UUID, int], CallOfLog] = {}
+    repeats = []
+    for (stream, _), call in sorted(facts.calls.items(), key=lambda item: item[1].since):
+        before = [last.get((stream, image)) for image in call.images]
+        if any(one is not None and one.was_abandoned for one in before):
+            repeats.append(call)
+        last |= {(stream, image): call for image in call.images}
+    return repeats
+
+
+def in_flight_at_silences(facts: Facts) -> list[CallOfLog]:
+    """Calls under way when their process was killed, stopped or cut off."""
+    return [call for call in facts.calls.values() if in_flight_when_silent(facts, call)]
+
+
 def in_flight_when_silent(facts: Facts, call: CallOfLog) -> bool:
     """Whether its process was killed, stopped or cut off while it was under way."""
     process = facts.process_of(call)
@@ -199,14 +222,15 @@ def nobody_is_told_nonsense(facts: Facts) -> Iterator[str]:
 
 def is_excused(facts: Facts, answer: Answer) -> bool:
     """A provider failed, or what is needed for an answer was down, or its process stopped."""
-    if OF_A_PROVIDER.get(answer.status) == answer.code:
+    if (answer.status, answer.code) in OF_A_PROVIDER:
         return True
-    down = [
-        *(s for s in facts.happened.outages if s.what != "network" or answer.api == 1),
-        *(s for s in facts.happened.silences if s.what == "paused"),
-    ]
+    needed = {"database", f"api-{answer.api}"}
+    needed |= {"network"} if answer.api == 1 else set()
+    needed |= {"disk"} if answer.uploads else set()
     since = answer.sent - UNTIL_CONNECTED_AGAIN
-    return answer.status == 503 and any(span.touches(since, answer.came) for span in down)
+    return answer.status == 503 and any(
+        span.what in needed and span.touches(since, answer.came) for span in facts.happened.outages
+    )
 
 
 def every_process_ends_as_told(facts: Facts) -> Iterator[str]:
@@ -227,6 +251,7 @@ PROMISES: tuple[Promise, ...] = (
     what_is_recorded_is_what_was_billed,
     every_repeat_is_explained,
     a_worker_is_given_up_only_when_it_was_silent,
+    no_more_is_repeated_than_was_in_flight,
     without_a_kill_nothing_is_lost,
     quota_is_what_the_events_say,
     quota_is_never_exceeded,

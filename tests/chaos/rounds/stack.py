@@ -160,7 +160,7 @@ class Stack:
 async def stack(plan: Plan, folder: Path, happened: Happened) -> AsyncIterator[Stack]:
     """Started and ready, until the block ends."""
     async with AsyncExitStack() as until_then:
-        postgres = await _started(until_then, EmbeddedPostgres(folder / "postgres", durable=False))
+        postgres = await _started(until_then, EmbeddedPostgres(folder / "postgres"))
         redis = await _started(until_then, EmbeddedRedis(folder / "redis"))
         await asyncio.to_thread(migrate, postgres.url)
         await ensure_tables(postgres.url)

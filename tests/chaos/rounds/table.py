@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.chaos.rounds.promises import in_flight_when_silent, is_excused
+from tests.chaos.rounds.promises import in_flight_at_silences, is_excused, repeats_of_abandoned
 from tests.chaos.rounds.round import Verdict, sentences
 
 Cell = Callable[[Verdict], object]
@@ -21,11 +21,6 @@ def _status(status: str) -> Cell:
 
 def _faults(*whats: str, of: str = "") -> Cell:
     return lambda v: sum(f.what in whats and of in f.target for f in v.plan.faults)
-
-
-def _in_flight(verdict: Verdict) -> int:
-    facts = verdict.facts
-    return sum(in_flight_when_silent(facts, call) for call in facts.calls.values())
 
 
 def _answers(verdict: Verdict, *, excused: bool) -> int:
@@ -61,7 +56,8 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
     ("other faults", _faults("flush", "stop", "restart", "deploy", "fill", "take away")),
     ("calls", lambda v: len(v.facts.ledger)),
     ("lost", lambda v: sum(c.was_abandoned for c in v.facts.calls.values())),
-    ("in flight", _in_flight),
+    ("repeated", lambda v: len(repeats_of_abandoned(v.facts))),
+    ("in flight", lambda v: len(in_flight_at_silences(v.facts))),
     ("cost + of lost", _recorded),
     ("503 while down", lambda v: _answers(v, excused=True)),
     ("other 5xx", lambda v: _answers(v, excused=False)),
@@ -73,8 +69,9 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
 
 LEGEND = """\
 kills: with -9; pauses: for longer than a lease; both of processes and servers.
-lost: calls whose worker was given up; in flight: calls under way when their worker was killed,
-stopped or cut off. cost + of lost: recorded, and billed besides for calls recorded as lost.
+lost: calls whose worker was given up; repeated: calls that ask again for their images;
+in flight: calls under way when their worker was killed, stopped or cut off.
+cost + of lost: recorded, and billed besides for calls recorded as lost.
 orphans: files that no generation publishes."""
 
 
