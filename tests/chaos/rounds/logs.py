@@ -12,7 +12,9 @@ from tests.chaos.rounds.load import MARK
 from tests.e2e.stack import ADMIN_KEY
 from tests.processes import Process
 
-NEVER = re.compile(r"Traceback|was never (awaited|retrieved)|unclosed|RuntimeWarning|Fatal")
+NEVER = re.compile(
+    r'"exception": |Traceback|was never (awaited|retrieved)|unclosed|RuntimeWarning|Fatal'
+)
 
 
 def no_log_tells_of_a_bug(processes: Sequence[Process]) -> Iterator[str]:
@@ -20,7 +22,7 @@ def no_log_tells_of_a_bug(processes: Sequence[Process]) -> Iterator[str]:
     for process in processes:
         for line in process.log.read_text(errors="replace").splitlines():
             if NEVER.search(line):
-                yield f"{process.log.name}: {line[:2000]}"
+                yield f"{process.log.name}: {line[:300]} … {line[-500:]}"
 
 
 def no_log_holds_what_is_personal(folder: Path) -> Iterator[str]:
