@@ -71,6 +71,7 @@ async def play(plan: Plan, folder: Path) -> Verdict:
             both.create_task(all_orders(playing, begun))
             both.create_task(break_things(playing, begun))
         await _until_final(playing)
+        await playing.until_ready()
         verdict = await _judge(playing)
     verdict.seconds = time.monotonic() - started
     return verdict
