@@ -9,7 +9,7 @@ INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
 NODE_TOOLS := tests/node/node_modules/.ready
 
-.PHONY: setup demo up test check format lock bench fuzz surface docs-page clean
+.PHONY: setup demo up test check format lock bench chaos fuzz surface docs-page clean
 setup: $(VENV)/.ready
 
 $(VENV)/.uv: requirements-bootstrap.lock
@@ -67,6 +67,9 @@ docs-page: $(VENV)/.ready-dev  ## Fetch what /docs shows: make docs-page SCALAR=
 
 bench: $(VENV)/.ready-dev
 	@$(BIN)/python -m bench
+
+chaos: $(VENV)/.ready-dev  ## Break everything under load: make chaos GENERATIONS=1000 SEEDS=1..10
+	@$(BIN)/python -m tests.chaos.rounds --generations=$(or $(GENERATIONS),200) --seeds=$(or $(SEEDS),1..3) --faults=$(or $(FAULTS),all)
 
 lock: $(VENV)/.uv  ## Pin again what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock pyproject.toml

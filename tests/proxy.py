@@ -61,7 +61,11 @@ class Proxy:
         assert task is not None
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        try:
+            server, ask = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+        except OSError:  # the server is down: who wants to reach it is to hear of it
+            answer.close()
+            return
         self._open += [answer, ask]
         passing = (self._pass_on(client, ask), self._pass_answers(server, answer, ask))
         await asyncio.gather(*passing, return_exceptions=True)
@@ -69,6 +73,8 @@ class Proxy:
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             await self._going.wait()
+            if sink.is_closing():
+                break
             sink.write(data)
         sink.close()
 
@@ -80,6 +86,7 @@ class Proxy:
             if self.cut_next_answer:
                 self.cut_next_answer, self.cuts = False, self.cuts + 1
                 ask.close()
+            if answer.is_closing() or ask.is_closing():
                 break
             answer.write(data)
         answer.close()

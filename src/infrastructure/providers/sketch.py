@@ -169,6 +169,7 @@ class SketchProvider:
             "generation": str(request.generation),
             "call": request.call,
             "images": request.images,
+            "process": os.getpid(),
             "at": datetime.now(UTC).isoformat(),
             **facts,
         }

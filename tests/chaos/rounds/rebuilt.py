@@ -1,0 +1,52 @@
+"""Read models as they are against read models made anew from the log, in a copy of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.follower_tables import follower_states
+from infrastructure.read_models import discover
+from infrastructure.read_models.read_model import ReadModel
+from tests.chaos.rounds.stack import rows
+
+COPY = "rebuilt"
+SECONDS = 60.0
+
+
+async def read_models_are_as_rebuilt(url: str) -> AsyncIterator[str]:
+    """A sentence for each that differs. No process may be connected."""
+    name = urlsplit(url).path.lstrip("/")
+    admin = urlsplit(url)._replace(path="/postgres").geturl()
+    copy = urlsplit(url)._replace(path=f"/{COPY}").geturl()
+    await rows(admin, f"CREATE DATABASE {COPY} TEMPLATE {name}")
+    await rows(copy, "UPDATE follower_positions SET version = 0, position = 0")
+    for model in discover():
+        await _rebuild(copy, model)
+        live, rebuilt = await _table(url, model.name), await _table(copy, model.name)
+        for row in sorted(live ^ rebuilt):
+            yield f"{model.name}, {'live' if row in live else 'rebuilt'}: {row}"
+    for state in await follower_states(lambda query, _: rows(url, query)):
+        if state.parked:
+            yield f"{state.name} has {state.parked} parked"
+
+
+async def _rebuild(url: str, model: ReadModel) -> None:
+    follower = Follower(url, model)
+    following = asyncio.create_task(follower.run())
+    (last,) = (await rows(url, "SELECT coalesce(max(notification_id), 0) FROM stored_events"))[0]
+    try:
+        async with asyncio.timeout(SECONDS):
+            while follower.position < last:
+                await asyncio.sleep(0.02)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _table(url: str, table: str) -> set[str]:
+    return {row for (row,) in await rows(url, f"SELECT to_jsonb(t)::text FROM {table} t")}
