@@ -95,7 +95,25 @@ class Rate:
         )
 
 
-Measured = Comparison | Latency | Rate
+@dataclass(frozen=True)
+class Parts:
+    """What a whole consists of, in milliseconds, by part; a mapping for each round."""
+
+    what: str
+    rounds: tuple[Mapping[str, float], ...]
+
+    def line(self) -> Line:
+        """The medians of the parts, the largest first."""
+        medians = {part: median(r[part] for r in self.rounds) for part in self.rounds[0]}
+        ordered = sorted(medians.items(), key=lambda item: -item[1])
+        return Line(
+            what=self.what,
+            measured=f"{sum(medians.values()):.1f} ms: "
+            + ", ".join(f"{part} {milliseconds:.1f}" for part, milliseconds in ordered),
+        )
+
+
+Measured = Comparison | Latency | Rate | Parts
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from bench.http import Connection
 
 @dataclass(frozen=True)
 class Load:
-    """How many answers of each status came in how many seconds."""
+    """How many answers of each status came in how many seconds, and what counting them took."""
 
     answers: dict[str, int]
     seconds: float
+    processor_seconds: float
 
     def rate(self, status: int) -> float:
         """Answers of this status a second."""
@@ -31,7 +32,7 @@ async def run(port: int, request: bytes, *, connections: int, seconds: float) ->
     """Ask over so many connections at once for so long; what is under way then is waited for."""
     opened = [await Connection.open(port) for _ in range(connections)]
     statuses: Counter[str] = Counter()
-    began = time.perf_counter()
+    began, began_working = time.perf_counter(), time.process_time()
 
     async def ask_until_the_end(connection: Connection) -> None:
         while time.perf_counter() - began < seconds:
@@ -39,7 +40,11 @@ async def run(port: int, request: bytes, *, connections: int, seconds: float) ->
             statuses[str(answer.status)] += 1
 
     await asyncio.gather(*map(ask_until_the_end, opened))
-    return Load(dict(statuses), time.perf_counter() - began)
+    return Load(
+        answers=dict(statuses),
+        seconds=time.perf_counter() - began,
+        processor_seconds=time.process_time() - began_working,
+    )
 
 
 def _main() -> None:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 from redis import Redis
 
+from bench import processes
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
@@ -69,6 +70,19 @@ class Servers:
         with Redis.from_url(self._redis.url) as redis:
             redis.flushall()
         return self._redis.url
+
+    def pids(self) -> dict[str, int]:
+        """Of PostgreSQL's first process, the parent of its others, and of Redis."""
+        with psycopg.connect(self._postgres.url) as connection:
+            backend = connection.info.backend_pid
+            postgres = processes.parent(backend)
+        with Redis.from_url(self._redis.url) as redis:
+            return {"PostgreSQL": postgres, "Redis": redis.info("server")["process_id"]}
+
+    def ports(self) -> dict[str, int]:
+        """Where both listen."""
+        urls = {"PostgreSQL": self._postgres.url, "Redis": self._redis.url}
+        return {name: urlsplit(url).port or 0 for name, url in urls.items()}
 
     def versions(self) -> dict[str, str]:
         """Of both servers, as they say it themselves."""

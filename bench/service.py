@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Service:
         self.folder = servers.new_folder()
         self.port = _free_port()
         self.ledger = self.folder / "ledger.jsonl"
+        self.pids: dict[str, int] = {}
+        self.servers = servers
         self._key = secrets.token_urlsafe(24)
         self.environment = _nobodys_settings() | {
             "DATABASE_URL": database_url,
@@ -108,9 +111,12 @@ class Service:
 
 
 @asynccontextmanager
-async def darkroom(servers: Servers, database_url: str, *names: str) -> AsyncIterator[Service]:
+async def darkroom(
+    servers: Servers, database_url: str, *names: str, **settings: str
+) -> AsyncIterator[Service]:
     """The `darkroom` processes of these names, the api among them."""
     service = Service(servers, database_url)
+    service.environment |= settings
     async with AsyncExitStack() as stack:
         for name in names:
             command = [*_python("interfaces.cli.main"), name]
@@ -131,6 +137,7 @@ async def plain_route(servers: Servers, database_url: str) -> AsyncIterator[Serv
 
 @asynccontextmanager
 async def _running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+    name = _numbered(name, service.pids)
     with (service.folder / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *leashed(command, signal.SIGKILL),
@@ -141,10 +148,12 @@ async def _running(name: str, command: Sequence[str], service: Service) -> Async
             stderr=log,
             start_new_session=True,
         )
+    service.pids[name] = process.pid
     try:
         yield process
     finally:
         await _stop(process)
+        del service.pids[name]
 
 
 async def _stop(process: Process) -> None:
@@ -156,6 +165,12 @@ async def _stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _numbered(name: str, taken: Container[str]) -> str:
+    """`worker`, and `worker 2` when there is one."""
+    names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def _python(module: str) -> list[str]:
