@@ -22,7 +22,9 @@ from bench import (
     accepting,
     append_alone,
     append_together,
+    at_rest,
     end_to_end,
+    limited,
     machine,
     provider_call,
     report,
@@ -37,10 +39,12 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
     "append": append_alone.take,
     "append-64": append_together.take,
     "accept": accepting.take,
+    "limit": limited.take,
     "call": provider_call.take,
     "url": served_url.take,
     "lag": view_lag.take,
     "end-to-end": end_to_end.take,
+    "memory": at_rest.take,
 }
 
 

@@ -63,8 +63,11 @@ class Service:
         }
         return written("POST", GENERATIONS, headers, body)
 
-    async def load(self, request: bytes, *, connections: int, seconds: float) -> Load:
+    async def load(
+        self, request: bytes, *, connections: int, seconds: float, rate: float | None = None
+    ) -> Load:
         """What the load client saw, which runs in a process of its own."""
+        at_a_rate = [] if rate is None else [f"--rate={rate}"]
         process = await asyncio.create_subprocess_exec(
             *leashed(
                 [
@@ -72,6 +75,7 @@ class Service:
                     f"--port={self.port}",
                     f"--connections={connections}",
                     f"--seconds={seconds}",
+                    *at_a_rate,
                 ],
                 signal.SIGKILL,
             ),
