@@ -63,6 +63,10 @@ class Service:
         }
         return written("POST", GENERATIONS, headers, body)
 
+    def get(self, path: str) -> bytes:
+        """A GET by the same caller."""
+        return written("GET", path, {"Authorization": f"Bearer {self._key}"})
+
     async def load(
         self, request: bytes, *, connections: int, seconds: float, rate: float | None = None
     ) -> Load:
@@ -71,7 +75,7 @@ class Service:
         process = await asyncio.create_subprocess_exec(
             *leashed(
                 [
-                    *_python("bench.load"),
+                    *python("bench.load"),
                     f"--port={self.port}",
                     f"--connections={connections}",
                     f"--seconds={seconds}",
@@ -101,8 +105,11 @@ class Service:
             if await self._answers(path):
                 return
             await asyncio.sleep(0.05)
-        logs = "".join(_last_lines(log) for log in self.folder.glob("*.log"))
-        raise BenchError(f"The service did not start. It last said:\n{logs}")
+        raise BenchError(f"The service did not start. It last said:\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """The ends of its processes' logs."""
+        return "".join(_last_lines(log) for log in self.folder.glob("*.log"))
 
     async def _answers(self, path: str) -> bool:
         try:
@@ -123,8 +130,8 @@ async def darkroom(
     service.environment |= settings
     async with AsyncExitStack() as stack:
         for name in names:
-            command = [*_python("interfaces.cli.main"), name]
-            process = await stack.enter_async_context(_running(name, command, service))
+            command = [*python("interfaces.cli.main"), name]
+            process = await stack.enter_async_context(running(name, command, service))
             if name == "api":
                 await service.wait_until_ready(process, "/readyz")
         yield service
@@ -134,13 +141,14 @@ async def darkroom(
 async def plain_route(servers: Servers, database_url: str) -> AsyncIterator[Service]:
     """The route that only authenticates and validates, in a process like the api's."""
     service = Service(servers, database_url)
-    async with _running("plain-route", _python("bench.plain_route"), service) as process:
+    async with running("plain-route", python("bench.plain_route"), service) as process:
         await service.wait_until_ready(process, "/")
         yield service
 
 
 @asynccontextmanager
-async def _running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+async def running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+    """A process with the service's settings, whose output goes to a log in the service's folder."""
     name = _numbered(name, service.pids)
     with (service.folder / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
@@ -177,7 +185,8 @@ def _numbered(name: str, taken: Container[str]) -> str:
     return next(free for free in names if free not in taken)
 
 
-def _python(module: str) -> list[str]:
+def python(module: str) -> list[str]:
+    """The command that runs a module of ours."""
     return [sys.executable, "-m", module]
 
 
