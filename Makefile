@@ -9,7 +9,7 @@ INSTALL = $(BIN)/uv pip install --quiet $(CERTS) --python $(BIN)/python
 
 NODE_TOOLS := tests/node/node_modules/.ready
 
-.PHONY: setup demo up test check format lock bench chaos fuzz surface docs-page clean
+.PHONY: setup demo up test check format lock bench soak chaos fuzz surface docs-page clean
 setup: $(VENV)/.ready
 
 $(VENV)/.uv: requirements-bootstrap.lock
@@ -32,6 +32,15 @@ $(VENV)/tools/.ready: $(VENV)/.uv requirements-tools.lock
 	@$(BIN)/python -m venv --without-pip $(VENV)/tools
 	@$(BIN)/uv pip install --quiet $(CERTS) --python $(VENV)/tools/bin/python --require-hashes -r requirements-tools.lock
 	@touch $@
+
+$(VENV)/bench/.ready: $(VENV)/.uv requirements-bench.lock
+	@$(BIN)/python -m venv --without-pip $(VENV)/bench
+	@$(BIN)/uv pip install --quiet $(CERTS) --python $(VENV)/bench/bin/python --require-hashes -r requirements-bench.lock
+	@touch $@
+
+build/slow_commits.so: $(VENV)/bench/.ready bench/slow_commits.c
+	@mkdir -p build
+	@ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/$(VENV)/bench/cache $(VENV)/bench/bin/python -m ziglang cc -target x86_64-linux-gnu.2.17 -shared -fPIC -O2 -Wall -Werror -o $@ bench/slow_commits.c
 
 $(NODE_TOOLS): $(VENV)/.ready-dev tests/node/package-lock.json tests/node/browser.mjs
 	@$(BIN)/python -m tests.node install
@@ -65,8 +74,11 @@ surface: $(VENV)/.ready-dev  ## Write docs/openapi.json and docs/errors.md, whic
 docs-page: $(VENV)/.ready-dev  ## Fetch what /docs shows: make docs-page SCALAR=1.72.1
 	@$(BIN)/python -m tests.node page $(SCALAR)
 
-bench: $(VENV)/.ready-dev
-	@$(BIN)/python -m bench
+bench: $(VENV)/.ready-dev build/slow_commits.so  ## All figures, or one: make bench FIGURE=append
+	@$(BIN)/python -m bench $(FIGURE)
+
+soak: $(VENV)/.ready-dev  ## Half of what it can do, for long: make soak MINUTES=20
+	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),20)
 
 chaos: $(VENV)/.ready-dev  ## Break everything under load: make chaos GENERATIONS=1000 SEEDS=1..10
 	@$(BIN)/python -m tests.chaos.rounds --generations=$(or $(GENERATIONS),200) --seeds=$(or $(SEEDS),1..3) --faults=$(or $(FAULTS),all)
@@ -75,6 +87,7 @@ lock: $(VENV)/.uv  ## Pin again what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group tools -o requirements-tools.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group bench -o requirements-bench.lock
 
 clean:
 	@rm -rf $(VENV) .darkroom build tests/node/node_modules

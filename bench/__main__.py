@@ -22,9 +22,14 @@ from bench import (
     accepting,
     append_alone,
     append_together,
+    at_rest,
+    beside_others,
     end_to_end,
+    history,
+    limited,
     machine,
     provider_call,
+    rebuilding,
     report,
     served_url,
     view_lag,
@@ -37,10 +42,15 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
     "append": append_alone.take,
     "append-64": append_together.take,
     "accept": accepting.take,
+    "limit": limited.take,
     "call": provider_call.take,
     "url": served_url.take,
+    "beside": beside_others.take,
     "lag": view_lag.take,
+    "rebuild": rebuilding.take,
+    "history": history.take,
     "end-to-end": end_to_end.take,
+    "memory": at_rest.take,
 }
 
 
@@ -103,7 +113,7 @@ def main() -> int:
     names = _named()
     try:
         uvloop.run(_until_told(names, Console()))
-    except (BenchError, EmbeddedServerError) as error:
+    except (BenchError, ConnectionError, EmbeddedServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

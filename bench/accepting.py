@@ -35,13 +35,14 @@ async def take(servers: Servers) -> Figure:
 
 async def _compare(api: Service, plain: Service, log: Log, clients: int) -> Comparison:
     ours, theirs = await side_by_side(
-        partial(_round, api, clients, log), partial(_round, plain, clients), rounds=ROUNDS
+        partial(round_of, api, clients, log), partial(round_of, plain, clients), rounds=ROUNDS
     )
     what = f"202 on POST, concurrency {clients}"
     return Comparison(what, "only authenticates and validates", ours, theirs, at_least=0.3)
 
 
-async def _round(service: Service, clients: int, log: Log | None = None) -> float:
+async def round_of(service: Service, clients: int, log: Log | None = None) -> float:
+    """Accepted requests a second. Raises BenchError when one is not, or is not in the log."""
     request = service.request(size="1024x1024", wait=False)
     load = await service.load(request, connections=clients, seconds=SECONDS)
     if set(load.answers) != {str(ACCEPTED)}:

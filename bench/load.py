@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import uvloop
 
@@ -17,29 +18,82 @@ from bench.http import Connection
 
 @dataclass(frozen=True)
 class Load:
-    """How many answers of each status came in how many seconds."""
+    """How many answers of each status came in how many seconds, and how long each took.
+
+    At a fixed rate a request's time begins when it was due, whether or not it could be sent then.
+    """
 
     answers: dict[str, int]
     seconds: float
+    milliseconds: list[float]
+    processor_seconds: float
 
     def rate(self, status: int) -> float:
         """Answers of this status a second."""
         return self.answers.get(str(status), 0) / self.seconds
 
 
+@dataclass
+class Tally:
+    """What is being counted."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    milliseconds: list[float] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+    began_working: float = field(default_factory=time.process_time)
+
+    async def ask(self, connection: Connection, request: bytes, since: float) -> None:
+        """One request, and its answer."""
+        answer = await connection.ask(request)
+        self.answers[str(answer.status)] += 1
+        self.milliseconds.append((time.perf_counter() - since) * 1000)
+
+    def load(self) -> Load:
+        """All of it, when it has ended."""
+        return Load(
+            answers=dict(self.answers),
+            seconds=time.perf_counter() - self.began,
+            milliseconds=self.milliseconds,
+            processor_seconds=time.process_time() - self.began_working,
+        )
+
+
 async def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
     """Ask over so many connections at once for so long; what is under way then is waited for."""
     opened = [await Connection.open(port) for _ in range(connections)]
-    statuses: Counter[str] = Counter()
-    began = time.perf_counter()
+    tally = Tally()
 
     async def ask_until_the_end(connection: Connection) -> None:
-        while time.perf_counter() - began < seconds:
-            answer = await connection.ask(request)
-            statuses[str(answer.status)] += 1
+        while (now := time.perf_counter()) - tally.began < seconds:
+            await tally.ask(connection, request, now)
 
     await asyncio.gather(*map(ask_until_the_end, opened))
-    return Load(dict(statuses), time.perf_counter() - began)
+    return tally.load()
+
+
+async def run_at(
+    port: int, request: bytes, *, rate: float, connections: int, seconds: float
+) -> Load:
+    """Ask so often a second, whatever the answers take, with so many under way at most.
+
+    When each is due is drawn at random within its own turn, so that it keeps step with nothing.
+    """
+    idle = [await Connection.open(port) for _ in range(connections)]
+    free = asyncio.Semaphore(connections)
+    tally = Tally()
+
+    async def ask(due: float) -> None:
+        async with free:
+            connection = idle.pop()
+            await tally.ask(connection, request, due)
+            idle.append(connection)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(round(rate * seconds)):
+            due = tally.began + (number + random.random()) / rate
+            await asyncio.sleep(due - time.perf_counter())
+            group.create_task(ask(due))
+    return tally.load()
 
 
 def _main() -> None:
@@ -47,10 +101,14 @@ def _main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=float)
     given = parser.parse_args()
     request = sys.stdin.buffer.read()
+    how = {"connections": given.connections, "seconds": given.seconds}
     load = uvloop.run(
-        run(given.port, request, connections=given.connections, seconds=given.seconds)
+        run_at(given.port, request, rate=given.rate, **how)
+        if given.rate
+        else run(given.port, request, **how)
     )
     print(json.dumps(asdict(load)))
 

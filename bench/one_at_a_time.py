@@ -25,8 +25,15 @@ SETTING = (
 @asynccontextmanager
 async def idle_service(servers: Servers) -> AsyncIterator[Service]:
     """All of it, warm, and nobody else using it."""
+    async with warm_service(servers, "projector", "worker", "api") as service:
+        yield service
+
+
+@asynccontextmanager
+async def warm_service(servers: Servers, *names: str, **settings: str) -> AsyncIterator[Service]:
+    """These processes, once they have made some pictures."""
     url = await servers.new_database()
-    async with darkroom(servers, url, "projector", "worker", "api") as service:
+    async with darkroom(servers, url, *names, **settings) as service:
         connection = await Connection.open(service.port)
         for _ in range(WARM_UP):
             await finished(connection, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Service:
         self.folder = servers.new_folder()
         self.port = _free_port()
         self.ledger = self.folder / "ledger.jsonl"
+        self.pids: dict[str, int] = {}
+        self.servers = servers
         self._key = secrets.token_urlsafe(24)
         self.environment = _nobodys_settings() | {
             "DATABASE_URL": database_url,
@@ -60,15 +63,23 @@ class Service:
         }
         return written("POST", GENERATIONS, headers, body)
 
-    async def load(self, request: bytes, *, connections: int, seconds: float) -> Load:
+    def get(self, path: str) -> bytes:
+        """A GET by the same caller."""
+        return written("GET", path, {"Authorization": f"Bearer {self._key}"})
+
+    async def load(
+        self, request: bytes, *, connections: int, seconds: float, rate: float | None = None
+    ) -> Load:
         """What the load client saw, which runs in a process of its own."""
+        at_a_rate = [] if rate is None else [f"--rate={rate}"]
         process = await asyncio.create_subprocess_exec(
             *leashed(
                 [
-                    *_python("bench.load"),
+                    *python("bench.load"),
                     f"--port={self.port}",
                     f"--connections={connections}",
                     f"--seconds={seconds}",
+                    *at_a_rate,
                 ],
                 signal.SIGKILL,
             ),
@@ -94,8 +105,11 @@ class Service:
             if await self._answers(path):
                 return
             await asyncio.sleep(0.05)
-        logs = "".join(_last_lines(log) for log in self.folder.glob("*.log"))
-        raise BenchError(f"The service did not start. It last said:\n{logs}")
+        raise BenchError(f"The service did not start. It last said:\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """The ends of its processes' logs."""
+        return "".join(_last_lines(log) for log in self.folder.glob("*.log"))
 
     async def _answers(self, path: str) -> bool:
         try:
@@ -108,13 +122,16 @@ class Service:
 
 
 @asynccontextmanager
-async def darkroom(servers: Servers, database_url: str, *names: str) -> AsyncIterator[Service]:
+async def darkroom(
+    servers: Servers, database_url: str, *names: str, **settings: str
+) -> AsyncIterator[Service]:
     """The `darkroom` processes of these names, the api among them."""
     service = Service(servers, database_url)
+    service.environment |= settings
     async with AsyncExitStack() as stack:
         for name in names:
-            command = [*_python("interfaces.cli.main"), name]
-            process = await stack.enter_async_context(_running(name, command, service))
+            command = [*python("interfaces.cli.main"), name]
+            process = await stack.enter_async_context(running(name, command, service))
             if name == "api":
                 await service.wait_until_ready(process, "/readyz")
         yield service
@@ -124,13 +141,15 @@ async def darkroom(servers: Servers, database_url: str, *names: str) -> AsyncIte
 async def plain_route(servers: Servers, database_url: str) -> AsyncIterator[Service]:
     """The route that only authenticates and validates, in a process like the api's."""
     service = Service(servers, database_url)
-    async with _running("plain-route", _python("bench.plain_route"), service) as process:
+    async with running("plain-route", python("bench.plain_route"), service) as process:
         await service.wait_until_ready(process, "/")
         yield service
 
 
 @asynccontextmanager
-async def _running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+async def running(name: str, command: Sequence[str], service: Service) -> AsyncIterator[Process]:
+    """A process with the service's settings, whose output goes to a log in the service's folder."""
+    name = _numbered(name, service.pids)
     with (service.folder / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *leashed(command, signal.SIGKILL),
@@ -141,10 +160,12 @@ async def _running(name: str, command: Sequence[str], service: Service) -> Async
             stderr=log,
             start_new_session=True,
         )
+    service.pids[name] = process.pid
     try:
         yield process
     finally:
         await _stop(process)
+        del service.pids[name]
 
 
 async def _stop(process: Process) -> None:
@@ -158,7 +179,14 @@ async def _stop(process: Process) -> None:
         await process.wait()
 
 
-def _python(module: str) -> list[str]:
+def _numbered(name: str, taken: Container[str]) -> str:
+    """`worker`, and `worker 2` when there is one."""
+    names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)
+
+
+def python(module: str) -> list[str]:
+    """The command that runs a module of ours."""
     return [sys.executable, "-m", module]
 
 

@@ -1,0 +1,105 @@
+"""Accepting while an operator's heavy work goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+
+from psycopg import AsyncConnection
+
+from bench.figures import BenchError, Comparison, Figure, percentile, side_by_side
+from bench.filling import fill_log, project
+from bench.rebuilding import HOW, rebuilding, replay_is_there
+from bench.servers import Servers
+from bench.service import Service, darkroom, python, running
+from infrastructure.read_models import image_generations
+
+GENERATIONS = 25_000
+RATE = 100  # requests a second
+CONNECTIONS = 64
+ROUNDS = 6
+SECONDS = 3.0
+SECONDS_TO_BEGIN = 1.5  # until all of them are at work
+ACCEPTED = 202
+READ_MODEL = image_generations.READ_MODEL
+VACUUMED = ("stored_events", "work", "quota_counters", "image_generations")
+
+
+async def take(servers: Servers) -> Figure:
+    """Rounds with a rebuild, an export's reading and VACUUM take turns with rounds without."""
+    url = await servers.new_database()
+    events = await fill_log(url, GENERATIONS)
+    await project(url, READ_MODEL)
+    # A follower that starts over is the live one: there is no other beside it.
+    names = ("projector", "api") if replay_is_there() else ("api",)
+    async with darkroom(servers, url, *names) as service:
+        busy, quiet = await side_by_side(
+            partial(_busy_round, service), partial(_round, service), rounds=ROUNDS
+        )
+    return Figure(
+        title="Accepting beside heavy work",
+        setting=f"One `darkroom` {' and one '.join(names)} on a log of {events:,} events; {RATE}"
+        " requests a second, each at a random moment of its turn, whatever the answers take, and"
+        " timed from when it was due. Beside it, all at once and in processes of their own: a"
+        f" rebuild of image_generations ({HOW[replay_is_there()]}), the whole log read page by page"
+        f" through the event store, VACUUM of {', '.join(VACUUMED)} again and again. {ROUNDS}"
+        f" rounds of {SECONDS:g} s each way.",
+        measured=(
+            Comparison(
+                "p99 of 202 on POST beside them", "without", busy, quiet, at_most=2, unit=" ms"
+            ),
+        ),
+    )
+
+
+async def _round(service: Service) -> float:
+    load = await service.load(
+        service.request(size="1024x1024", wait=False),
+        connections=CONNECTIONS,
+        seconds=SECONDS,
+        rate=RATE,
+    )
+    if set(load.answers) != {str(ACCEPTED)}:
+        raise BenchError(f"Not all requests were accepted: {load.answers}")
+    return percentile(load.milliseconds, 99)
+
+
+async def _busy_round(service: Service) -> float:
+    async with _heavy_work(service):
+        await asyncio.sleep(SECONDS_TO_BEGIN)
+        return await _round(service)
+
+
+@asynccontextmanager
+async def _heavy_work(service: Service) -> AsyncIterator[None]:
+    """All of it, until the block ends. Raises BenchError when some of it ended before."""
+    url = service.database_url
+    async with AsyncExitStack() as stack:
+        reading = running("read-all", [*python("bench.read_all"), url], service)
+        reader = await stack.enter_async_context(reading)
+        vacuuming = asyncio.create_task(_vacuum_for_ever(url))
+        rebuild = asyncio.create_task(_rebuild_for_ever(service))
+        try:
+            yield
+            if reader.returncode is not None or vacuuming.done() or rebuild.done():
+                raise BenchError(f"The work beside ended:\n{service.last_words()}")
+        finally:
+            for task in (vacuuming, rebuild):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def _vacuum_for_ever(database_url: str) -> None:
+    async with await AsyncConnection.connect(database_url, autocommit=True) as connection:
+        while True:
+            await connection.execute(f"VACUUM (ANALYZE) {', '.join(VACUUMED)}")
+
+
+async def _rebuild_for_ever(service: Service) -> None:
+    while True:
+        async with rebuilding(service, READ_MODEL.name) as process:
+            if await process.wait() != 0:
+                raise BenchError("The rebuild failed.")

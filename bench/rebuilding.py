@@ -1,0 +1,104 @@
+"""Events a second of a rebuild, each read by the service's own mapper, and the memory it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bench import processes
+from bench.figures import Amount, BenchError, Figure, Measured, Rate
+from bench.filling import fill_log
+from bench.servers import Servers
+from bench.service import Service, python, running
+from interfaces.cli.main import app
+
+GENERATIONS = 50_000
+READ_MODELS = {"image_generations": 40_000.0, "jobs": None}  # at least so many events a second
+BETWEEN_LOOKS = 0.1
+POINTS = 8
+MOST_GROWTH = 10.0  # percent, from a fifth of the way to the end
+MEGABYTE = 1_000_000
+HOW = {True: "`darkroom replay`", False: "A follower that starts over"}
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """How long it took, and how much memory was resident, look by look."""
+
+    seconds: float
+    megabytes: list[float]
+
+    def growth(self) -> float:
+        """Percent, from what a fifth of the way took to the most there was later."""
+        after_start = self.megabytes[len(self.megabytes) // 5 :]
+        return (max(after_start) / after_start[0] - 1) * 100
+
+    def points(self) -> str:
+        """Some of the looks, evenly spread."""
+        step = max(1, len(self.megabytes) // POINTS)
+        return ", ".join(f"{megabytes:.0f}" for megabytes in self.megabytes[::step]) + " MB"
+
+
+async def take(servers: Servers) -> Figure:
+    """One read model at a time, nobody else at work."""
+    url = await servers.new_database()
+    events = await fill_log(url, GENERATIONS)
+    service = Service(servers, url)
+    measured: list[Measured] = []
+    for name, goal in READ_MODELS.items():
+        rebuild = await _rebuild(service, name)
+        what = f"rebuild of {name}"
+        measured += [
+            Rate(f"{what}, events", (events / rebuild.seconds,), at_least=goal),
+            Amount(
+                f"{what}, growth of its memory",
+                (rebuild.growth(),),
+                " %",
+                at_most=MOST_GROWTH,
+                note=rebuild.points(),
+            ),
+        ]
+    return Figure(
+        title="Rebuild",
+        setting=f"{HOW[replay_is_there()]}, in a process of its own, and PostgreSQL; nothing else"
+        f" runs. {events:,} events of {GENERATIONS:,} generations. The process's whole"
+        f" time, its start included; resident memory every {BETWEEN_LOOKS:g} s.",
+        measured=tuple(measured),
+    )
+
+
+@asynccontextmanager
+async def rebuilding(service: Service, name: str) -> AsyncIterator[Process]:
+    """The process that rebuilds a read model."""
+    async with running("rebuild", rebuild_command(service.database_url, name), service) as process:
+        yield process
+
+
+def rebuild_command(database_url: str, name: str) -> list[str]:
+    """`darkroom replay`, or, in a release without it, a follower that starts over."""
+    if replay_is_there():
+        return [*python("interfaces.cli.main"), "replay", name]
+    return [*python("bench.rebuild_alone"), database_url, name]
+
+
+def replay_is_there() -> bool:
+    """Whether this release can rebuild beside the live tables."""
+    callbacks = (command.callback for command in app.registered_commands)
+    return any(callback and callback.__name__ == "replay" for callback in callbacks)
+
+
+async def _rebuild(service: Service, name: str) -> Rebuild:
+    megabytes, began = [], time.monotonic()
+    async with rebuilding(service, name) as process:
+        while process.returncode is None:
+            await asyncio.sleep(BETWEEN_LOOKS)
+            if process.returncode is None:
+                megabytes.append(processes.memory(process.pid).rss / MEGABYTE)
+    seconds = time.monotonic() - began
+    if process.returncode != 0:
+        raise BenchError(f"The rebuild of {name} failed; it last said:\n{service.last_words()}")
+    return Rebuild(seconds, megabytes)
