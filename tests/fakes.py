@@ -281,20 +281,20 @@ class MemoryWorkBoard:
         now = self._store.now()
         return [r for r in self._store.work.values() if r.worker is None and r.due_at <= now]
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
         held = [row.worker for row in self._store.work.values()]
         free = sum(
             max(slots - held.count(worker), 0)
             for worker, (slots, ends) in self._store.workers.items()
             if ends > self._store.now()
         )
-        waiting = {r.ref for r in self._waiting()} & set(handed_over)
+        waiting = {_due(r) for r in self._waiting()} & set(handed_over)
         return max(free - len(waiting), 0), waiting
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
-        rows = [r for r in self._waiting() if r.ref not in set(handed_over)]
+        rows = [r for r in self._waiting() if _due(r) not in set(handed_over)]
         rows.sort(key=lambda r: (r.user_id, r.due_at, r.ref))
         chosen: list[WorkRow] = []
         turn = after_user
@@ -303,7 +303,7 @@ class MemoryWorkBoard:
             rows.remove(row)
             chosen.append(row)
             turn = row.user_id
-        return [DueWork(cast(WorkKind, r.kind), r.ref, r.user_id) for r in chosen]
+        return [_due(r) for r in chosen]
 
     async def at_work(self) -> AtWork:
         here = [slots for slots, ends in self._store.workers.values() if ends > self._store.now()]
@@ -326,6 +326,10 @@ class MemoryWorkBoard:
         now = self._store.now()
         due = [r.due_at for r in self._store.work.values() if r.worker is None and r.due_at > now]
         return (min(due) - now).total_seconds() if due else None
+
+
+def _due(row: WorkRow) -> DueWork:
+    return DueWork(cast(WorkKind, row.kind), row.ref, row.user_id)
 
 
 class FakeQueue:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from application.ports import (
     Command,
+    DueWork,
     EventStore,
     JobQueue,
     OpenWork,
@@ -47,7 +48,7 @@ class Dispatcher:
         self._lost_after = lost_after.total_seconds()
         self._clock = clock
         self._turn = NOBODY
-        self._handed_over: dict[UUID, float] = {}
+        self._handed_over: dict[DueWork, float] = {}
         self.saturated = False
 
     async def hand_over(self) -> float:
@@ -58,7 +59,7 @@ class Dispatcher:
         self._forget_lost()
         free, waiting = await self._board.credits(list(self._handed_over))
         self._handed_over = {
-            ref: since for ref, since in self._handed_over.items() if ref in waiting
+            work: since for work, since in self._handed_over.items() if work in waiting
         }
         self.saturated = free == 0
         if self.saturated:
@@ -68,7 +69,7 @@ class Dispatcher:
         )
         if due:
             await self._queue.hand_over(due)
-            self._handed_over.update((work.ref, self._clock()) for work in due)
+            self._handed_over.update(dict.fromkeys(due, self._clock()))
             self._turn = due[-1].user_id
         if len(due) == free:
             return LONGEST_PAUSE
@@ -76,9 +77,9 @@ class Dispatcher:
 
     def _forget_lost(self) -> None:
         lost_before = self._clock() - self._lost_after
-        lost = [ref for ref, since in self._handed_over.items() if since <= lost_before]
-        for ref in lost:
-            del self._handed_over[ref]
+        lost = [work for work, since in self._handed_over.items() if since <= lost_before]
+        for work in lost:
+            del self._handed_over[work]
         if lost:
             log.warning("handing over again what nobody claimed", extra={"pieces": len(lost)})
 

@@ -289,15 +289,15 @@ class WorkBoard(Protocol):
         """Remove some of what has outlived its use: idempotency keys, forgotten pictures."""
         ...
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        """Free slots of open incarnations, and which of these refs still wait to be claimed.
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+        """Free slots of open incarnations, and which of these pieces still wait to be claimed.
 
         Slots that the waiting ones will take are already taken off.
         """
         ...
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
         """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
         ...

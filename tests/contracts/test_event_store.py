@@ -382,11 +382,12 @@ async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> N
     worker = await case.worker(slots=4)
     await case.worker(slots=5, lease=timedelta())
     await case.claim(held, worker)
-    free, unclaimed = await case.board.credits([held.id, handed.id])
-    assert (free, unclaimed) == (2, {handed.id})
+    on_the_way = [DueWork("generate", g.id, g.user_id) for g in (held, handed)]
+    free, unclaimed = await case.board.credits(on_the_way)
+    assert (free, unclaimed) == (2, {on_the_way[1]})
     await case.board.drain(worker)
     assert await case.board.credits([]) == (0, set())
-    assert waiting.id not in unclaimed
+    assert waiting.id not in {work.ref for work in unclaimed}
 
 
 async def test_what_a_key_was_used_for_is_known_while_it_is_kept(case: Case) -> None:
@@ -416,13 +417,28 @@ async def test_a_deletion_is_work_of_its_own_kind(case: Case) -> None:
     assert (due.kind, due.ref) == ("delete", deleted.id)
 
 
+async def test_two_kinds_of_work_of_one_generation_do_not_wait_for_each_other(case: Case) -> None:
+    deleted = await case.placed()
+    await case.store.append(
+        Command(work=OpenWork("delete", deleted.id, deleted.user_id, timedelta(days=1)))
+    )
+    generate = DueWork("generate", deleted.id, deleted.user_id)
+    delete = DueWork("delete", deleted.id, deleted.user_id)
+    due = await case.board.next_due(after_user=NOBODY, limit=9, handed_over=[generate])
+    assert due == [delete]
+    await case.worker(slots=8)
+    await case.store.append(Command(work=CloseWork("generate", deleted.id)))
+    assert await case.board.credits([generate, delete]) == (7, {delete})
+
+
 async def test_due_work_comes_in_turn_by_user(case: Case) -> None:
     users = sorted(uuid4() for _ in range(3))
     flood = [await case.placed(user_id=users[0]) for _ in range(4)]
     single = await case.placed(user_id=users[1])
     for _ in range(2):
         await case.placed(user_id=users[2])
-    due = await case.board.next_due(after_user=users[0], limit=9, handed_over=[flood[0].id])
+    handed = DueWork("generate", flood[0].id, users[0])
+    due = await case.board.next_due(after_user=users[0], limit=9, handed_over=[handed])
     assert due[0] == DueWork("generate", single.id, users[1])
     assert [users.index(d.user_id) for d in due] == [1, 2, 0, 2, 0, 0]
     assert flood[0].id not in {d.ref for d in due}

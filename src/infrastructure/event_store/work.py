@@ -75,17 +75,18 @@ class PostgresWorkBoard:
         await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_AT_ONCE,))
         await self._fetch(FORGET_OLD_PICTURES, ())  # longer than any deadline
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(handed_over),))
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+        pieces = {_piece(work): work for work in handed_over}
+        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(pieces),))
         free, waiting = rows[0]
-        return free, set(waiting)
+        return free, {pieces[piece] for piece in waiting}
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
         rows = await self._fetch(
             "SELECT kind, ref, user_id FROM next_due_v1(%s, %s, %s)",
-            (after_user, limit, list(handed_over)),
+            (after_user, limit, [_piece(work) for work in handed_over]),
         )
         return [DueWork(*row) for row in rows]
 
@@ -103,3 +104,8 @@ class PostgresWorkBoard:
         rows = await self._fetch("SELECT seconds_to_next_v1()", ())
         seconds: float | None = rows[0][0]
         return seconds
+
+
+def _piece(work: DueWork) -> str:
+    """As the function piece_v1 writes it."""
+    return f"{work.kind}:{work.ref}"
