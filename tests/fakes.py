@@ -32,6 +32,7 @@ from application.ports import (
     ReleaseWork,
     SpoolFullError,
     Stretch,
+    Tidied,
     Units,
     UsedKey,
     WindowClosed,
@@ -265,9 +266,34 @@ class MemoryWorkBoard:
             del self._store.workers[worker]
         return self._free_abandoned()
 
-    async def tidy(self) -> None:
+    async def take_overdue(
+        self,
+        taker: UUID,
+        *,
+        lease: timedelta,
+        grace: timedelta,
+        margin: timedelta,
+        limit: int,
+    ) -> Sequence[UUID]:
         now = self._store.now()
+        overdue = [
+            row
+            for row in self._store.work.values()
+            if row.kind == "generate"
+            and row.deadline <= now - (margin if row.worker else grace)
+            and (row.worker is not None or row.due_at <= now)
+        ]
+        overdue = sorted(overdue, key=lambda row: row.deadline)[:limit]
+        if overdue:
+            self._store.workers[taker] = (0, now + lease)
+        for row in overdue:
+            row.worker = taker
+        return [row.ref for row in overdue]
+
+    async def tidy(self) -> Tidied:
+        now, before = self._store.now(), len(self._store.keys)
         self._store.keys = {k: kept for k, kept in self._store.keys.items() if kept[1] > now}
+        return Tidied(keys=before - len(self._store.keys), pictures=0, is_all=True)
 
     def _free_abandoned(self) -> int:
         freed = [
@@ -306,7 +332,8 @@ class MemoryWorkBoard:
         return [_due(r) for r in chosen]
 
     async def at_work(self) -> AtWork:
-        here = [slots for slots, ends in self._store.workers.values() if ends > self._store.now()]
+        workers = self._store.workers.values()
+        here = [slots for slots, ends in workers if slots and ends > self._store.now()]
         free, _ = await self.credits([])
         return AtWork(len(here), sum(here), free)
 

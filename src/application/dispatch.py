@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from application.ports import (
     StoreUnavailableError,
     WorkBoard,
 )
+from application.sweeping import Sweep
 from domain.generation import Generation
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,15 @@ class Sweeper:
         self._pass_began: datetime | None = None
         self._ends: deque[tuple[datetime, int]] = deque()
 
-    async def free_abandoned(self) -> None:
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Its rounds, and how often."""
+        return (
+            Sweep("expired leases", self.free_abandoned, rest=1.0),
+            Sweep("open streams without work", self.recreate_missing, rest=30.0),
+            Sweep("what has outlived its use", self.tidy, rest=60.0),
+        )
+
+    async def free_abandoned(self) -> bool:
         """Close incarnations whose lease has ended; their work is due again.
 
         Nobody is closed before the store was seen to answer without a gap for a whole lease: as
@@ -115,10 +125,11 @@ class Sweeper:
             self._steady_since = moment
         self._looked_at = moment
         if self._steady_since is None or moment - self._steady_since < self._lease:
-            return
+            return True
         freed = await self._board.sweep(moment)
         if freed:
             log.warning("freed the work of workers that are gone", extra={"pieces": freed})
+        return True
 
     async def recreate_missing(self) -> bool:
         """Look through one stretch of the log; whether it was the last for now.
@@ -146,9 +157,12 @@ class Sweeper:
             self._ends.appendleft((now - self._deadline, behind))
         return behind
 
-    async def tidy(self) -> None:
-        """Let go of what has outlived its use."""
-        await self._board.tidy()
+    async def tidy(self) -> bool:
+        """Let go of some of what has outlived its use; whether that was all."""
+        gone = await self._board.tidy()
+        if gone.keys or gone.pictures:
+            log.info("let go of what had outlived its use", extra=asdict(gone))
+        return gone.is_all
 
     async def _reopen(self, ref: UUID) -> None:
         try:

@@ -33,6 +33,36 @@ BEGIN
     RETURN free_abandoned_work_v1();
 END $$;
 
+-- Generations' work whose deadline has passed, the longest first: what waits and is due after `grace`,
+-- what somebody holds after `margin`.
+CREATE FUNCTION overdue_v1(moment timestamptz, grace interval, margin interval, most integer)
+RETURNS SETOF uuid LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT w.ref FROM work w
+     WHERE w.kind = 'generate' AND w.deadline <= moment - least(grace, margin)
+       AND CASE WHEN w.worker IS NULL THEN w.due_at <= moment AND w.deadline <= moment - grace
+                ELSE w.deadline <= moment - margin END
+     ORDER BY w.deadline LIMIT most;
+END $$;
+
+-- Gives up to `most` pieces of overdue work to a worker incarnation without slots, which opens with it.
+CREATE FUNCTION take_overdue_v1(taker uuid, lease interval, grace interval, margin interval, most integer)
+RETURNS SETOF uuid LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE moment timestamptz := log_now_v1();
+BEGIN
+    IF NOT EXISTS (SELECT FROM overdue_v1(moment, grace, margin, 1)) THEN
+        RETURN;
+    END IF;
+    PERFORM lock_log_v1();
+    INSERT INTO workers (incarnation, slots, started_at, expires_at)
+    VALUES (taker, 0, moment, moment + lease) ON CONFLICT DO NOTHING;
+    RETURN QUERY
+    UPDATE work SET worker = taker
+     WHERE kind = 'generate' AND ref = ANY (ARRAY(SELECT * FROM overdue_v1(moment, grace, margin, most)))
+    RETURNING ref;
+END $$;
+
 CREATE FUNCTION sweep_idempotency_keys_v1(most integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE removed integer;
 BEGIN
