@@ -359,6 +359,26 @@ def _due(row: WorkRow) -> DueWork:
     return DueWork(cast(WorkKind, row.kind), row.ref, row.user_id)
 
 
+class MemoryNames:
+    """What a MemoryEventStore knows of objects; told to be `behind`, it does not know."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+        self._began_on = store.now()
+        self.behind = False
+
+    async def log_age(self) -> timedelta:
+        return self._store.now() - self._began_on
+
+    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+        if self.behind:
+            return None
+        events = [recorded.event for recorded in await self._store.read(after=0, limit=10_000)]
+        requests = [event for event in events if isinstance(event, Generation.Requested)]
+        named = {reference.key for request in requests for reference in request.references}
+        return named & set(keys)
+
+
 class FakeQueue:
     """A queue that keeps what was handed over, until told to be unavailable."""
 

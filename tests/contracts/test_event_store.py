@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -334,6 +335,50 @@ async def test_the_sweep_closes_only_whose_lease_had_ended_by_then(case: Case) -
     generation, worker = await case.placed(), await case.worker(lease=timedelta(seconds=0.001))
     await case.claim(generation, worker)
     assert await case.board.sweep(before) == 0
+
+
+async def test_overdue_work_is_taken_over_after_grace_and_from_its_holder_after_a_margin(
+    case: Case,
+) -> None:
+    async def due(*, ago: float, kind: Literal["generate", "delete"] = "generate") -> Generation:
+        generation = case.generation()
+        work = OpenWork(kind, generation.id, generation.user_id, -timedelta(seconds=ago))
+        await case.store.append(Command(events_of(generation), work=work))
+        return generation
+
+    async def take(limit: int) -> tuple[UUID, set[UUID]]:
+        taker = uuid4()
+        taken = await case.board.take_overdue(
+            taker, lease=LEASE, grace=HOUR, margin=2 * HOUR, limit=limit
+        )
+        return taker, set(taken)
+
+    worker = await case.worker()
+    waiting, held = await due(ago=3700), await due(ago=7300)
+    fresh, held_not_long, put_off = [await due(ago=ago) for ago in (3500, 7100, 9000)]
+    for generation in (held, held_not_long, put_off):
+        await case.claim(generation, worker)
+    later = case.store.now() + HOUR
+    await case.store.append(Command(work=ReleaseWork("generate", put_off.id, worker, later)))
+    await due(ago=9000, kind="delete")
+    assert (await take(limit=1))[1] == {held.id}, "the longest overdue first"
+    taker, taken = await take(limit=9)
+    assert taken == {held.id, waiting.id}, "also what a sweeper left that was killed"
+    assert await case.claim(held, worker) == Fenced()
+    assert isinstance(await case.claim(held, taker), Accepted)
+    assert isinstance(await case.claim(fresh, worker), Accepted)
+    assert isinstance(await case.claim(held_not_long, worker), Accepted)
+    await case.board.retire(taker)
+    assert isinstance(await case.claim(waiting, worker), Accepted)
+
+
+async def test_nobody_opens_to_take_over_nothing(case: Case) -> None:
+    await case.placed()
+    taker = uuid4()
+    margin = timedelta()
+    taken = await case.board.take_overdue(taker, lease=LEASE, grace=margin, margin=margin, limit=9)
+    assert list(taken) == []
+    assert not await case.board.extend(taker, lease=LEASE)
 
 
 async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None:
