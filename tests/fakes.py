@@ -331,6 +331,12 @@ class MemoryWorkBoard:
             turn = row.user_id
         return [_due(r) for r in chosen]
 
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        now = self._store.now()
+        later = [r for r in self._store.work.values() if r.worker is None and r.due_at > now]
+        later.sort(key=lambda row: row.due_at)
+        return [row.ref for row in later if row.kind == "generate"][:limit]
+
     async def at_work(self) -> AtWork:
         workers = self._store.workers.values()
         here = [slots for slots, ends in workers if slots and ends > self._store.now()]

@@ -327,6 +327,10 @@ class WorkBoard(Protocol):
         """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
         ...
 
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        """Up to `limit` generations whose work nobody holds and that is due only later."""
+        ...
+
     async def at_work(self) -> AtWork:
         """Who is there to do it, by their leases."""
         ...

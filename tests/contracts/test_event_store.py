@@ -384,6 +384,7 @@ async def test_nobody_opens_to_take_over_nothing(case: Case) -> None:
 async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None:
     generation, worker = await case.placed(), await case.worker()
     await case.claim(generation, worker)
+    assert list(await case.board.put_off(limit=9)) == []
 
     def release(due_in: timedelta) -> Command:
         due_at = case.store.now() + due_in
@@ -392,6 +393,7 @@ async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None
     assert isinstance(await case.store.append(release(HOUR / 2)), Accepted)
     assert await case.claim(generation, worker) == Fenced()
     assert await case.store.append(release(timedelta())) == Fenced()
+    assert list(await case.board.put_off(limit=9)) == [generation.id]
     seconds = await case.board.seconds_to_next()
     assert seconds is not None
     assert 1700 < seconds <= 1800

@@ -112,6 +112,10 @@ class PostgresWorkBoard:
         )
         return [DueWork(*row) for row in rows]
 
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        rows = await self._fetch("SELECT * FROM put_off_v1(%s::integer)", (limit,))
+        return [ref for (ref,) in rows]
+
     async def at_work(self) -> AtWork:
         rows = await self._fetch(AT_WORK, ())
         return AtWork(*rows[0])

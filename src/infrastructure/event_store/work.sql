@@ -166,6 +166,16 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- Up to `most` generations that nobody holds and that wait for their time, the soonest first.
+CREATE FUNCTION put_off_v1(most integer) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE moment timestamptz := log_now_v1();
+BEGIN
+    RETURN QUERY
+    SELECT ref FROM work WHERE worker IS NULL AND due_at > moment AND kind = 'generate'
+     ORDER BY due_at LIMIT most;
+END $$;
+
 -- Seconds until something that waits for its time becomes due; null without any.
 CREATE FUNCTION seconds_to_next_v1() RETURNS float LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
