@@ -40,6 +40,7 @@ class OrphanSweep:
         self._images = images
         self._names = names
         self._walk: AsyncGenerator[SeenObjects] | None = None
+        self._seen = self._foreign = 0
 
     def sweep(self) -> Sweep:
         """Its round, and how often."""
@@ -47,11 +48,14 @@ class OrphanSweep:
 
     async def round(self) -> bool:
         """Look at the next few objects; whether that was the end of the walk."""
-        self._walk = self._walk or self._images.walk(at_once=AT_ONCE)
+        if self._walk is None:
+            self._walk, self._seen, self._foreign = self._images.walk(at_once=AT_ONCE), 0, 0
         seen = await anext(self._walk, None)
         if seen is None:
             self._walk = None
+            self._tell()
             return True
+        self._seen += len(seen.objects)
         removed = 0
         for folder, objects in _by_folder(seen.objects).items():
             removed += await self._remove_orphans(folder, objects)
@@ -60,19 +64,28 @@ class OrphanSweep:
             log.warning("removed files that nothing names", extra=facts)
         return False
 
+    def _tell(self) -> None:
+        log.info("looked through the image store", extra={"objects": self._seen})
+        if self._foreign:
+            facts = {"objects": self._foreign}
+            log.warning("files in the image store are not of this log: they stay", extra=facts)
+
     async def _remove_orphans(self, folder: str, objects: Sequence[SeenObject]) -> int:
         kind, _, owner = folder.partition("/")
         if kind == "references":
             return await self._remove_references(objects)
+        if (ref := _uuid(owner)) is None:
+            self._foreign += len(objects)
+            return 0
         try:
-            generation = await self._store.get(Generation, UUID(owner))
+            generation = await self._store.get(Generation, ref)
         except StoreUnavailableError:
             raise
-        except Exception:  # a foreign name, an event that cannot be read: others are not to wait
+        except Exception:  # an event that cannot be read: the others are not to wait for it
             log.exception("cannot tell whose files these are", extra={"generation": owner})
             return 0
         if generation is None:
-            return await self._forget([seen.key for seen in await self._old_ones(objects)])
+            return await self._forget(await self._old_ones(objects))
         if not generation.closed:
             return 0
         published = {image.key for image in generation.published}
@@ -81,26 +94,32 @@ class OrphanSweep:
         return len(keys)
 
     async def _remove_references(self, objects: Sequence[SeenObject]) -> int:
-        keys = [seen.key for seen in await self._old_ones(objects)]
+        keys = await self._old_ones(objects)
         named = await self._names.named_references(keys) if keys else set()
         if named is None:
             log.warning("whose reference images these are is not known yet: they stay")
             return 0
         return await self._forget([key for key in keys if key not in named])
 
-    async def _old_ones(self, objects: Sequence[SeenObject]) -> list[SeenObject]:
+    async def _old_ones(self, objects: Sequence[SeenObject]) -> list[str]:
+        """The keys of what is a day old, but not older than the log."""
         old = [seen for seen in objects if seen.age > A_DAY]
         if not old:
             return []
         log_age = await self._names.log_age()
-        foreign = [seen for seen in old if seen.age > log_age]
-        if foreign:
-            facts = {"objects": len(foreign)}
-            log.warning("files in the image store are older than this log: they stay", extra=facts)
-        return [seen for seen in old if seen.age <= log_age]
+        ours = [seen.key for seen in old if seen.age <= log_age]
+        self._foreign += len(old) - len(ours)
+        return ours
 
     async def _forget(self, keys: Sequence[str]) -> int:
         return sum([await self._images.forget(key, older_than=A_DAY) for key in keys])
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
 
 
 def _by_folder(objects: Sequence[SeenObject]) -> dict[str, list[SeenObject]]:

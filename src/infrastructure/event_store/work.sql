@@ -39,11 +39,15 @@ CREATE FUNCTION overdue_v1(moment timestamptz, grace interval, margin interval, 
 RETURNS SETOF uuid LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 BEGIN
     RETURN QUERY
-    SELECT w.ref FROM work w
-     WHERE w.kind = 'generate' AND w.deadline <= moment - least(grace, margin)
-       AND CASE WHEN w.worker IS NULL THEN w.due_at <= moment AND w.deadline <= moment - grace
-                ELSE w.deadline <= moment - margin END
-     ORDER BY w.deadline LIMIT most;
+    SELECT overdue.ref FROM (
+        (SELECT w.ref, w.deadline FROM work w
+          WHERE w.worker IS NULL AND w.kind = 'generate' AND w.due_at <= moment
+            AND w.deadline <= moment - grace
+          ORDER BY w.deadline LIMIT most)
+        UNION ALL  -- held by somebody: no more than there are slots
+        SELECT w.ref, w.deadline FROM work w
+         WHERE w.worker IS NOT NULL AND w.kind = 'generate' AND w.deadline <= moment - margin) overdue
+     ORDER BY overdue.deadline LIMIT most;
 END $$;
 
 -- Gives up to `most` pieces of overdue work to a worker incarnation without slots, which opens with it.
