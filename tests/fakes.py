@@ -32,6 +32,7 @@ from application.ports import (
     ReleaseWork,
     SpoolFullError,
     Stretch,
+    Tidied,
     Units,
     UsedKey,
     WindowClosed,
@@ -265,9 +266,34 @@ class MemoryWorkBoard:
             del self._store.workers[worker]
         return self._free_abandoned()
 
-    async def tidy(self) -> None:
+    async def take_overdue(
+        self,
+        taker: UUID,
+        *,
+        lease: timedelta,
+        grace: timedelta,
+        margin: timedelta,
+        limit: int,
+    ) -> Sequence[UUID]:
         now = self._store.now()
+        overdue = [
+            row
+            for row in self._store.work.values()
+            if row.kind == "generate"
+            and row.deadline <= now - (margin if row.worker else grace)
+            and (row.worker is not None or row.due_at <= now)
+        ]
+        overdue = sorted(overdue, key=lambda row: row.deadline)[:limit]
+        if overdue:
+            self._store.workers[taker] = (0, now + lease)
+        for row in overdue:
+            row.worker = taker
+        return [row.ref for row in overdue]
+
+    async def tidy(self) -> Tidied:
+        now, before = self._store.now(), len(self._store.keys)
         self._store.keys = {k: kept for k, kept in self._store.keys.items() if kept[1] > now}
+        return Tidied(keys=before - len(self._store.keys), pictures=0, is_all=True)
 
     def _free_abandoned(self) -> int:
         freed = [
@@ -281,20 +307,20 @@ class MemoryWorkBoard:
         now = self._store.now()
         return [r for r in self._store.work.values() if r.worker is None and r.due_at <= now]
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
         held = [row.worker for row in self._store.work.values()]
         free = sum(
             max(slots - held.count(worker), 0)
             for worker, (slots, ends) in self._store.workers.items()
             if ends > self._store.now()
         )
-        waiting = {r.ref for r in self._waiting()} & set(handed_over)
+        waiting = {_due(r) for r in self._waiting()} & set(handed_over)
         return max(free - len(waiting), 0), waiting
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
-        rows = [r for r in self._waiting() if r.ref not in set(handed_over)]
+        rows = [r for r in self._waiting() if _due(r) not in set(handed_over)]
         rows.sort(key=lambda r: (r.user_id, r.due_at, r.ref))
         chosen: list[WorkRow] = []
         turn = after_user
@@ -303,10 +329,17 @@ class MemoryWorkBoard:
             rows.remove(row)
             chosen.append(row)
             turn = row.user_id
-        return [DueWork(cast(WorkKind, r.kind), r.ref, r.user_id) for r in chosen]
+        return [_due(r) for r in chosen]
+
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        now = self._store.now()
+        later = [r for r in self._store.work.values() if r.worker is None and r.due_at > now]
+        later.sort(key=lambda row: row.due_at)
+        return [row.ref for row in later if row.kind == "generate"][:limit]
 
     async def at_work(self) -> AtWork:
-        here = [slots for slots, ends in self._store.workers.values() if ends > self._store.now()]
+        workers = self._store.workers.values()
+        here = [slots for slots, ends in workers if slots and ends > self._store.now()]
         free, _ = await self.credits([])
         return AtWork(len(here), sum(here), free)
 
@@ -326,6 +359,30 @@ class MemoryWorkBoard:
         now = self._store.now()
         due = [r.due_at for r in self._store.work.values() if r.worker is None and r.due_at > now]
         return (min(due) - now).total_seconds() if due else None
+
+
+def _due(row: WorkRow) -> DueWork:
+    return DueWork(cast(WorkKind, row.kind), row.ref, row.user_id)
+
+
+class MemoryNames:
+    """What a MemoryEventStore knows of objects; told to be `behind`, it does not know."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+        self._began_on = store.now()
+        self.behind = False
+
+    async def log_age(self) -> timedelta:
+        return self._store.now() - self._began_on
+
+    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+        if self.behind:
+            return None
+        events = [recorded.event for recorded in await self._store.read(after=0, limit=10_000)]
+        requests = [event for event in events if isinstance(event, Generation.Requested)]
+        named = {reference.key for request in requests for reference in request.references}
+        return named & set(keys)
 
 
 class FakeQueue:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Literal
@@ -21,10 +22,14 @@ from application.ports import (
     ObjectDiffersError,
     OutcomeUnknownError,
     Picture,
+    SeenObject,
+    SeenObjects,
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost
-from infrastructure.image_stores.filesystem import KEY, ImageKeyRefusedError
+from infrastructure.image_stores.filesystem import ImageKeyRefusedError
+from infrastructure.image_stores.filesystem_walk import KEY
+from tests.fakes import FakeClock
 
 FAKE_CAPABILITIES = Capabilities(
     models=("fake-1",),
@@ -113,6 +118,8 @@ class FakeImageStore:
         self.unavailable = False
         self.before_put: Callable[[], Awaitable[None]] | None = None
         self.before_look: Callable[[], Awaitable[None]] | None = None
+        self.clock = FakeClock()
+        self._put_on: dict[str, datetime] = {}
         self._public_url = public_url
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
@@ -121,6 +128,7 @@ class FakeImageStore:
             await self.before_put()
         if self.objects.setdefault(key, data) != data:
             raise ObjectDiffersError
+        self._put_on[key] = self.clock()
 
     async def get(self, key: str) -> bytes:
         self._check(key)
@@ -139,6 +147,24 @@ class FakeImageStore:
             self._check(key)
         for key in keys:
             self.objects.pop(key, None)
+
+    async def walk(self, *, at_once: int) -> AsyncGenerator[SeenObjects]:
+        keys = list(self.objects)
+        for first in range(0, len(keys), at_once):
+            there = [key for key in keys[first : first + at_once] if key in self.objects]
+            for key in there:
+                self._check(key)
+            yield SeenObjects([SeenObject(key, self._age(key)) for key in there])
+
+    async def forget(self, key: str, *, older_than: timedelta) -> bool:
+        self._check(key)
+        is_old = key in self.objects and self._age(key) > older_than
+        if is_old:
+            del self.objects[key]
+        return is_old
+
+    def _age(self, key: str) -> timedelta:
+        return self.clock() - self._put_on.get(key, self.clock())
 
     def url(self, key: str) -> str:
         if not KEY.fullmatch(key) or not key.startswith("images/"):

@@ -6,17 +6,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import (
     Command,
+    DueWork,
     EventStore,
     JobQueue,
     OpenWork,
     StoreUnavailableError,
     WorkBoard,
 )
+from application.sweeping import Sweep
 from domain.generation import Generation
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ class Dispatcher:
         self._lost_after = lost_after.total_seconds()
         self._clock = clock
         self._turn = NOBODY
-        self._handed_over: dict[UUID, float] = {}
+        self._handed_over: dict[DueWork, float] = {}
         self.saturated = False
 
     async def hand_over(self) -> float:
@@ -58,7 +61,7 @@ class Dispatcher:
         self._forget_lost()
         free, waiting = await self._board.credits(list(self._handed_over))
         self._handed_over = {
-            ref: since for ref, since in self._handed_over.items() if ref in waiting
+            work: since for work, since in self._handed_over.items() if work in waiting
         }
         self.saturated = free == 0
         if self.saturated:
@@ -68,7 +71,7 @@ class Dispatcher:
         )
         if due:
             await self._queue.hand_over(due)
-            self._handed_over.update((work.ref, self._clock()) for work in due)
+            self._handed_over.update(dict.fromkeys(due, self._clock()))
             self._turn = due[-1].user_id
         if len(due) == free:
             return LONGEST_PAUSE
@@ -76,9 +79,9 @@ class Dispatcher:
 
     def _forget_lost(self) -> None:
         lost_before = self._clock() - self._lost_after
-        lost = [ref for ref, since in self._handed_over.items() if since <= lost_before]
-        for ref in lost:
-            del self._handed_over[ref]
+        lost = [work for work, since in self._handed_over.items() if since <= lost_before]
+        for work in lost:
+            del self._handed_over[work]
         if lost:
             log.warning("handing over again what nobody claimed", extra={"pieces": len(lost)})
 
@@ -103,7 +106,15 @@ class Sweeper:
         self._pass_began: datetime | None = None
         self._ends: deque[tuple[datetime, int]] = deque()
 
-    async def free_abandoned(self) -> None:
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Its rounds, and how often."""
+        return (
+            Sweep("expired leases", self.free_abandoned, rest=1.0),
+            Sweep("open streams without work", self.recreate_missing, rest=30.0),
+            Sweep("what has outlived its use", self.tidy, rest=60.0),
+        )
+
+    async def free_abandoned(self) -> bool:
         """Close incarnations whose lease has ended; their work is due again.
 
         Nobody is closed before the store was seen to answer without a gap for a whole lease: as
@@ -114,10 +125,11 @@ class Sweeper:
             self._steady_since = moment
         self._looked_at = moment
         if self._steady_since is None or moment - self._steady_since < self._lease:
-            return
+            return True
         freed = await self._board.sweep(moment)
         if freed:
             log.warning("freed the work of workers that are gone", extra={"pieces": freed})
+        return True
 
     async def recreate_missing(self) -> bool:
         """Look through one stretch of the log; whether it was the last for now.
@@ -145,9 +157,12 @@ class Sweeper:
             self._ends.appendleft((now - self._deadline, behind))
         return behind
 
-    async def tidy(self) -> None:
-        """Let go of what has outlived its use."""
-        await self._board.tidy()
+    async def tidy(self) -> bool:
+        """Let go of some of what has outlived its use; whether that was all."""
+        gone = await self._board.tidy()
+        if gone.keys or gone.pictures:
+            log.info("let go of what had outlived its use", extra=asdict(gone))
+        return gone.is_all
 
     async def _reopen(self, ref: UUID) -> None:
         try:

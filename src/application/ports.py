@@ -247,7 +247,7 @@ class DueWork:
 
 @dataclass(frozen=True)
 class AtWork:
-    """How many workers are there, and what they can do at once."""
+    """How many workers are there that take work, and what they can do at once."""
 
     workers: int
     slots: int
@@ -265,6 +265,15 @@ class Stretch:
     refs: Sequence[UUID]
     end: int
     is_last: bool
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """How many idempotency keys and spooled pictures were removed; `is_all` says none are left."""
+
+    keys: int
+    pictures: int
+    is_all: bool
 
 
 class WorkBoard(Protocol):
@@ -294,21 +303,41 @@ class WorkBoard(Protocol):
         """Close incarnations whose lease had ended by then and free their work; how many rows."""
         ...
 
-    async def tidy(self) -> None:
+    async def take_overdue(
+        self,
+        taker: UUID,
+        *,
+        lease: timedelta,
+        grace: timedelta,
+        margin: timedelta,
+        limit: int,
+    ) -> Sequence[UUID]:
+        """Take over up to `limit` generations' work whose deadline has passed; which.
+
+        What waits and is due is taken after `grace`, what somebody holds after `margin`. The taker
+        opens with it as a worker incarnation without slots; unless it retires, its lease ends.
+        """
+        ...
+
+    async def tidy(self) -> Tidied:
         """Remove some of what has outlived its use: idempotency keys, forgotten pictures."""
         ...
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        """Free slots of open incarnations, and which of these refs still wait to be claimed.
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+        """Free slots of open incarnations, and which of these pieces still wait to be claimed.
 
         Slots that the waiting ones will take are already taken off.
         """
         ...
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
         """Up to `limit` pieces, in turn by user beginning behind `after_user`."""
+        ...
+
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        """Up to `limit` generations whose work nobody holds and that is due only later."""
         ...
 
     async def at_work(self) -> AtWork:
@@ -481,11 +510,27 @@ class ImageNotFoundError(Exception):
     """No object lies under this key."""
 
 
+@dataclass(frozen=True)
+class SeenObject:
+    """An object that lies in the image store; `age` is the time since it was last put."""
+
+    key: str
+    age: timedelta
+
+
+@dataclass(frozen=True)
+class SeenObjects:
+    """Some of what lies in the image store; `leftovers` of killed puts were removed on the way."""
+
+    objects: Sequence[SeenObject]
+    leftovers: int = 0
+
+
 class ImageStore(Protocol):
     """Objects under keys (see domain.image); an object never changes once it is there."""
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
-        """Store durably; the same bytes again are no error.
+        """Store durably; the same bytes again are no error, and make the object young again.
 
         Raises ImageStoreUnavailableError, ObjectDiffersError.
         """
@@ -503,8 +548,37 @@ class ImageStore(Protocol):
         """Remove objects; absent ones are no error. Raises ImageStoreUnavailableError."""
         ...
 
+    def walk(self, *, at_once: int) -> AsyncGenerator[SeenObjects]:
+        """Look at every object, in no order, at most `at_once` entries at a time.
+
+        What is put or removed meanwhile may be seen or not. Raises ImageStoreUnavailableError.
+        """
+        ...
+
+    async def forget(self, key: str, *, older_than: timedelta) -> bool:
+        """Remove an object unless it was put within that time, whoever puts it again meanwhile.
+
+        Whether it was removed. Raises ImageStoreUnavailableError.
+        """
+        ...
+
     def url(self, key: str) -> str:
         """The permanent public URL of an image; it does not say whether it is there."""
+        ...
+
+
+class ObjectNames(Protocol):
+    """What the log knows of objects. Each may raise StoreUnavailableError."""
+
+    async def log_age(self) -> timedelta:
+        """How long ago the log began: an object that is older is none of its own."""
+        ...
+
+    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+        """Those of the keys that some event names; None when that cannot be known now.
+
+        What was recorded within the last hour may be missing.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,7 +13,7 @@ from uuid import UUID
 from application.ports import AtWork, WorkBoard
 from domain.generation import Generation
 
-WaitReason = Literal["workers-busy", "no-workers", "starting", "not-handed-over"]
+WaitReason = Literal["workers-busy", "no-workers", "starting", "not-handed-over", "put-off"]
 
 FIRST_USER = UUID(int=0)
 FAR_AWAY = 1000  # places are told up to here
@@ -23,7 +23,7 @@ USUAL_HAND_OVER = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """`place` counts from 1, None if it is far away or already with a worker.
+    """`place` counts from 1, None if it is far away, already with a worker or put off.
 
     `detail` is a sentence for the user.
     """
@@ -34,6 +34,9 @@ class QueuePlace:
 
 
 WITH_A_WORKER = QueuePlace(None, "starting", "A worker has it and starts it at any moment.")
+PUT_OFF = QueuePlace(
+    None, "put-off", "What it needs could not be reached: it is tried again within a minute."
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class _Queue:
     """The first pieces in the order in which they will be started, and who can start them."""
 
     places: Mapping[UUID, int]
+    put_off: Collection[UUID]
     at_work: AtWork
     seen_on: datetime
 
@@ -67,13 +71,15 @@ class QueuePlaces:
         self._now = now
         self._clock = clock
         self._looking = asyncio.Lock()
-        self._queue = _Queue({}, AtWork(0, 0, 0), now())
+        self._queue = _Queue({}, (), AtWork(0, 0, 0), now())
         self._seen_at: float | None = None
 
     async def of(self, queued: Generation) -> QueuePlace:
         """Its place, at most a second old. Raises StoreUnavailableError."""
         queue = await self._look()
         place = queue.places.get(queued.id)
+        if queued.id in queue.put_off:
+            return PUT_OFF
         if place is None and queue.is_whole:
             if queued.created_on < queue.seen_on:
                 return WITH_A_WORKER
@@ -90,7 +96,8 @@ class QueuePlaces:
                     after_user=FIRST_USER, limit=FAR_AWAY, handed_over=()
                 )
                 places = {work.ref: place for place, work in enumerate(due, 1)}
-                self._queue = _Queue(places, await self._board.at_work(), seen_on)
+                put_off = frozenset(await self._board.put_off(limit=FAR_AWAY))
+                self._queue = _Queue(places, put_off, await self._board.at_work(), seen_on)
                 self._seen_at = self._clock()
             return self._queue
 

@@ -14,16 +14,20 @@ from application.deletion import Deletions
 from application.dispatch import Dispatcher, Sweeper
 from application.following import Following
 from application.generations import Generations
+from application.orphans import OrphanSweep
+from application.overdue import OverdueSweep
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports import Provider, WorkKind
 from application.queue_places import QueuePlaces
 from application.references import References
 from application.routing import Router
+from application.sweeping import Sweep
 from application.waiting import Waiting
 from domain.quota import WindowType
 from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.names import PostgresNames
 from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.quota import PostgresQuota
 from infrastructure.event_store.spool import PostgresSpool
@@ -96,6 +100,10 @@ def _image_store(settings: Settings) -> FilesystemImageStore:
     return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
 
 
+def _sweeps(sweeper: Sweeper, overdue: OverdueSweep, orphans: OrphanSweep) -> tuple[Sweep, ...]:
+    return (*sweeper.sweeps(), overdue.sweep(), orphans.sweep())
+
+
 def _seconds(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
@@ -123,18 +131,6 @@ class Container(containers.DeclarativeContainer):
     following = providers.Singleton(Following, store, news, places)
     queue = providers.Singleton(_queue, redis_url)
     arq_worker = providers.Factory(_arq_worker, redis_url, settings.provided.worker_slots)
-    dispatching = providers.Singleton(
-        Dispatching,
-        database_url,
-        dispatcher=providers.Singleton(Dispatcher, board, queue),
-        sweeper=providers.Singleton(
-            Sweeper,
-            store,
-            board,
-            lease=lease,
-            deadline=deadline,
-        ),
-    )
     log = providers.Singleton(PostgresLog, fetch)
     quota = providers.Singleton(PostgresQuota, fetch, limits)
     history_page = providers.Callable(history_page, fetch)
@@ -162,11 +158,26 @@ class Container(containers.DeclarativeContainer):
         limits=limits,
         deadline=deadline,
     )
-    performer = providers.Singleton(
+    performers = providers.Factory(
         Performer,
         store=store,
         router=router,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
         jitter=providers.Object(random.random),
+    )
+    performer = providers.Singleton(performers)
+    sweeps = providers.Singleton(
+        _sweeps,
+        providers.Singleton(Sweeper, store, board, lease=lease, deadline=deadline),
+        providers.Singleton(OverdueSweep, board, performers),
+        providers.Singleton(
+            OrphanSweep, store, image_store, providers.Singleton(PostgresNames, fetch)
+        ),
+    )
+    dispatching = providers.Singleton(
+        Dispatching,
+        database_url,
+        dispatcher=providers.Singleton(Dispatcher, board, queue),
+        sweeps=sweeps,
     )

@@ -133,7 +133,7 @@ class Readiness:
     async def _workers(self) -> Check:
         rows = await self._fetch(
             "SELECT count(*), coalesce(sum(slots), 0)::bigint FROM workers"
-            " WHERE expires_at > clock_timestamp()",
+            " WHERE expires_at > clock_timestamp() AND slots > 0",
             (),
         )
         facts = {"count": rows[0][0], "slots": rows[0][1]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -336,9 +337,54 @@ async def test_the_sweep_closes_only_whose_lease_had_ended_by_then(case: Case) -
     assert await case.board.sweep(before) == 0
 
 
+async def test_overdue_work_is_taken_over_after_grace_and_from_its_holder_after_a_margin(
+    case: Case,
+) -> None:
+    async def due(*, ago: float, kind: Literal["generate", "delete"] = "generate") -> Generation:
+        generation = case.generation()
+        work = OpenWork(kind, generation.id, generation.user_id, -timedelta(seconds=ago))
+        await case.store.append(Command(events_of(generation), work=work))
+        return generation
+
+    async def take(limit: int) -> tuple[UUID, set[UUID]]:
+        taker = uuid4()
+        taken = await case.board.take_overdue(
+            taker, lease=LEASE, grace=HOUR, margin=2 * HOUR, limit=limit
+        )
+        return taker, set(taken)
+
+    worker = await case.worker()
+    waiting, held = await due(ago=3700), await due(ago=7300)
+    fresh, held_not_long, put_off = [await due(ago=ago) for ago in (3500, 7100, 9000)]
+    for generation in (held, held_not_long, put_off):
+        await case.claim(generation, worker)
+    later = case.store.now() + HOUR
+    await case.store.append(Command(work=ReleaseWork("generate", put_off.id, worker, later)))
+    await due(ago=9000, kind="delete")
+    assert (await take(limit=1))[1] == {held.id}, "the longest overdue first"
+    taker, taken = await take(limit=9)
+    assert taken == {held.id, waiting.id}, "also what a sweeper left that was killed"
+    assert await case.claim(held, worker) == Fenced()
+    assert isinstance(await case.claim(held, taker), Accepted)
+    assert isinstance(await case.claim(fresh, worker), Accepted)
+    assert isinstance(await case.claim(held_not_long, worker), Accepted)
+    await case.board.retire(taker)
+    assert isinstance(await case.claim(waiting, worker), Accepted)
+
+
+async def test_nobody_opens_to_take_over_nothing(case: Case) -> None:
+    await case.placed()
+    taker = uuid4()
+    margin = timedelta()
+    taken = await case.board.take_overdue(taker, lease=LEASE, grace=margin, margin=margin, limit=9)
+    assert list(taken) == []
+    assert not await case.board.extend(taker, lease=LEASE)
+
+
 async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None:
     generation, worker = await case.placed(), await case.worker()
     await case.claim(generation, worker)
+    assert list(await case.board.put_off(limit=9)) == []
 
     def release(due_in: timedelta) -> Command:
         due_at = case.store.now() + due_in
@@ -347,6 +393,7 @@ async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None
     assert isinstance(await case.store.append(release(HOUR / 2)), Accepted)
     assert await case.claim(generation, worker) == Fenced()
     assert await case.store.append(release(timedelta())) == Fenced()
+    assert list(await case.board.put_off(limit=9)) == [generation.id]
     seconds = await case.board.seconds_to_next()
     assert seconds is not None
     assert 1700 < seconds <= 1800
@@ -382,11 +429,12 @@ async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> N
     worker = await case.worker(slots=4)
     await case.worker(slots=5, lease=timedelta())
     await case.claim(held, worker)
-    free, unclaimed = await case.board.credits([held.id, handed.id])
-    assert (free, unclaimed) == (2, {handed.id})
+    on_the_way = [DueWork("generate", g.id, g.user_id) for g in (held, handed)]
+    free, unclaimed = await case.board.credits(on_the_way)
+    assert (free, unclaimed) == (2, {on_the_way[1]})
     await case.board.drain(worker)
     assert await case.board.credits([]) == (0, set())
-    assert waiting.id not in unclaimed
+    assert waiting.id not in {work.ref for work in unclaimed}
 
 
 async def test_what_a_key_was_used_for_is_known_while_it_is_kept(case: Case) -> None:
@@ -416,13 +464,28 @@ async def test_a_deletion_is_work_of_its_own_kind(case: Case) -> None:
     assert (due.kind, due.ref) == ("delete", deleted.id)
 
 
+async def test_two_kinds_of_work_of_one_generation_do_not_wait_for_each_other(case: Case) -> None:
+    deleted = await case.placed()
+    await case.store.append(
+        Command(work=OpenWork("delete", deleted.id, deleted.user_id, timedelta(days=1)))
+    )
+    generate = DueWork("generate", deleted.id, deleted.user_id)
+    delete = DueWork("delete", deleted.id, deleted.user_id)
+    due = await case.board.next_due(after_user=NOBODY, limit=9, handed_over=[generate])
+    assert due == [delete]
+    await case.worker(slots=8)
+    await case.store.append(Command(work=CloseWork("generate", deleted.id)))
+    assert await case.board.credits([generate, delete]) == (7, {delete})
+
+
 async def test_due_work_comes_in_turn_by_user(case: Case) -> None:
     users = sorted(uuid4() for _ in range(3))
     flood = [await case.placed(user_id=users[0]) for _ in range(4)]
     single = await case.placed(user_id=users[1])
     for _ in range(2):
         await case.placed(user_id=users[2])
-    due = await case.board.next_due(after_user=users[0], limit=9, handed_over=[flood[0].id])
+    handed = DueWork("generate", flood[0].id, users[0])
+    due = await case.board.next_due(after_user=users[0], limit=9, handed_over=[handed])
     assert due[0] == DueWork("generate", single.id, users[1])
     assert [users.index(d.user_id) for d in due] == [1, 2, 0, 2, 0, 0]
     assert flood[0].id not in {d.ref for d in due}

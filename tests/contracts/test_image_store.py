@@ -1,6 +1,8 @@
 """What every image store does, shown over the one on the disk and the one in memory."""
 
+import os
 from collections.abc import Callable
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -121,6 +123,60 @@ async def test_deleted_objects_are_gone_and_others_stay(store: ImageStore) -> No
     assert await store.holds(second, sha256=HASH)
 
 
+async def all_seen(store: ImageStore, at_once: int = 100) -> dict[str, timedelta]:
+    return {
+        seen.key: seen.age async for page in store.walk(at_once=at_once) for seen in page.objects
+    }
+
+
+def let_it_age(store: ImageStore, **time: float) -> None:
+    """As if all that lies there had been put that much earlier."""
+    if isinstance(store, FakeImageStore):
+        store.clock.advance(**time)
+    for path in getattr(store, "_folder", Path("/nowhere")).rglob("*.*"):
+        then = path.stat().st_mtime - timedelta(**time).total_seconds()
+        os.utime(path, (then, then))
+
+
+async def test_a_walk_sees_every_object_a_few_at_a_time(store: ImageStore) -> None:
+    generation = uuid4()
+    keys = {image_key(generation, n, HASH, "image/png") for n in range(5)}
+    keys |= {new_key(), new_key(), reference_key(uuid4(), HASH, "image/png")}
+    for key in keys:
+        await store.put(key, DATA, "image/png")
+    assert set(await all_seen(store, at_once=3)) == keys
+    async for page in store.walk(at_once=3):
+        assert len(page.objects) <= 3
+
+
+async def test_a_walk_through_an_empty_store_ends(store: ImageStore) -> None:
+    assert await all_seen(store) == {}
+
+
+async def test_an_object_that_is_put_again_is_young_again(store: ImageStore) -> None:
+    old, again = new_key(), new_key()
+    await store.put(old, DATA, "image/png")
+    await store.put(again, DATA, "image/png")
+    let_it_age(store, days=2)
+    await store.put(again, DATA, "image/png")
+    ages = await all_seen(store)
+    assert ages[old] >= timedelta(days=2)
+    assert ages[again] < timedelta(days=1)
+
+
+async def test_only_an_object_that_is_old_is_forgotten(store: ImageStore) -> None:
+    old, young = new_key(), new_key()
+    await store.put(old, DATA, "image/png")
+    let_it_age(store, days=2)
+    await store.put(young, DATA, "image/png")
+    assert await store.forget(old, older_than=timedelta(days=1))
+    assert not await store.forget(young, older_than=timedelta(days=1))
+    assert not await store.forget(old, older_than=timedelta(days=1)), "it is gone already"
+    assert set(await all_seen(store)) == {young}
+    await store.put(old, DATA, "image/png")
+    assert await store.get(old) == DATA
+
+
 async def test_deleting_twice_is_no_error_and_one_can_put_again(store: ImageStore) -> None:
     key = new_key()
     await store.put(key, DATA, "image/png")
@@ -149,6 +205,8 @@ async def test_only_keys_of_images_and_references_are_taken(store: ImageStore, k
     with pytest.raises(ImageKeyRefusedError):
         await store.delete([key])
     with pytest.raises(ImageKeyRefusedError):
+        await store.forget(key, older_than=timedelta())
+    with pytest.raises(ImageKeyRefusedError):
         store.url(key)
 
 
@@ -160,4 +218,6 @@ async def test_an_unavailable_store_says_so_without_a_path(broken_store: ImageSt
         await broken_store.get(key)
     with pytest.raises(ImageStoreUnavailableError):
         await broken_store.holds(key, sha256=HASH)
+    with pytest.raises(ImageStoreUnavailableError):
+        await broken_store.forget(key, older_than=timedelta())
     assert "/" not in str(put.value)

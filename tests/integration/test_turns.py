@@ -59,7 +59,8 @@ def test_turns_go_round_as_the_model_says(database_url: str) -> None:
             after_user = chance.choice([*users, some_id(), UUID(int=0)])
             handed_over = [piece.ref for piece in pieces if chance.random() < 0.2]
             most = chance.randint(0, 25)
+            named = [f"generate:{ref}" for ref in handed_over]
 
-            rows = connection.execute(NEXT_DUE, (after_user, most, handed_over)).fetchall()
+            rows = connection.execute(NEXT_DUE, (after_user, most, named)).fetchall()
 
             assert [ref for (ref,) in rows] == in_turn(pieces, after_user, most, handed_over)

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import ClaimWork, Command
+from application.ports import ClaimWork, Command, ReleaseWork
 from application.queue_places import FAR_AWAY, QueuePlaces, _ahead
 from domain.generation import Generation
 from tests.fakes import FakeClock, MemoryEventStore
@@ -72,6 +72,18 @@ async def test_what_a_worker_has_claimed_is_far_from_nothing(office: Office) -> 
     told = await office.places.of(queued)
     assert (told.place, told.reason) == (None, "starting")
     assert told.detail.startswith("A worker has it")
+
+
+async def test_what_waits_for_its_time_is_with_no_worker(office: Office) -> None:
+    queued, worker = await office.queued(uuid4()), await office.worker(slots=1)
+    await office.store.append(Command(work=ClaimWork("generate", queued.id, worker)))
+    later = office.clock.now + timedelta(seconds=30)
+    await office.store.append(Command(work=ReleaseWork("generate", queued.id, worker, later)))
+    told = await office.places.of(queued)
+    assert (told.place, told.reason) == (None, "put-off")
+    office.clock.advance(seconds=31)
+    office.seconds += 1
+    assert (await office.places.of(queued)).place == 1
 
 
 async def test_a_free_slot_starts_it_at_any_moment_or_something_is_wrong(office: Office) -> None:

@@ -76,6 +76,7 @@ CREATE TABLE work (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000);
 CREATE INDEX work_waiting_idx ON work (user_id, due_at, ref) WHERE worker IS NULL;
 CREATE INDEX work_due_idx ON work (due_at) WHERE worker IS NULL;
+CREATE INDEX work_deadline_idx ON work (deadline) WHERE worker IS NULL;
 CREATE INDEX work_held_idx ON work (worker) WHERE worker IS NOT NULL;
 
 -- Answered pictures that the image store did not take yet.

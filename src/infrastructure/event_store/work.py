@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import AtWork, DueWork, Stretch
+from application.ports import AtWork, DueWork, Stretch, Tidied
 from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.store import PostgresEventStore
 
 MOST_KEYS_AT_ONCE = 10_000
+MOST_PICTURES_AT_ONCE = 1000
 REQUESTED = f"{Generation.Requested.topic}@%"
 CLOSING = [event.topic for event in ENDINGS]
 OPEN_WITHOUT_WORK = """
@@ -23,10 +24,12 @@ SELECT r.originator_id FROM stored_events r
 """
 AT_WORK = """
 SELECT count(*), coalesce(sum(slots), 0)::bigint, (SELECT free FROM credits_v1('{}'))::bigint
-  FROM workers WHERE expires_at > log_now_v1()
+  FROM workers WHERE expires_at > log_now_v1() AND slots > 0
 """
 FORGET_OLD_PICTURES = """
-DELETE FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days' RETURNING key
+DELETE FROM spool WHERE key IN (
+    SELECT key FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days' LIMIT %s)
+RETURNING key
 """
 
 
@@ -71,23 +74,47 @@ class PostgresWorkBoard:
         freed: int = rows[0][0]
         return freed
 
-    async def tidy(self) -> None:
-        await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_AT_ONCE,))
-        await self._fetch(FORGET_OLD_PICTURES, ())  # longer than any deadline
+    async def take_overdue(
+        self,
+        taker: UUID,
+        *,
+        lease: timedelta,
+        grace: timedelta,
+        margin: timedelta,
+        limit: int,
+    ) -> Sequence[UUID]:
+        rows = await self._fetch(
+            "SELECT * FROM take_overdue_v1(%s, %s, %s, %s, %s::integer)",
+            (taker, lease, grace, margin, limit),
+        )
+        return [ref for (ref,) in rows]
 
-    async def credits(self, handed_over: Sequence[UUID]) -> tuple[int, set[UUID]]:
-        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(handed_over),))
+    async def tidy(self) -> Tidied:
+        rows = await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_AT_ONCE,))
+        keys = rows[0][0]
+        # Longer than any deadline: who wanted them has ended.
+        pictures = len(await self._fetch(FORGET_OLD_PICTURES, (MOST_PICTURES_AT_ONCE,)))
+        is_all = keys < MOST_KEYS_AT_ONCE and pictures < MOST_PICTURES_AT_ONCE
+        return Tidied(keys, pictures, is_all)
+
+    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+        pieces = {_piece(work): work for work in handed_over}
+        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(pieces),))
         free, waiting = rows[0]
-        return free, set(waiting)
+        return free, {pieces[piece] for piece in waiting}
 
     async def next_due(
-        self, *, after_user: UUID, limit: int, handed_over: Sequence[UUID]
+        self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
     ) -> Sequence[DueWork]:
         rows = await self._fetch(
             "SELECT kind, ref, user_id FROM next_due_v1(%s, %s, %s)",
-            (after_user, limit, list(handed_over)),
+            (after_user, limit, [_piece(work) for work in handed_over]),
         )
         return [DueWork(*row) for row in rows]
+
+    async def put_off(self, *, limit: int) -> Sequence[UUID]:
+        rows = await self._fetch("SELECT * FROM put_off_v1(%s::integer)", (limit,))
+        return [ref for (ref,) in rows]
 
     async def at_work(self) -> AtWork:
         rows = await self._fetch(AT_WORK, ())
@@ -103,3 +130,8 @@ class PostgresWorkBoard:
         rows = await self._fetch("SELECT seconds_to_next_v1()", ())
         seconds: float | None = rows[0][0]
         return seconds
+
+
+def _piece(work: DueWork) -> str:
+    """As the function piece_v1 writes it."""
+    return f"{work.kind}:{work.ref}"

@@ -33,6 +33,40 @@ BEGIN
     RETURN free_abandoned_work_v1();
 END $$;
 
+-- Generations' work whose deadline has passed, the longest first: what waits and is due after `grace`,
+-- what somebody holds after `margin`.
+CREATE FUNCTION overdue_v1(moment timestamptz, grace interval, margin interval, most integer)
+RETURNS SETOF uuid LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT overdue.ref FROM (
+        (SELECT w.ref, w.deadline FROM work w
+          WHERE w.worker IS NULL AND w.kind = 'generate' AND w.due_at <= moment
+            AND w.deadline <= moment - grace
+          ORDER BY w.deadline LIMIT most)
+        UNION ALL  -- held by somebody: no more than there are slots
+        SELECT w.ref, w.deadline FROM work w
+         WHERE w.worker IS NOT NULL AND w.kind = 'generate' AND w.deadline <= moment - margin) overdue
+     ORDER BY overdue.deadline LIMIT most;
+END $$;
+
+-- Gives up to `most` pieces of overdue work to a worker incarnation without slots, which opens with it.
+CREATE FUNCTION take_overdue_v1(taker uuid, lease interval, grace interval, margin interval, most integer)
+RETURNS SETOF uuid LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE moment timestamptz := log_now_v1();
+BEGIN
+    IF NOT EXISTS (SELECT FROM overdue_v1(moment, grace, margin, 1)) THEN
+        RETURN;
+    END IF;
+    PERFORM lock_log_v1();
+    INSERT INTO workers (incarnation, slots, started_at, expires_at)
+    VALUES (taker, 0, moment, moment + lease) ON CONFLICT DO NOTHING;
+    RETURN QUERY
+    UPDATE work SET worker = taker
+     WHERE kind = 'generate' AND ref = ANY (ARRAY(SELECT * FROM overdue_v1(moment, grace, margin, most)))
+    RETURNING ref;
+END $$;
+
 CREATE FUNCTION sweep_idempotency_keys_v1(most integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE removed integer;
 BEGIN
@@ -46,8 +80,13 @@ BEGIN
     RETURN removed;
 END $$;
 
+-- A piece of work in one word: a generation may have one of each kind at a time.
+CREATE FUNCTION piece_v1(kind text, ref uuid) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT kind || ':' || ref
+$$;
+
 -- The first due piece of a user behind (due_at, ref) that was not handed over: one index look-up.
-CREATE FUNCTION due_of_user_v1(its_user uuid, moment timestamptz, handed_over uuid[],
+CREATE FUNCTION due_of_user_v1(its_user uuid, moment timestamptz, handed_over text[],
                                behind timestamptz DEFAULT '-infinity',
                                behind_ref uuid DEFAULT '00000000-0000-0000-0000-000000000000')
 RETURNS work LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
@@ -55,14 +94,14 @@ DECLARE due work;
 BEGIN
     SELECT * INTO due FROM work w
      WHERE w.worker IS NULL AND w.user_id = its_user AND (w.due_at, w.ref) > (behind, behind_ref)
-       AND w.due_at <= moment AND w.ref <> ALL (handed_over)
+       AND w.due_at <= moment AND piece_v1(w.kind, w.ref) <> ALL (handed_over)
      ORDER BY w.due_at, w.ref LIMIT 1;
     RETURN due;
 END $$;
 
 -- Up to `most` waiting pieces in turn by user, beginning behind `after_user`: one index look-up for
 -- each piece and each user without due work, however much waits.
-CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over uuid[])
+CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over text[])
 RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql VOLATILE
 -- Plans must not depend on statistics: this table is empty one minute and full the next.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
@@ -112,8 +151,8 @@ BEGIN
 END $$;
 
 -- Free slots of open incarnations less what was handed over and still waits, and which those are.
-CREATE FUNCTION credits_v1(handed_over uuid[])
-RETURNS TABLE (free bigint, waiting uuid[]) LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION credits_v1(handed_over text[])
+RETURNS TABLE (free bigint, waiting text[]) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE moment timestamptz := log_now_v1();
 BEGIN
@@ -121,11 +160,24 @@ BEGIN
       FROM workers CROSS JOIN LATERAL
            (SELECT count(*) AS pieces FROM work WHERE worker = incarnation) held
      WHERE expires_at > moment;
-    SELECT coalesce(array_agg(ref), '{}') INTO waiting
-      FROM work
-     WHERE ref = ANY (handed_over) AND worker IS NULL AND due_at <= moment;
+    SELECT coalesce(array_agg(piece), '{}') INTO waiting
+      FROM unnest(handed_over) piece CROSS JOIN LATERAL
+           (SELECT FROM work
+             WHERE ref = split_part(piece, ':', 2)::uuid AND kind = split_part(piece, ':', 1)
+               AND worker IS NULL AND due_at <= moment
+             LIMIT 1) waits;  -- the limit: one look-up each, whatever the planner believes
     free := greatest(free - cardinality(waiting), 0);
     RETURN NEXT;
+END $$;
+
+-- Up to `most` generations that nobody holds and that wait for their time, the soonest first.
+CREATE FUNCTION put_off_v1(most integer) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE moment timestamptz := log_now_v1();
+BEGIN
+    RETURN QUERY
+    SELECT ref FROM work WHERE worker IS NULL AND due_at > moment AND kind = 'generate'
+     ORDER BY due_at LIMIT most;
 END $$;
 
 -- Seconds until something that waits for its time becomes due; null without any.

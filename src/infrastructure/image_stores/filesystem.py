@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
@@ -17,14 +16,22 @@ from application.ports import (
     ImageNotFoundError,
     ImageStoreUnavailableError,
     ObjectDiffersError,
+    SeenObjects,
 )
 from domain.image import ContentType
+from infrastructure.image_stores.filesystem_walk import (
+    KEY,
+    UNFINISHED,
+    age_of,
+    back_into_sight,
+    out_of_sight,
+    remove_if_empty,
+    seen_below,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-KEY = re.compile(r"(images|references)/[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,128}\.(png|jpg|webp)")
-UNFINISHED = ".unfinished-"
 TIMES_A_FOLDER_MAY_VANISH = 10
 
 
@@ -42,14 +49,14 @@ class FilesystemImageStore:
     """Objects as files below `folder`, images being served at `public_url`.
 
     An object appears under its key whole and durable or not at all. What a crash leaves behind is
-    named `.unfinished-...` and may be removed.
+    named `.unfinished-...` and is removed by a later walk.
     """
 
     def __init__(self, folder: Path, public_url: str) -> None:
         self._folder, self._public_url = folder.absolute(), public_url.rstrip("/")
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:  # noqa: ARG002  # the extension of the key says it
-        """Store durably; the same bytes again are no error.
+        """Store durably; the same bytes again are no error, and make the object young again.
 
         Raises ImageStoreUnavailableError, ObjectDiffersError, ImageKeyRefusedError.
         """
@@ -69,6 +76,16 @@ class FilesystemImageStore:
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; absent ones are no error."""
         await _in_thread(self._delete, [self._path(key) for key in keys])
+
+    async def walk(self, *, at_once: int) -> AsyncGenerator[SeenObjects]:
+        """Look at every object, in the order of the disk, at most `at_once` entries at a time."""
+        found = seen_below(self._folder, at_once=at_once)
+        while (seen := await _in_thread(next, found, None)) is not None:
+            yield seen
+
+    async def forget(self, key: str, *, older_than: timedelta) -> bool:
+        """Remove an object unless it was put within that time; whether it was removed."""
+        return await _in_thread(self._forget, self._path(key), older_than)
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; references have none."""
@@ -109,6 +126,7 @@ class FilesystemImageStore:
             except FileExistsError:
                 if path.read_bytes() != data:
                     raise ObjectDiffersError from None
+                _make_young(path)
         # Even when all of it was there: another process may not have synced it yet.
         self._sync_folders(path.parent)
 
@@ -116,8 +134,23 @@ class FilesystemImageStore:
         for path in paths:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in paths}:
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
             self._sync_folders(folder)
+
+    def _forget(self, path: Path, older_than: timedelta) -> bool:
+        """Out of sight first: who puts it from now on makes it anew, who did before is seen."""
+        hidden = out_of_sight(path)
+        try:
+            if age_of(path) <= older_than:
+                return False
+            path.rename(hidden)
+            if age_of(hidden) <= older_than:
+                back_into_sight(hidden)
+                return False
+        except FileNotFoundError:  # somebody else removes it
+            return False
+        self._delete([hidden])
+        return True
 
     def _make_folders(self, folder: Path) -> None:
         if folder.is_dir():
@@ -149,19 +182,17 @@ def _unfinished(folder: Path, data: bytes) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+def _make_young(path: Path) -> None:
+    """Raises FileNotFoundError when it has just been removed as too old."""
+    os.utime(path)
+    path.stat()  # it may have been taken out of sight a moment before, and its age seen then
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageNotFoundError("No object lies under this key.") from None
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise
 
 
 def _sync(folder: Path) -> None:

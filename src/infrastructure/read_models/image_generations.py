@@ -59,6 +59,8 @@ CREATE INDEX image_generations_history_idx ON image_generations (user_id, positi
 CREATE INDEX image_generations_status_idx ON image_generations (user_id, status, position DESC);
 CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_at);
 CREATE INDEX image_generations_words_idx ON image_generations USING gin (words);
+CREATE INDEX image_generations_references_idx ON image_generations
+ USING gin (reference_images jsonb_path_ops) WHERE reference_images_count > 0;
 COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
 COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
 COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
@@ -170,7 +172,7 @@ def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=3,
+    version=4,
     create=CREATE,
     drop="DROP TABLE IF EXISTS image_generations",
     statements=(

@@ -1,0 +1,46 @@
+"""Which objects the log names, where the history has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from infrastructure.read_models import Fetch
+from infrastructure.read_models.image_generations import READ_MODEL
+
+LOG_AGE = "SELECT clock_timestamp() - started_at FROM log"
+
+# In one snapshot: whether the history has all that is older than an hour, and what it names. An
+# aggregate that it could not project might name anything.
+NAMED = """
+SELECT (SELECT coalesce(next.recorded_at > log_now_v1() - interval '1 hour', true)
+          FROM follower_positions f
+          LEFT JOIN LATERAL (SELECT recorded_at FROM stored_events
+                              WHERE notification_id > f.position
+                              ORDER BY notification_id LIMIT 1) next ON true
+         WHERE f.name = %s AND f.version = %s AND f.log_identity = (SELECT identity FROM log))
+       AND NOT EXISTS (SELECT FROM parked_aggregates WHERE name = %s),
+       ARRAY(SELECT key FROM unnest(%s::text[]) AS asked(key)
+              WHERE EXISTS (SELECT FROM image_generations
+                             WHERE reference_images_count > 0
+                               AND reference_images @> jsonb_build_array(
+                                                       jsonb_build_object('key', key))))
+"""
+
+
+class PostgresNames:
+    """Asks the log's row and the history."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def log_age(self) -> timedelta:
+        rows = await self._fetch(LOG_AGE, ())
+        age: timedelta = rows[0][0]
+        return age
+
+    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+        name, version = READ_MODEL.name, READ_MODEL.version
+        rows = await self._fetch(NAMED, (name, version, name, list(keys)))
+        is_known, named = rows[0]
+        return set(named) if is_known else None

@@ -1,0 +1,147 @@
+"""What real processes leave behind is swept up: each kind provoked once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from application.ports import Accepted, CloseWork, Command, OpenWork
+from domain.generation import Generation
+from tests.chaos.test_workers import (
+    APPEND_LOCK,
+    SOON_AFTER_ITS_LEASE,
+    Works,
+    _forget_what_waits,
+    _until_waiting,
+    works,
+)
+from tests.e2e.stack import free_port
+from tests.generations import events_of, new_generation, request_command
+from tests.processes import Process, eventually
+
+__all__ = ["works"]  # the fixture
+
+SOON = timedelta(seconds=2)
+
+
+async def place(works: Works, deadline: timedelta) -> UUID:
+    """Ask for pictures as the API does: the work row has the generation's own deadline."""
+    generation = new_generation(works.store.now(), spec={"size": "64x64"}, deadline=deadline)
+    work = OpenWork("generate", generation.id, generation.user_id, deadline)
+    command = replace(request_command(generation), work=work)
+    assert isinstance(await works.store.append(command), Accepted)
+    return generation.id
+
+
+async def load(works: Works, ref: UUID) -> Generation:
+    generation = await works.store.get(Generation, ref)
+    assert generation is not None
+    return generation
+
+
+async def until_failed(works: Works, ref: UUID) -> None:
+    await works.until_recorded(ref, "failed")
+    assert (await load(works, ref)).error == (
+        "deadline_passed",
+        "The picture was not finished before the deadline. Ask again later.",
+    )
+
+
+async def told(worker: Process, event: str) -> dict[str, Any]:
+    """The one line with which it logged this."""
+
+    async def lines() -> list[dict[str, Any]]:
+        return [line for line in worker.entries() if line["event"] == event]
+
+    (line,) = await eventually(lines, why=event)
+    return dict(line)
+
+
+async def work_rows(works: Works) -> int:
+    rows = await works.store.fetch("SELECT count(*) FROM work", ())
+    return int(rows[0][0])
+
+
+async def test_without_redis_a_deadline_still_ends_what_waits(works: Works) -> None:
+    worker = works.worker(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    ref = await place(works, SOON)
+    await until_failed(works, ref)
+    assert await works.trail(ref) == ["requested", "failed"]
+    assert await works.store.fetch("SELECT DISTINCT units FROM quota_counters", ()) == [(0,)]
+    assert await work_rows(works) == 0
+    assert (await told(worker, "ended what was overdue"))["generations"] == 1
+
+
+async def test_while_every_slot_is_taken_a_deadline_still_ends_what_waits(works: Works) -> None:
+    works.worker(DARKROOM_SKETCH_SECONDS="60", DARKROOM_WORKER_SLOTS="1")
+    taken = await place(works, timedelta(minutes=5))
+    await works.until_called(1)
+    flood = [await place(works, SOON) for _ in range(30)]
+    for ref in flood:
+        await until_failed(works, ref)
+    assert await works.trail(taken) == ["requested", "call_started"]
+    assert len(works.running.calls()) == 1
+
+
+async def test_a_lost_work_row_of_an_overdue_generation_is_no_way_to_stay_open(
+    works: Works,
+) -> None:
+    ref = await place(works, timedelta(milliseconds=1))
+    await works.store.append(Command(work=CloseWork("generate", ref)))
+    works.worker()
+    await until_failed(works, ref)
+
+
+async def test_a_file_of_a_worker_killed_between_store_and_record_is_removed(works: Works) -> None:
+    doomed = works.worker(DARKROOM_SKETCH_SECONDS="0.5")
+    ref = await works.place()
+    await works.until_recorded(ref, "call_started")
+    async with await psycopg.AsyncConnection.connect(works.database_url, autocommit=True) as holder:
+        await holder.execute(APPEND_LOCK)
+
+        async def stored() -> bool:
+            return bool(works.objects(ref))
+
+        await eventually(stored)
+        await _until_waiting(works, 1)
+        doomed.kill()
+        await _forget_what_waits(works)
+    generation = await load(works, ref)
+    generation.cancel(by=generation.user_id)
+    assert isinstance(await works.store.append(Command(events_of(generation))), Accepted)
+    assert len(works.objects(ref)) == 1
+    assert (await load(works, ref)).objects == (), "no event names it"
+
+    worker = works.worker()
+
+    async def removed() -> bool:
+        return not works.objects(ref)
+
+    await eventually(removed, within=SOON_AFTER_ITS_LEASE)
+    line = await told(worker, "removed files that nothing names")
+    assert (line["objects"], line["leftovers"]) == (1, 0)
+
+
+async def test_a_deletion_whose_work_row_is_lost_is_carried_out_and_others_pictures_stay(
+    works: Works,
+) -> None:
+    worker = works.worker()
+    deleted, kept = await works.place(), await works.place()
+    await works.until_completed(deleted, kept)
+    worker.stop()
+    generation = await load(works, deleted)
+    generation.delete(by=generation.user_id)
+    await works.store.append(Command(events_of(generation)))
+    (works.running.data / "objects" / "images" / str(uuid4())).mkdir()
+
+    works.worker()
+
+    async def removed() -> bool:
+        return not works.objects(deleted)
+
+    await eventually(removed)
+    assert len(works.objects(kept)) == 1

@@ -1,0 +1,127 @@
+"""What the log knows of objects: PostgreSQL with its history, and the store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from application.ports import EventStore, ObjectNames
+from domain.image import ReferenceImage, reference_key
+from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.event_store.names import PostgresNames
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.read_models.image_generations import READ_MODEL
+from tests.fakes import MemoryEventStore, MemoryNames
+from tests.generations import new_generation, reference_image, request_command
+from tests.processes import eventually
+
+
+class Case:
+    """A log and who knows its names, with what it takes until all of them are known."""
+
+    def __init__(
+        self, store: EventStore, names: ObjectNames, caught_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.store, self.names, self.caught_up = store, names, caught_up
+
+    async def refer_to(self, *references: ReferenceImage) -> None:
+        generation = new_generation(self.store.now(), references=references)
+        await self.store.append(request_command(generation))
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    if request.param == "memory":
+        store = MemoryEventStore()
+        yield Case(store, MemoryNames(store), nothing_to_wait_for)
+        return
+    async with postgres_case(request.getfixturevalue("database_url")) as case:
+        yield case
+
+
+async def nothing_to_wait_for() -> None:
+    pass
+
+
+@asynccontextmanager
+async def postgres_case(database_url: str) -> AsyncIterator[Case]:
+    await ensure_tables(database_url)
+    store = PostgresEventStore(database_url)
+    await store.open()
+
+    async def caught_up() -> None:
+        async def is_behind() -> bool:
+            rows = await store.fetch(
+                "SELECT (SELECT max(notification_id) FROM stored_events)"
+                " = (SELECT position FROM follower_positions WHERE name = %s)",
+                (READ_MODEL.name,),
+            )
+            return bool(rows[0][0])
+
+        following = asyncio.create_task(Follower(database_url, READ_MODEL).run())
+        await eventually(is_behind)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    try:
+        yield Case(store, PostgresNames(store.fetch), caught_up)
+    finally:
+        await store.close()
+
+
+def another_reference() -> ReferenceImage:
+    key = reference_key(uuid4(), "b" * 64, "image/png")
+    return reference_image().model_copy(update={"key": key})
+
+
+async def test_what_some_event_names_is_named(case: Case) -> None:
+    first, second, third = [another_reference() for _ in range(3)]
+    await case.refer_to()
+    await case.refer_to(first, second)
+    await case.refer_to(second)
+    await case.caught_up()
+    keys = [reference.key for reference in (second, third)]
+    assert await case.names.named_references(keys) == {second.key}
+    assert await case.names.named_references([]) == set()
+
+
+async def test_a_new_log_is_young(case: Case) -> None:
+    assert timedelta() <= await case.names.log_age() < timedelta(minutes=30)
+
+
+async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_hour(
+    database_url: str,
+) -> None:
+    async with postgres_case(database_url) as case:
+        await case.refer_to(another_reference())
+        assert await case.names.named_references([]) == set(), "it is not yet an hour old"
+        await aged(case, hours=2)
+        assert await case.names.named_references([]) is None
+        await case.caught_up()
+        assert await case.names.named_references([]) == set()
+
+
+async def test_nothing_is_known_while_something_is_parked(database_url: str) -> None:
+    async with postgres_case(database_url) as case:
+        store: PostgresEventStore = case.store  # type: ignore[assignment]  # it is one
+        await store.fetch(
+            "INSERT INTO parked_aggregates (name, originator_id, position, error)"
+            " VALUES (%s, %s, 1, 'unreadable') RETURNING 1",
+            (READ_MODEL.name, uuid4()),
+        )
+        assert await case.names.named_references([]) is None
+
+
+async def aged(case: Case, *, hours: int) -> None:
+    store: PostgresEventStore = case.store  # type: ignore[assignment]  # it is one
+    await store.fetch(
+        "UPDATE stored_events SET recorded_at = recorded_at - make_interval(hours => %s)"
+        " RETURNING 1",
+        (hours,),
+    )
