@@ -59,7 +59,7 @@ class Calls:
         self, pictures: Pictures, *, timeout: timedelta, now: Callable[[], datetime]
     ) -> None:
         self._pictures = pictures
-        self._timeout = timeout
+        self.timeout = timeout
         self._now = now
 
     async def make(
@@ -67,7 +67,7 @@ class Calls:
     ) -> CallOutcome:
         """Ask the provider, and keep what it answers. What can be expected is an outcome."""
         request = _request(generation, call, references)
-        left = min(generation.deadline - self._now(), self._timeout)
+        left = min(generation.deadline - self._now(), self.timeout)
         seconds = max(left.total_seconds(), 0.0)
         facts = {"generation": str(request.generation), "call": call}
         log.info("calling %s", route.provider.name, extra=facts)
@@ -80,7 +80,7 @@ class Calls:
         except OutcomeUnknownError as error:
             return Lost(str(error))
         except TimeoutError:
-            is_hasty = timedelta(seconds=generation.deadline_seconds) < self._timeout
+            is_hasty = timedelta(seconds=generation.deadline_seconds) < self.timeout
             return Lost(CUT_OFF if is_hasty else f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
         return await self._keep(request, answer)

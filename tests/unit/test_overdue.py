@@ -91,7 +91,7 @@ async def test_a_worker_that_hangs_past_the_margin_is_fenced_and_tells_its_answe
         return answer_to(request)
 
     office.provider.told = [hang]
-    office.performer.call_timeout *= 1000
+    office.performer.calls.timeout *= 1000
     ref = await office.place()
     worker = await office.worker()
     hanging = asyncio.create_task(office.performer.perform(ref, worker))
