@@ -54,6 +54,7 @@ class FilesystemImageStore:
 
     def __init__(self, folder: Path, public_url: str) -> None:
         self._folder, self._public_url = folder.absolute(), public_url.rstrip("/")
+        self._named_durably: set[Path] = set()  # of the two upper folders, by this process
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:  # noqa: ARG002  # the extension of the key says it
         """Store durably; the same bytes again are no error, and make the object young again.
@@ -158,14 +159,18 @@ class FilesystemImageStore:
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync(self._folder.parent)
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        if not folder.parent.is_dir():
+            self._named_durably.discard(folder.parent)
+            folder.parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def _sync_folders(self, folder: Path) -> None:
-        while folder.is_relative_to(self._folder):
+        """The folder that names the object, the one that names that, and once the one above."""
+        above = () if folder.parent in self._named_durably else (self._folder,)
+        for naming in (folder, folder.parent, *above):
             with suppress(FileNotFoundError):
-                _sync(folder)
-            folder = folder.parent
+                _sync(naming)
+        self._named_durably.add(folder.parent)
 
 
 @contextmanager
