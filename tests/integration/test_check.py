@@ -22,8 +22,8 @@ from application.ports import (
 )
 from domain.aggregate import ClientKey, made_one_by
 from domain.generation import Generation
-from infrastructure.event_store.check import Difference, check, compare
-from infrastructure.event_store.mapper import UnknownEventError
+from infrastructure.event_store.check import READ, Difference, check, compare
+from infrastructure.event_store.mapper import UnknownEventError, event_classes
 from infrastructure.event_store.repair import repair
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
@@ -409,6 +409,11 @@ async def test_what_is_right_by_now_is_not_mended(case: Case) -> None:
     await case.change(generation)
     assert [mended async for mended in repair(case.url, snapshot)] == []
     assert await check(case.url) == []
+
+
+def test_the_check_reads_every_event_of_a_generation_in_its_current_version() -> None:
+    """A new event or version: say in check.sql what it means to quota, work and keys."""
+    assert {event: event.version for event in event_classes([Generation]).values()} == READ
 
 
 async def test_events_of_a_newer_release_are_not_guessed_at(case: Case) -> None:
