@@ -21,6 +21,7 @@ from application.ports import (
     Work,
 )
 from domain.aggregate import ClientKey, made_one_by
+from domain.failure import Failure
 from domain.generation import Generation
 from infrastructure.event_store.check import READ, Difference, check, compare
 from infrastructure.event_store.mapper import UnknownEventError, event_classes
@@ -195,6 +196,17 @@ async def test_what_was_recorded_after_the_snapshot_counts_when_it_is_mended(cas
     assert await check(case.url) == []
 
 
+async def test_what_is_recorded_while_it_is_mended_counts(case: Case) -> None:
+    for user_id in (USER, OTHER):
+        await case.place(2, user_id)
+    await case.spoil("UPDATE quota_counters SET units = 70 WHERE window_type = 'daily'")
+    mending = repair(case.url, await compare(case.url))
+    assert (await anext(mending)).user_id == USER
+    await case.place(3, OTHER)
+    assert [mended.expected async for mended in mending] == [{"requests": 2, "units": 5}]
+    assert await check(case.url) == []
+
+
 # --- limits --------------------------------------------------------------------------------------
 
 
@@ -265,6 +277,18 @@ async def test_a_cancelled_generation_may_have_work_to_tidy_up(case: Case) -> No
     await case.change(generation)
     assert await check(case.url) == []
     await case.spoil("DELETE FROM work")
+    assert await check(case.url) == []
+
+
+async def test_a_cancelled_generation_whose_call_failed_may_still_have_its_work(
+    case: Case,
+) -> None:
+    generation = await case.claimed()
+    generation.cancel(by=USER)
+    await case.change(generation)
+    failure = Failure(kind="moderation_input", message="a test")
+    generation.fail_call(1, failure, now=case.store.now(), jitter=0)
+    await case.change(generation, case.hold(generation))
     assert await check(case.url) == []
 
 
