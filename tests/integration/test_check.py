@@ -23,6 +23,8 @@ from application.ports import (
 from domain.aggregate import ClientKey, made_one_by
 from domain.failure import Failure
 from domain.generation import Generation
+from infrastructure.event_store import check as check_module
+from infrastructure.event_store import repair as repair_module
 from infrastructure.event_store.check import READ, Difference, check, compare
 from infrastructure.event_store.mapper import UnknownEventError, event_classes
 from infrastructure.event_store.repair import repair
@@ -432,6 +434,21 @@ async def test_what_is_right_by_now_is_not_mended(case: Case) -> None:
     generation.cancel(by=USER)
     await case.change(generation)
     assert [mended async for mended in repair(case.url, snapshot)] == []
+    assert await check(case.url) == []
+
+
+async def test_of_very_many_differences_the_first_are_named_and_mended(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_module, "MOST_DIFFERENCES", 3)
+    monkeypatch.setattr(repair_module, "MOST_AT_ONCE", 2)
+    for _ in range(5):
+        await case.place()
+    await case.spoil("DELETE FROM work")
+    for more in (True, False):
+        snapshot = await compare(case.url)
+        assert [part.more for part in snapshot.compared] == [False, False, more, False]
+        assert len(await case.mend()) == len(snapshot.differences) == (3 if more else 2)
     assert await check(case.url) == []
 
 
