@@ -50,7 +50,12 @@ def request_command(generation: Generation, **limits: int | None) -> Command:
     return Command(
         events=events_of(generation),
         units=Units(generation.user_id, generation.units, generation.windows, limits),  # type: ignore[arg-type]  # daily, monthly
-        work=OpenWork("generate", generation.id, generation.user_id, HOUR),
+        work=OpenWork(
+            "generate",
+            generation.id,
+            generation.user_id,
+            timedelta(seconds=generation.deadline_seconds),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from application.deletion import Deletions
-from application.idempotency import Idempotency
+from application.idempotency import Idempotency, hashed
 from application.ports import (
     Accepted,
     CloseWork,
@@ -20,11 +20,13 @@ from application.ports import (
     OpenWork,
     OverLimit,
     Units,
+    UsedKey,
     WindowClosed,
     Work,
 )
 from application.references import References
 from application.routing import Router
+from domain.aggregate import made_one_by
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec, ReferenceImage
 from domain.quota import QuotaExceededError, Window, WindowType, windows_at
@@ -132,14 +134,14 @@ class Generations:
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
-        used = idempotency_key and await self._store.used_key(user_id, idempotency_key)
+        used = idempotency_key and await self._used_key(user_id, idempotency_key)
         if not used:
             self._refuse_what_nobody_can_do(spec, wish, references)
             if deadline is not None and deadline > self._deadline:
                 raise DeadlineTooLongError(self._deadline)
         taken = await self._references.take(user_id, references)
         said = _said(spec, wish, taken, on_unknown, deadline)
-        idempotency = Idempotency.of(idempotency_key, said)
+        idempotency = Idempotency.of(user_id, idempotency_key, said)
         if idempotency and used:
             return Placed(idempotency.used_for(used), repeated=True)
 
@@ -170,7 +172,7 @@ class Generations:
 
         Raises GenerationNotFoundError, GenerationOpenError, and what `request` raises.
         """
-        idempotency = Idempotency.of(idempotency_key, {"retry": str(id)})
+        idempotency = Idempotency.of(user_id, idempotency_key, {"retry": str(id)})
         retried = await self.of(user_id, id)
         if made := await self._done_before(user_id, idempotency):
             return Placed(made, repeated=True)
@@ -199,7 +201,7 @@ class Generations:
             await self.of(user_id, id),
             lambda generation: generation.cancel(by=user_id),
             work=_work_of_cancelled,
-            idempotency=Idempotency.of(idempotency_key, {"cancel": str(id)}),
+            idempotency=Idempotency.of(user_id, idempotency_key, {"cancel": str(id)}),
         )
 
     async def delete(
@@ -218,7 +220,7 @@ class Generations:
             await self.of(user_id, id),
             lambda generation: generation.delete(by=user_id),
             work=lambda _: self._deletions.work(id, user_id),
-            idempotency=Idempotency.of(idempotency_key, {"delete": str(id)}),
+            idempotency=Idempotency.of(user_id, idempotency_key, {"delete": str(id)}),
         )
         await self._deletions.try_now(changed.generation)
         return changed
@@ -235,8 +237,11 @@ class Generations:
 
         Raises IdempotencyKeyReusedError.
         """
-        used = idempotency and await self._store.used_key(user_id, idempotency.key)
+        used = idempotency and await self._used_key(user_id, idempotency.key)
         return idempotency.used_for(used) if idempotency and used else None
+
+    async def _used_key(self, user_id: UUID, key: str) -> UsedKey | None:
+        return await self._store.used_key(user_id, hashed(user_id, key))
 
     async def _place(
         self,
@@ -246,7 +251,9 @@ class Generations:
         """Record a new generation, its units taken from the windows that are open now."""
         now = self._store.now()
         for _ in range(TRIES):
-            placed = await self._place_in(decide(windows_at(now)), idempotency)
+            with made_one_by(idempotency.recorded if idempotency else None):
+                generation = decide(windows_at(now))
+            placed = await self._place_in(generation, idempotency)
             if isinstance(placed, Placed):
                 return placed
             now = placed
@@ -292,7 +299,8 @@ class Generations:
             return Changed(await self.of(owner, generation.id), repeated=True)
         for _ in range(MOST_CONFLICTS):
             then_due = work(generation)
-            decide(generation)
+            with made_one_by(idempotency.recorded if idempotency else None):
+                decide(generation)
             returned = generation.units_to_return
             events = generation.collect_events()
             outcome = await self._store.append(
@@ -337,6 +345,4 @@ def _said(
 
 
 def _recorded_key(generation: Generation, idempotency: Idempotency | None) -> IdempotencyKey | None:
-    if idempotency is None:
-        return None
-    return idempotency.for_command(generation.user_id, generation.id)
+    return idempotency.for_command(generation.id) if idempotency else None

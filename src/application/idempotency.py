@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
-from application.ports import Duplicate, IdempotencyKey, UsedKey
+from application.ports import KEEP_KEYS, Duplicate, IdempotencyKey, UsedKey
+from domain.aggregate import ClientKey
 
 
 class IdempotencyKeyReusedError(Exception):
@@ -21,23 +22,42 @@ class IdempotencyKeyReusedError(Exception):
         )
 
 
+def hashed(user_id: UUID, key: str) -> str:
+    """What a user's key is recorded as: it may be somebody's data, and nobody needs to read it."""
+    return sha256(f"{user_id} {key}".encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Idempotency:
     """A client's key, and the fingerprint of the command it parsed to."""
 
+    user_id: UUID
     key: str
     fingerprint: str
 
     @classmethod
-    def of(cls, key: str | None, said: Mapping[str, object]) -> Idempotency | None:
-        """Of a command that says this; None where the client sent no key."""
+    def of(cls, user_id: UUID, key: str | None, said: Mapping[str, object]) -> Idempotency | None:
+        """Of a command that says this; None where the client sent no key.
+
+        The fingerprint is made with the key: without it nobody can try out what was said.
+        """
         if key is None:
             return None
-        return cls(key, sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
+        text = f"{key} {json.dumps(said, sort_keys=True)}"
+        return cls(user_id, key, sha256(text.encode()).hexdigest())
 
-    def for_command(self, user_id: UUID, ref: UUID) -> IdempotencyKey:
+    @property
+    def recorded(self) -> ClientKey:
+        """What the events of the command carry of it."""
+        return ClientKey(
+            key=hashed(self.user_id, self.key),
+            fingerprint=self.fingerprint,
+            keep_seconds=KEEP_KEYS.total_seconds(),
+        )
+
+    def for_command(self, ref: UUID) -> IdempotencyKey:
         """What is recorded with a command that makes or changes `ref`."""
-        return IdempotencyKey(user_id, self.key, self.fingerprint, ref)
+        return IdempotencyKey(self.user_id, self.recorded.key, self.fingerprint, ref)
 
     def used_for(self, before: UsedKey | Duplicate) -> UUID:
         """What this command made or changed before. Raises IdempotencyKeyReusedError."""

@@ -18,6 +18,8 @@ from domain.quota import Window, WindowType
 A = TypeVar("A", bound=BaseAggregate[UUID])
 WorkKind = Literal["generate", "delete"]
 
+KEEP_KEYS = timedelta(hours=24)
+
 # --- the event store -------------------------------------------------------------------------
 
 
@@ -37,13 +39,16 @@ class Units:
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """Makes repeats of a command one: `ref` is what the first one made."""
+    """Makes repeats of a command one: `ref` is what the first one made.
+
+    Events of the command carry the same in their metadata, so that the key can be rebuilt.
+    """
 
     user_id: UUID
     key: str
     fingerprint: str
     ref: UUID
-    keep: timedelta = timedelta(hours=24)
+    keep: timedelta = KEEP_KEYS
 
 
 @dataclass(frozen=True)

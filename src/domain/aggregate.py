@@ -19,6 +19,14 @@ class Value(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class ClientKey(Value):
+    """What made repeats of a command one, and for how long: hashes of a client's key and wish."""
+
+    key: str
+    fingerprint: str
+    keep_seconds: float
+
+
 class Metadata(Value):
     """Who caused an event, and which request it belongs to (the names are eventsourcing 10's)."""
 
@@ -26,6 +34,7 @@ class Metadata(Value):
     correlation_id: str | None = None
     causation_id: str | None = None
     trace: str | None = None
+    idempotency: ClientKey | None = Field(default=None, exclude_if=lambda key: key is None)
 
 
 NOBODY = Metadata()
@@ -45,6 +54,16 @@ def caused_by(
     token = _metadata.set(
         Metadata(actor=actor, correlation_id=correlation_id, causation_id=causation_id)
     )
+    try:
+        yield
+    finally:
+        _metadata.reset(token)
+
+
+@contextmanager
+def made_one_by(key: ClientKey | None) -> Iterator[None]:
+    """Let every event triggered inside say which client's key its command came with."""
+    token = _metadata.set(_metadata.get().model_copy(update={"idempotency": key}))
     try:
         yield
     finally:

@@ -125,3 +125,17 @@ async def test_what_exceeds_the_quota_is_refused(small: Stack) -> None:
     assert problem["violated-policies"] == ["daily"]
     assert 0 < int(answer.headers["retry-after"]) <= 24 * 3600
     assert await small.recorded() == 1
+
+
+async def test_a_key_is_recorded_as_a_hash_of_which_the_event_has_a_copy(stack: Stack) -> None:
+    key = {**ASYNC, "Idempotency-Key": "order of jane@example.org"}
+    await stack.client.post(URL, json=PROMPT, headers=key)
+
+    kept = await stack.rows("SELECT key, fingerprint FROM idempotency_keys")
+    told = await stack.rows(
+        "SELECT event #>> '{metadata,idempotency,key}',"
+        " event #>> '{metadata,idempotency,fingerprint}' FROM events WHERE topic LIKE 'gen%'"
+    )
+    assert kept == told
+    everything = await stack.rows("SELECT event::text FROM events")
+    assert "jane" not in f"{kept} {everything}"

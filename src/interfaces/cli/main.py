@@ -193,6 +193,28 @@ def retry_parked(
     sys.exit(run_retry_parked(_database_url(or_embedded=True), name))
 
 
+@app.command(rich_help_panel=OPERATE)
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what differs.")] = False,
+    as_json: use.AsJson = False,
+) -> None:
+    """Compare quota, limits, work and keys with the events, while the service runs.
+
+    \b
+    darkroom check
+    darkroom check --repair
+    darkroom check --json | jq '.differences[]'
+
+    It looks at one moment of DATABASE_URL, or of a running `darkroom up`, and
+    blocks nobody. --repair then takes the append's lock for a moment for each
+    user concerned. Exit status 1 if anything differs and was not mended.
+    """
+    from interfaces.cli.check import check as run_check
+
+    with endings(as_json=as_json):
+        sys.exit(run_check(_database_url(or_embedded=True), mend=repair, as_json=as_json))
+
+
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
     import asyncio
 

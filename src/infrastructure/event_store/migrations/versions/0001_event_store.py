@@ -11,5 +11,5 @@ down_revision = None
 def upgrade() -> None:
     folder = files("infrastructure.event_store")
     cursor = op.get_bind().connection.cursor()
-    for script in ("schema.sql", "append.sql", "work.sql"):
+    for script in ("schema.sql", "append.sql", "work.sql", "check.sql"):
         cursor.execute(folder.joinpath(script).read_text())

@@ -1,0 +1,463 @@
+"""What decisions depend on, compared with the events: each kind of difference, and its mending."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.ports import (
+    Accepted,
+    ClaimWork,
+    CloseWork,
+    Command,
+    HoldWork,
+    IdempotencyKey,
+    OpenWork,
+    ReleaseWork,
+    Units,
+    Work,
+)
+from domain.aggregate import ClientKey, made_one_by
+from domain.failure import Failure
+from domain.generation import Generation
+from infrastructure.event_store import check as check_module
+from infrastructure.event_store import repair as repair_module
+from infrastructure.event_store.check import READ, Difference, check, compare
+from infrastructure.event_store.mapper import UnknownEventError, event_classes
+from infrastructure.event_store.repair import repair
+from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.work import PostgresWorkBoard
+from tests.generations import COST, events_of, new_generation, request_command, stored_image
+from tests.integration.following import rows, write_raw
+
+USER, OTHER = UUID(int=1), UUID(int=2)
+DAY = 86_400.0
+
+
+class Case:
+    """A log with generations, and tables that can be spoilt."""
+
+    def __init__(self, url: str, store: PostgresEventStore) -> None:
+        self.url, self.store = url, store
+        self.board = PostgresWorkBoard(store)
+        self.worker = uuid4()
+
+    async def record(self, command: Command) -> None:
+        outcome = await self.store.append(command)
+        assert isinstance(outcome, Accepted), outcome
+
+    async def place(self, count: int = 1, user_id: UUID = USER) -> Generation:
+        generation = new_generation(self.store.now(), user_id=user_id, count=count)
+        await self.record(request_command(generation))
+        return await self.loaded(generation)
+
+    async def loaded(self, generation: Generation) -> Generation:
+        loaded = await self.store.get(Generation, generation.id)
+        assert loaded is not None
+        return loaded
+
+    async def change(self, generation: Generation, work: Work | None = None) -> None:
+        """Record what it decided."""
+        back = generation.units_to_return
+        units = Units(generation.user_id, -back, generation.windows) if back else None
+        await self.record(Command(events_of(generation), units, work=work))
+
+    async def claimed(self, count: int = 1) -> Generation:
+        """One that the worker has, with its first call under way."""
+        await self.board.register(self.worker, slots=9, lease=timedelta(minutes=1))
+        generation = await self.place(count)
+        await self.record(Command(work=ClaimWork("generate", generation.id, self.worker)))
+        generation.start_call(provider="sketch", model="m", images=(1,))
+        await self.change(generation, self.hold(generation))
+        return generation
+
+    async def completed(self, count: int = 1) -> Generation:
+        """One that ended with its first image."""
+        generation = await self.claimed(count)
+        answer(generation)
+        if count > 1:
+            generation.start_call(provider="sketch", model="m", images=(2,))
+            generation.lose_call(2, reason="a test", repeat_costs=True)
+        generation.finish(urls={1: "http://here/1.png"}, now=self.store.now())
+        await self.change(generation, CloseWork("generate", generation.id, self.worker))
+        return generation
+
+    def hold(self, generation: Generation) -> HoldWork:
+        return HoldWork("generate", generation.id, self.worker)
+
+    async def spoil(self, query: str, *parameters: Any) -> None:
+        await rows(self.url, query, *parameters)
+
+    async def wrong(self) -> list[tuple[str, str]]:
+        return [(found.part, found.problem) for found in await check(self.url)]
+
+    async def mend(self) -> list[Difference]:
+        return [mended async for mended in repair(self.url, await compare(self.url))]
+
+    async def spoilt_once(self, part: str, problem: str) -> Difference:
+        """Exactly this is wrong, is mended, and is right then."""
+        (found,) = await check(self.url)
+        assert (found.part, found.problem) == (part, problem)
+        assert await self.mend() == [found]
+        assert await check(self.url) == []
+        assert await self.mend() == []
+        return found
+
+    async def counters(self) -> list[Any]:
+        return await rows(
+            self.url,
+            "SELECT user_id, window_type, requests, units FROM quota_counters ORDER BY 1, 2",
+        )
+
+
+def answer(generation: Generation, *, late: bool = False) -> None:
+    generation.answer_call(
+        1,
+        provider_request_id=None,
+        usage={},
+        cost=COST,
+        images=(stored_image(generation.id, 1),),
+        late=late,
+    )
+
+
+@pytest.fixture
+async def case(database_url: str, store: PostgresEventStore) -> Case:
+    return Case(database_url, store)
+
+
+async def test_an_empty_database_is_as_its_events_say(case: Case) -> None:
+    assert await check(case.url) == []
+
+
+# --- quota ---------------------------------------------------------------------------------------
+
+
+async def test_counters_agree_while_generations_are_open_and_after_each_kind_of_end(
+    case: Case,
+) -> None:
+    await case.place(3)
+    await case.completed(2)
+    cancelled = await case.place(2)
+    cancelled.cancel(by=USER)
+    await case.change(cancelled, CloseWork("generate", cancelled.id))
+    failed = await case.claimed(2)
+    failed.lose_call(1, reason="a test", repeat_costs=True)
+    failed.finish(urls={}, now=failed.deadline + timedelta(days=1))
+    await case.change(failed, CloseWork("generate", failed.id, case.worker))
+    assert await case.counters() == [(USER, "daily", 4, 4), (USER, "monthly", 4, 4)]
+    assert await check(case.url) == []
+
+
+@pytest.mark.parametrize("change", ["units = units + 1", "units = units - 5", "requests = 9"])
+async def test_a_counter_that_differs_is_named_and_mended(case: Case, change: str) -> None:
+    await case.place(2)
+    await case.place(1, OTHER)
+    right = await case.counters()
+    await case.spoil(
+        f"UPDATE quota_counters SET {change} WHERE user_id = %s AND window_type = 'daily'", USER
+    )
+    found = await case.spoilt_once("quota", "differs")
+    assert (found.user_id, found.place["window_type"]) == (USER, "daily")
+    assert found.expected == {"requests": 1, "units": 2}
+    assert await case.counters() == right
+
+
+async def test_a_counter_that_is_missing_is_named_and_made_again(case: Case) -> None:
+    await case.completed(2)
+    right = await case.counters()
+    await case.spoil("DELETE FROM quota_counters WHERE window_type = 'monthly'")
+    found = await case.spoilt_once("quota", "missing")
+    assert (found.found, found.expected) == (None, {"requests": 1, "units": 1})
+    assert await case.counters() == right
+
+
+async def test_a_counter_without_events_is_named_and_removed(case: Case) -> None:
+    await case.place()
+    right = await case.counters()
+    await case.spoil("INSERT INTO quota_counters VALUES (%s, 'daily', '2020-02-02Z', 0, 0)", OTHER)
+    found = await case.spoilt_once("quota", "unexplained")
+    assert (found.user_id, found.expected) == (OTHER, None)
+    assert found.place == {"window_type": "daily", "starts_at": "2020-02-02T00:00:00+00:00"}
+    assert await case.counters() == right
+
+
+async def test_what_was_recorded_after_the_snapshot_counts_when_it_is_mended(case: Case) -> None:
+    cancelled = await case.place(4)
+    await case.spoil("UPDATE quota_counters SET units = 70 WHERE window_type = 'daily'")
+    await case.spoil("DELETE FROM quota_counters WHERE window_type = 'monthly'")
+    snapshot = await compare(case.url)
+    await case.place(2)
+    cancelled.cancel(by=USER)
+    await case.change(cancelled, CloseWork("generate", cancelled.id))
+    assert len([mended async for mended in repair(case.url, snapshot)]) == 2
+    assert await case.counters() == [(USER, "daily", 2, 2), (USER, "monthly", 2, 2)]
+    assert await check(case.url) == []
+
+
+async def test_what_is_recorded_while_it_is_mended_counts(case: Case) -> None:
+    for user_id in (USER, OTHER):
+        await case.place(2, user_id)
+    await case.spoil("UPDATE quota_counters SET units = 70 WHERE window_type = 'daily'")
+    mending = repair(case.url, await compare(case.url))
+    assert (await anext(mending)).user_id == USER
+    await case.place(3, OTHER)
+    assert [mended.expected async for mended in mending] == [{"requests": 2, "units": 5}]
+    assert await check(case.url) == []
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+async def test_a_limit_that_no_event_explains_is_named_and_removed(case: Case) -> None:
+    await case.spoil("INSERT INTO quota_limits VALUES (%s, 'daily', NULL)", USER)
+    found = await case.spoilt_once("limits", "unexplained")
+    assert (found.place, found.found) == ({"window_type": "daily"}, {"units": None})
+    assert await rows(case.url, "SELECT * FROM quota_limits") == []
+
+
+# --- work ----------------------------------------------------------------------------------------
+
+
+async def test_an_open_generation_without_work_is_named_and_given_some(case: Case) -> None:
+    generation = await case.claimed()
+    right = await rows(case.url, "SELECT kind, ref, user_id, deadline FROM work")
+    await case.spoil("DELETE FROM work")
+    found = await case.spoilt_once("work", "missing")
+    assert found.place == {"kind": "generate", "ref": str(generation.id)}
+    assert await rows(case.url, "SELECT kind, ref, user_id, deadline FROM work") == right
+    (due,) = await case.board.next_due(after_user=uuid4(), limit=9, handed_over=[])
+    assert (due.ref, due.user_id) == (generation.id, USER)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("user_id = '00000000-0000-0000-0000-000000000002'", "owner"),
+        ("deadline = deadline + interval '1 hour'", "deadline"),
+        ("deadline = deadline - interval '1 hour'", "deadline"),
+        ("worker = '00000000-0000-0000-0000-000000000009'", "worker"),
+        ("due_at = due_at + interval '1 day'", "late"),
+    ],
+)
+async def test_work_that_differs_is_named_and_mended(case: Case, change: str, problem: str) -> None:
+    await case.place()
+    await case.spoil(f"UPDATE work SET {change}")
+    await case.spoilt_once("work", problem)
+    assert len(await case.board.next_due(after_user=uuid4(), limit=9, handed_over=[])) == 1
+
+
+async def test_mending_leaves_work_with_the_worker_that_has_it(case: Case) -> None:
+    await case.claimed()
+    await case.spoil("UPDATE work SET deadline = deadline - interval '1 hour'")
+    await case.spoilt_once("work", "deadline")
+    assert await rows(case.url, "SELECT worker FROM work") == [(case.worker,)]
+
+
+@pytest.mark.parametrize("kind", ["generate", "delete", "dance"])
+async def test_work_that_no_event_explains_is_named_and_removed(case: Case, kind: str) -> None:
+    generation = await case.completed()
+    for ref in (generation.id, uuid4()):
+        await case.spoil(
+            "INSERT INTO work VALUES (%s, %s, %s, now(), 0, NULL, now())", kind, ref, USER
+        )
+        await case.spoilt_once("work", "unexplained")
+    assert await rows(case.url, "SELECT * FROM work") == []
+
+
+async def test_a_cancelled_generation_may_have_work_to_tidy_up(case: Case) -> None:
+    generation = await case.claimed()
+    generation.cancel(by=USER)
+    await case.change(generation)
+    assert await check(case.url) == []
+    await case.spoil("DELETE FROM work")
+    await case.spoilt_once("work", "missing")  # nobody would record what became of its call
+    answer(generation)
+    await case.change(generation)
+    assert await check(case.url) == []
+    await case.spoil("DELETE FROM work")
+    assert await check(case.url) == []
+
+
+async def test_a_cancelled_generation_whose_call_failed_may_still_have_its_work(
+    case: Case,
+) -> None:
+    generation = await case.claimed()
+    generation.cancel(by=USER)
+    await case.change(generation)
+    failure = Failure(kind="moderation_input", message="a test")
+    generation.fail_call(1, failure, now=case.store.now(), jitter=0)
+    await case.change(generation, case.hold(generation))
+    assert await check(case.url) == []
+
+
+async def test_what_answered_late_may_leave_work_to_tidy_up(case: Case) -> None:
+    generation = await case.completed(2)
+    generation.answer_call(2, provider_request_id=None, usage={}, cost=COST, images=(), late=True)
+    await case.change(generation, OpenWork("generate", generation.id, USER, timedelta()))
+    assert await check(case.url) == []
+
+
+async def test_pictures_that_were_not_published_may_leave_work(case: Case) -> None:
+    generation = await case.claimed()
+    answer(generation)
+    generation.finish(urls={}, now=generation.deadline + timedelta(days=1))
+    await case.change(generation, case.hold(generation))
+    assert await check(case.url) == []
+    await case.spoil("DELETE FROM work")
+    assert await check(case.url) == []
+
+
+async def test_a_deleted_generation_may_have_work_to_erase_its_pictures(case: Case) -> None:
+    generation = await case.completed()
+    generation.delete(by=USER)
+    await case.change(generation, OpenWork("delete", generation.id, USER, timedelta(days=30)))
+    assert await check(case.url) == []
+    await case.spoil("UPDATE work SET user_id = %s", OTHER)
+    await case.spoilt_once("work", "owner")
+    await case.spoil("DELETE FROM work")
+    assert await check(case.url) == []
+
+
+async def test_work_that_waits_for_its_time_or_is_over_its_deadline_is_right(case: Case) -> None:
+    waiting = await case.claimed()
+    later = case.store.now() + timedelta(minutes=9)
+    await case.change(waiting, ReleaseWork("generate", waiting.id, case.worker, later))
+    overdue = new_generation(case.store.now(), user_id=USER, deadline=timedelta(seconds=0.001))
+    await case.record(request_command(overdue))
+    await case.record(Command(work=CloseWork("generate", overdue.id)))
+    await case.record(Command(work=OpenWork("generate", overdue.id, USER, timedelta())))
+    assert await check(case.url) == []
+
+
+# --- idempotency ---------------------------------------------------------------------------------
+
+
+async def keyed(case: Case, name: str = "k", keep: float = DAY) -> Generation:
+    """One that was asked for with a client's key."""
+    with made_one_by(ClientKey(key=name, fingerprint="f", keep_seconds=keep)):
+        generation = new_generation(case.store.now(), user_id=USER)
+    key = IdempotencyKey(USER, name, "f", generation.id, timedelta(seconds=keep))
+    placing = request_command(generation)
+    await case.record(Command(placing.events, placing.units, key, placing.work))
+    return generation
+
+
+KEYS = "SELECT user_id, key, fingerprint, ref, expires_at FROM idempotency_keys ORDER BY key"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("DELETE FROM idempotency_keys", "missing"),
+        ("UPDATE idempotency_keys SET fingerprint = 'g'", "differs"),
+        ("UPDATE idempotency_keys SET ref = gen_random_uuid()", "differs"),
+        ("UPDATE idempotency_keys SET expires_at = '2020-02-02Z'", "differs"),
+    ],
+)
+async def test_a_key_that_is_not_as_its_event_says_is_named_and_mended(
+    case: Case, change: str, problem: str
+) -> None:
+    await keyed(case)
+    right = await rows(case.url, KEYS)
+    assert await check(case.url) == []
+    await case.spoil(change)
+    await case.spoilt_once("idempotency", problem)
+    assert await rows(case.url, KEYS) == right
+
+
+async def test_a_key_of_a_later_command_is_mended_too(case: Case) -> None:
+    generation = await case.place()
+    with made_one_by(ClientKey(key="k", fingerprint="f", keep_seconds=DAY)):
+        generation.cancel(by=USER)
+    key = IdempotencyKey(USER, "k", "f", generation.id)
+    units = Units(USER, -1, generation.windows)
+    done = CloseWork("generate", generation.id)
+    await case.record(Command(events_of(generation), units, key, done))
+    right = await rows(case.url, KEYS)
+    await case.spoil("DELETE FROM idempotency_keys")
+    await case.spoilt_once("idempotency", "missing")
+    assert await rows(case.url, KEYS) == right
+
+
+async def test_keys_whose_time_is_over_do_not_matter(case: Case) -> None:
+    await keyed(case, keep=0.001)
+    await case.spoil(
+        "INSERT INTO idempotency_keys VALUES (%s, 'old', 'f', %s, '2020-02-02Z')", USER, uuid4()
+    )
+    assert await check(case.url) == []
+    await case.spoil("DELETE FROM idempotency_keys")
+    assert await check(case.url) == []
+
+
+async def test_a_key_without_an_event_is_right_if_it_is_about_something_of_its_owners(
+    case: Case,
+) -> None:
+    mine, theirs = await case.place(), await case.place(user_id=OTHER)
+    await case.record(Command(idempotency=IdempotencyKey(USER, "again", "f", mine.id)))
+    assert await check(case.url) == []
+    for ref in (uuid4(), theirs.id):
+        await case.spoil(
+            "INSERT INTO idempotency_keys VALUES (%s, 'k', 'f', %s, now() + interval '1 h')",
+            USER,
+            ref,
+        )
+        await case.spoilt_once("idempotency", "unexplained")
+
+
+async def test_a_key_that_was_used_again_after_it_was_lost_is_the_later_commands(
+    case: Case,
+) -> None:
+    await keyed(case)
+    await case.spoil("DELETE FROM idempotency_keys")
+    snapshot = await compare(case.url)
+    again = await keyed(case)
+    assert [mended async for mended in repair(case.url, snapshot)] == []
+    assert await rows(case.url, "SELECT ref FROM idempotency_keys") == [(again.id,)]
+    assert await check(case.url) == []
+
+
+# --- all of it -----------------------------------------------------------------------------------
+
+
+async def test_what_is_right_by_now_is_not_mended(case: Case) -> None:
+    generation = await case.place(2)
+    await case.spoil("UPDATE quota_counters SET units = 7")
+    await case.spoil("UPDATE work SET user_id = %s", OTHER)
+    snapshot = await compare(case.url)
+    assert len(snapshot.differences) == 3
+    await case.spoil("UPDATE quota_counters SET units = 2")
+    await case.spoil("DELETE FROM work")
+    generation.cancel(by=USER)
+    await case.change(generation)
+    assert [mended async for mended in repair(case.url, snapshot)] == []
+    assert await check(case.url) == []
+
+
+async def test_of_very_many_differences_the_first_are_named_and_mended(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_module, "MOST_DIFFERENCES", 3)
+    monkeypatch.setattr(repair_module, "MOST_AT_ONCE", 2)
+    for _ in range(5):
+        await case.place()
+    await case.spoil("DELETE FROM work")
+    for more in (True, False):
+        snapshot = await compare(case.url)
+        assert [part.more for part in snapshot.compared] == [False, False, more, False]
+        assert len(await case.mend()) == len(snapshot.differences) == (3 if more else 2)
+    assert await check(case.url) == []
+
+
+def test_the_check_reads_every_event_of_a_generation_in_its_current_version() -> None:
+    """A new event or version: say in check.sql what it means to quota, work and keys."""
+    assert {event: event.version for event in event_classes([Generation]).values()} == READ
+
+
+async def test_events_of_a_newer_release_are_not_guessed_at(case: Case) -> None:
+    await write_raw(case.url, "generation.requested@2", "{}")
+    with pytest.raises(UnknownEventError, match=r"generation\.requested@2"):
+        await check(case.url)
