@@ -47,8 +47,7 @@ async def test_a_leader_whose_connection_is_cut_again_and_again_misses_nothing(
 async def cut_the_leader(database_url: str) -> None:
     async def cut() -> bool:
         query = """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
-                    WHERE locktype = 'advisory' AND application_name = 'darkroom follower recording_v1'
-                      AND datname = current_database() AND granted
+                    WHERE locktype = 'advisory' AND granted AND datname = current_database()
                       AND application_name = 'darkroom follower recording_v1'"""
         return bool(await rows(database_url, query))
 

@@ -148,7 +148,7 @@ class Follower:
         rows = await page(connection, tables.position, self._batch)
         if rows:
             known = self._projection.readable(rows)
-            if not await tables.take(tables.page(known), most_parked=MOST_PARKED):
+            if not await tables.take(await tables.page(known), most_parked=MOST_PARKED):
                 await self._refuse_too_many_parked(connection)
         self._failures, self.error = 0, None
         return is_full(rows, self._batch)

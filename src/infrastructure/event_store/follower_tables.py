@@ -16,6 +16,7 @@ from infrastructure.event_store.read_model_schemas import (
     drop_tables,
     exclusively,
     look_into,
+    rename,
     show,
 )
 from infrastructure.read_models import discover
@@ -68,6 +69,15 @@ SELECT %s, %s, identity, 0, CASE WHEN EXISTS (SELECT FROM stored_events) THEN NU
     ON CONFLICT (name, version) DO UPDATE
    SET log_identity = excluded.log_identity, position = 0, caught_up_at = excluded.caught_up_at,
        revision = f.revision + 1, updated_at = now(), error = NULL
+"""
+
+TAKE_PARKED = "UPDATE parked_aggregates SET name = %s WHERE (name, version) = (%s, %s)"
+BECOME_OLD = """
+WITH old AS (
+    INSERT INTO follower_positions (name, version, log_identity, position)
+    SELECT %s, version, log_identity, position
+      FROM follower_positions WHERE (name, version) = (%s, %s))
+DELETE FROM follower_positions WHERE (name, version) = (%s, %s)
 """
 
 STATES = """
@@ -164,6 +174,13 @@ async def hold(connection: AsyncConnection[Any], read_model: ReadModel) -> Place
     return Place(*row)
 
 
+async def position_of(connection: AsyncConnection[Any], read_model: ReadModel) -> int | None:
+    """Where the tables are; None when there are none for this log."""
+    query = HOLD.replace("FOR UPDATE", "")
+    row = await (await connection.execute(query, _key(read_model))).fetchone()
+    return row[0] if row else None
+
+
 async def move(
     connection: AsyncConnection[Any], read_model: ReadModel, place: Place, position: int
 ) -> bool:
@@ -226,6 +243,17 @@ async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> Non
     await connection.execute(
         "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", _key(read_model)
     )
+
+
+async def take_place(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """Let what was built beside be the live one, and the live one the old one."""
+    beside, old = read_model.beside, read_model.old
+    await rename(connection, read_model, old)
+    await rename(connection, beside, read_model)
+    await unpark(connection, read_model)
+    await connection.execute(TAKE_PARKED, (read_model.name, *_key(beside)))
+    await connection.execute(BECOME_OLD, (old.name, *_key(read_model), *_key(beside)))
+    await revise(connection, read_model)
 
 
 async def parked(connection: AsyncConnection[Any], read_model: ReadModel) -> frozenset[UUID]:

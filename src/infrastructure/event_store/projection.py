@@ -111,6 +111,11 @@ class Batch:
             for number, written in self._projection.written(row):
                 self._rows.setdefault(number, []).append(written)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody wanted any."""
+        return not self._rows
+
     def writes(self) -> list[Write]:
         """What it all comes to, in the order of the statements."""
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -86,14 +87,18 @@ class ReadModelTables:
             self.waiting = await parked(self._connection, self._read_model)
         self.position = self._place.position
 
-    def page(self, rows: Sequence[Row]) -> Page:
-        """What these rows come to."""
+    async def page(self, rows: Sequence[Row], *, by: int = 0) -> Page:
+        """What these rows come to; others have their turn after each so many, if `by` says so."""
+        waiting, writes = self.waiting, self._projection.batch()
         try:
-            writes = self._projection.writes(rows, self.waiting)
+            for number, row in enumerate(rows, start=1):
+                writes.add(row, waiting)
+                if by and number % by == 0:
+                    await asyncio.sleep(0)
         except DATA_ERRORS:
-            return Page(rows, self.waiting, None)
-        waits = any(row[2] in self.waiting for row in rows) if self.waiting else False
-        return Page(rows, self.waiting, writes, concerns=bool(writes) or waits)
+            return Page(rows, waiting, None)
+        waits = any(row[2] in waiting for row in rows) if waiting else False
+        return Page(rows, waiting, writes.writes(), concerns=waits or not writes.is_empty)
 
     async def take(self, page: Page, *, most_parked: int) -> bool:
         """Apply a page, event by event when it cannot be applied at once; whether it could.
