@@ -122,6 +122,7 @@ async def replay(
     *,
     check: bool = False,
     tell: Tell = lambda _: None,
+    batch: int = A_PAGE,
 ) -> Outcome:
     """Build beside the live one, catch up with it, compare; unless it is a check, swap.
 
@@ -132,7 +133,7 @@ async def replay(
     began = asyncio.get_running_loop().time()
     projection = Projection(read_model, mapper or JsonMapper())
     async with _alone(database_url, read_model) as (writer, reader):
-        building = Replay(writer, reader, read_model, projection, tell)
+        building = Replay(writer, reader, read_model, projection, tell, batch)
         await building.build()
         found = await building.compare()
         waiting = await parked(writer, read_model.beside)
@@ -195,8 +196,10 @@ class Replay:
         read_model: ReadModel,
         projection: Projection,
         tell: Tell,
+        batch: int,
     ) -> None:
         self.events = 0
+        self._batch = batch
         self._writer = writer
         self._reader = reader
         self._live = read_model
@@ -290,7 +293,7 @@ class Replay:
         self.events += len(taken.rows)
 
     async def _page(self, after: int, goal: int) -> Page | None:
-        rows = await page(self._reader, after, A_PAGE, until=goal)
+        rows = await page(self._reader, after, self._batch, until=goal)
         if not rows:
             return None
         return await self._tables.page(self._projection.readable(rows), by=A_SLICE)
