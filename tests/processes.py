@@ -78,6 +78,7 @@ class Processes:
             "DARKROOM_DATA_DIR": str(self.data),
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
             "DARKROOM_LOG_FORMAT": "json",
+            "DARKROOM_LEAVE_SECONDS": "0",
             **settings,
         }
         self.started: list[Process] = []

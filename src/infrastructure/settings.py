@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     daily_quota: Quota = 500
     monthly_quota: Quota = 10_000
     wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
+    leave_seconds: Annotated[Seconds, Field(le=300)] = 5.0
     sketch_seconds: Seconds = 0.0
     sketch_faults: Annotated[SketchFaults, BeforeValidator(values.faults)] = SketchFaults()
     sketch_images_per_call: int = Field(1, ge=1, le=10)

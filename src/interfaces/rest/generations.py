@@ -95,8 +95,10 @@ async def create(request: Request, caller: Authenticated) -> Response:
     `Prefer: respond-async`, `Prefer: wait=n` or a longer work answers 202 with `Location`.
     """
     key, prefer = _key(request), _patience(request)
-    asked = await read_generation_request(request)
-    placed = await _place(container_of(request), caller, asked, key)
+    # What was sent is not kept while its caller waits.
+    placed = await _place(
+        container_of(request), caller, await read_generation_request(request), key
+    )
     return await _wait_for(request, placed, prefer)
 
 

@@ -51,6 +51,7 @@ from interfaces.rest.errors import (
     MediaTypeError,
     Mistake,
     ModerationRefusedError,
+    NoRoomForUploadError,
     NotAuthenticatedError,
     NotFoundError,
     OfGenerationError,
@@ -60,6 +61,8 @@ from interfaces.rest.errors import (
     RequestRefusedError,
     RequestTimeoutError,
     ShapeError,
+    TooManyConnectionsError,
+    TooMuchInFlightError,
     UnreadableRequestError,
 )
 from interfaces.rest.problem_types import PROBLEM_JSON, ProblemType
@@ -96,6 +99,9 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ClockUncertainError: kinds.BUSY,
     ImageStoreUnavailableError: kinds.BUSY,
     TooManyFollowersError: kinds.BUSY,
+    TooMuchInFlightError: kinds.BUSY,
+    NoRoomForUploadError: kinds.BUSY,
+    TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
     NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
     NotFoundError: kinds.NOT_FOUND,
