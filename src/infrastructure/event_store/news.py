@@ -20,6 +20,7 @@ from infrastructure.event_store.connections import connect
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 1
 POLL_SECONDS = 1.0
 A_PAGE = 1000
 BREATH = 0.005  # seconds between looks while there is news all the time: one tells of more
