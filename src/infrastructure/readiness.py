@@ -86,9 +86,9 @@ class Readiness:
 
     async def check(self) -> dict[str, Check]:
         """All checks by name. Never raises, and takes little longer than `patience`."""
-        if self._is_leaving:
+        found = [] if self._is_leaving else await asyncio.gather(*map(self._found, self._checks))
+        if self._is_leaving:  # or was told to, meanwhile
             return {"process": LEAVING}
-        found = await asyncio.gather(*map(self._found, self._checks))
         return dict(zip(self._checks, found, strict=True))
 
     async def schema_is_current(self) -> bool:

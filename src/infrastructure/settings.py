@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     call_seconds: SomeSeconds = 180.0
     deadline_seconds: SomeSeconds = 900.0
     worker_slots: int = Field(8, ge=1, le=1000)
+    spool_bytes: int = Field(1024**3, ge=0)
     log_format: Literal["auto", "json", "console"] = "auto"
 
     @field_validator("redis_url")
