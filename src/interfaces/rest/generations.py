@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from application.generations import Changed, Placed
-from application.ports import StoreUnavailableError
+from application.ports import StoreUnavailableError, UnknownEventError
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container
@@ -236,7 +236,7 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
             .waiting()
             .for_end(placed, seconds=prefer.seconds, gone=_gone(request))
         )
-    except StoreUnavailableError as error:
+    except (StoreUnavailableError, UnknownEventError) as error:
         raise AcceptedUnreadableError(placed.id) from error
     if generation is None:
         raise ClientDisconnect
