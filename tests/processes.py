@@ -9,22 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 SECONDS_TO_WAIT = 30.0
+DARKROOM = ("interfaces.cli.main",)
 
 
 class Process:
     """One `darkroom` process in a session of its own; its output goes to a file."""
 
-    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, environment: dict[str, str], log: Path, program: Sequence[str] = DARKROOM
+    ) -> None:
         self.name, self.log = name, log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interfaces.cli.main", name],
+                [sys.executable, "-m", *program, name],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -78,13 +81,14 @@ class Processes:
             "DARKROOM_DATA_DIR": str(self.data),
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
             "DARKROOM_LOG_FORMAT": "json",
+            "DARKROOM_LEAVE_SECONDS": "0",
             **settings,
         }
         self.started: list[Process] = []
 
-    def start(self, name: str, **settings: str) -> Process:
+    def start(self, name: str, *, program: Sequence[str] = DARKROOM, **settings: str) -> Process:
         log = self.folder / f"{name}-{len(self.started)}.log"
-        process = Process(name, self.environment | settings, log)
+        process = Process(name, self.environment | settings, log, program)
         self.started.append(process)
         return process
 

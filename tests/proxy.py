@@ -48,6 +48,11 @@ class Proxy:
             writer.close()
         self.cuts += 1
 
+    def lead_to(self, url: str) -> None:
+        """From now on to another server, as an address does after a failover."""
+        self._parts = urlsplit(url)
+        self.cut()
+
     def pause(self) -> None:
         """Pass nothing on, as a server that is stopped or a network that swallows."""
         self._going.clear()
@@ -69,6 +74,8 @@ class Proxy:
         self._open += [answer, ask]
         passing = (self._pass_on(client, ask), self._pass_answers(server, answer, ask))
         await asyncio.gather(*passing, return_exceptions=True)
+        answer.close()  # also when the other side was reset
+        ask.close()
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):

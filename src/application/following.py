@@ -10,7 +10,13 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.ports import EventNews, EventStore, Recorded, StoreUnavailableError
+from application.ports import (
+    EventNews,
+    EventStore,
+    Recorded,
+    StoreUnavailableError,
+    UnknownEventError,
+)
 from application.queue_places import QueuePlace, QueuePlaces
 from domain.generation import ENDINGS, Generation
 
@@ -122,6 +128,9 @@ class _Follower:
             told += await self._new_place()
         except StoreUnavailableError as error:
             log.warning("cannot look yet: %s", error)
+        except UnknownEventError as error:  # who comes back may find a newer process
+            log.warning("cannot follow any further: %s", error)
+            self.has_ended = True
         if not told and time.monotonic() - self._told_at >= BEAT_EVERY:
             told.append(Beat())
         if told:

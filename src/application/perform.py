@@ -28,6 +28,7 @@ from application.ports import (
     ReleaseWork,
     StoreUnavailableError,
     Units,
+    UnknownEventError,
     Work,
 )
 from application.recording import record_patiently
@@ -40,6 +41,7 @@ from domain.image import Cost
 log = logging.getLogger(__name__)
 
 UNREADABLE_AGAIN = timedelta(seconds=5)
+NEWER_AGAIN = timedelta(seconds=2)
 UNEXPECTED_AGAIN = timedelta(seconds=30)
 
 
@@ -108,11 +110,17 @@ class Performer:
             await self._go_about(generation, worker, is_claimed=not is_untouched)
         except FencedError:
             log.info("the work is not this worker's", extra={"generation": str(ref)})
+        except UnknownEventError as error:
+            log.warning("left to a newer worker: %s", error, extra={"generation": str(ref)})
+            await self._put_off(ref, worker, NEWER_AGAIN)
         except Exception:
-            if await self._claim(ref, worker):
-                due_at = self.store.now() + UNEXPECTED_AGAIN
-                await self.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
+            await self._put_off(ref, worker, UNEXPECTED_AGAIN)
             raise
+
+    async def _put_off(self, ref: UUID, worker: UUID, later: timedelta) -> None:
+        if await self._claim(ref, worker):
+            due_at = self.store.now() + later
+            await self.append(Command(work=ReleaseWork("generate", ref, worker, due_at)))
 
     async def _claim(self, ref: UUID, worker: UUID) -> bool:
         claimed = await self.append(Command(work=ClaimWork("generate", ref, worker)))

@@ -178,6 +178,19 @@ class StoreBusyError(StoreUnavailableError):
     """More commands wait than the store takes; nothing of this one was recorded."""
 
 
+class UnknownEventError(Exception):
+    """An event of a topic or version that this release does not know: a newer one wrote it.
+
+    Whoever meets it leaves the rest to somebody newer.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        super().__init__(
+            f"This release does not know the event {topic!r}. Run the release that wrote it."
+        )
+
+
 @dataclass(frozen=True)
 class Recorded:
     """An event in the log."""

@@ -124,7 +124,7 @@ class Container(containers.DeclarativeContainer):
     store = providers.Singleton(PostgresEventStore, database_url)
     fetch = store.provided.fetch
     board = providers.Singleton(PostgresWorkBoard, store)
-    spool = providers.Singleton(PostgresSpool, store)
+    spool = providers.Singleton(PostgresSpool, store, most_bytes=settings.provided.spool_bytes)
     news = providers.Singleton(PostgresNews, database_url)
     waiting = providers.Singleton(Waiting, store, news)
     places = providers.Singleton(QueuePlaces, board, store.provided.now)

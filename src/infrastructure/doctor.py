@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 
 from application.ports import ImageStoreUnavailableError, StoreUnavailableError
 from infrastructure.beside_up import NotRunningError, servers_left
+from infrastructure.connection_budget import Budget, connection_budget
 from infrastructure.container import Container
 from infrastructure.event_store.connections import LOST, connect
 from infrastructure.event_store.follower import duty_of
@@ -23,18 +24,9 @@ from infrastructure.readiness import Check, Readiness, State
 from infrastructure.settings import Settings, SettingsError, load_settings
 
 OLDEST_POSTGRES = 16
-ENOUGH_CONNECTIONS = 20  # one more api, worker and projector
 MANY_EVENTS_BEHIND = 1000
 PATIENCE = 5.0  # seconds for each check of readiness
 
-FREE_CONNECTIONS = """
-SELECT current_setting('max_connections')::int
-     - current_setting('superuser_reserved_connections')::int
-     - coalesce(current_setting('reserved_connections', true)::int, 0)
-     - count(*)::int,
-       current_setting('max_connections')::int
-  FROM pg_stat_activity WHERE backend_type = 'client backend'
-"""
 PICTURE = bytes.fromhex(  # a transparent pixel
     "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364f8"
     "0f00010501012718e3660000000049454e44ae426082"
@@ -98,7 +90,7 @@ async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
         asking = Asking(connection)
         yield _version(connection.info.server_version)
         yield await _sessions(url)
-        yield await _connections(asking)
+        yield _connections(await connection_budget(asking))
         checks = await _readiness(asking, settings)
         yield _schema(checks["database"])
         for finding in await _read_models(asking, checks["readModels"]):
@@ -165,18 +157,23 @@ async def _sessions(url: str) -> Finding:
     return Finding("sessions", "ok", "Sessions keep their state, and notices arrive.")
 
 
-async def _connections(fetch: Fetch) -> Finding:
-    free, most = (await fetch(FREE_CONNECTIONS, ()))[0]
-    facts = {"free": free, "most": most}
-    if free < ENOUGH_CONNECTIONS:
-        return Finding(
-            "connections",
-            "degraded",
-            f"{free} of PostgreSQL's {most} connections are free.",
-            f"Raise max_connections: an api, a worker and a projector take {ENOUGH_CONNECTIONS}.",
-            facts,
-        )
-    return Finding("connections", "ok", f"{free} of {most} connections are free.", facts=facts)
+def _connections(budget: Budget) -> Finding:
+    at_work = ", ".join(f"{count} {name}" for name, count in budget.processes.items())
+    taken = budget.reserved - budget.others
+    told = f"At work: {at_work}; they take up to {taken} of {budget.usable} connections"
+    told = f"{told}, others have {budget.others}."
+    facts = {**asdict(budget), "reserved": budget.reserved, "free": budget.free}
+    if budget.free >= budget.wanted:
+        return Finding("connections", "ok", told, facts=facts)
+    left, more = max(budget.free, 0), budget.wanted - budget.free
+    return Finding(
+        "connections",
+        "degraded" if budget.free >= 0 else "failing",
+        f"{told} A rolling restart needs {budget.wanted} more, and there are {left}.",
+        f"Raise max_connections (or the limit of the role or database) by {more}, or run fewer"
+        " processes.",
+        facts,
+    )
 
 
 def _schema(check: Check) -> Finding:

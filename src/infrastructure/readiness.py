@@ -54,6 +54,7 @@ REDIS_SILENT = Check(
     "Bring it back: nothing needs repair.",
 )
 NO_SCHEMA = Check("failing", "The database has no schema.", "Run `darkroom migrate`.")
+LEAVING = Check("failing", "This process is about to stop.", "Send requests to another one.")
 OLD_SCHEMA = Check("failing", "The schema is an older release's.", "Run `darkroom migrate`.")
 
 
@@ -77,10 +78,17 @@ class Readiness:
             "workers": (self._workers, SILENT),
         }
         self._under_way: dict[str, asyncio.Task[Check]] = {}
+        self._is_leaving = False
+
+    def leave(self) -> None:
+        """From now on nothing more should be sent here, whatever else is well."""
+        self._is_leaving = True
 
     async def check(self) -> dict[str, Check]:
         """All checks by name. Never raises, and takes little longer than `patience`."""
-        found = await asyncio.gather(*map(self._found, self._checks))
+        found = [] if self._is_leaving else await asyncio.gather(*map(self._found, self._checks))
+        if self._is_leaving:  # or was told to, meanwhile
+            return {"process": LEAVING}
         return dict(zip(self._checks, found, strict=True))
 
     async def schema_is_current(self) -> bool:

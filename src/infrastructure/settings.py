@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     daily_quota: Quota = 500
     monthly_quota: Quota = 10_000
     wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
+    leave_seconds: Annotated[Seconds, Field(le=300)] = 5.0
     sketch_seconds: Seconds = 0.0
     sketch_faults: Annotated[SketchFaults, BeforeValidator(values.faults)] = SketchFaults()
     sketch_images_per_call: int = Field(1, ge=1, le=10)
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     call_seconds: SomeSeconds = 180.0
     deadline_seconds: SomeSeconds = 900.0
     worker_slots: int = Field(8, ge=1, le=1000)
+    spool_bytes: int = Field(1024**3, ge=0)
     log_format: Literal["auto", "json", "console"] = "auto"
 
     @field_validator("redis_url")

@@ -24,6 +24,7 @@ from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models.image_generations import READ_MODEL
 from infrastructure.settings import Settings, load_settings
 from interfaces.rest.app import create_app
+from interfaces.rest.connection import Connection
 from interfaces.rest.middleware import STALLED_AFTER
 from interfaces.rest.serve import server_of
 
@@ -111,6 +112,7 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
         "DARKROOM_ADMIN_KEY": ADMIN_KEY,
         "DARKROOM_PORT": str(free_port()),
         "DARKROOM_WAIT_SECONDS": "20",
+        "DARKROOM_LEAVE_SECONDS": "0",
     }
     named = {f"DARKROOM_{name.upper()}": value for name, value in changed.items()}
     return load_settings({**given, **named})
@@ -126,7 +128,11 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, ready: bool = True, stalled_after: float = STALLED_AFTER
+    settings: Settings,
+    *,
+    ready: bool = True,
+    stalled_after: float = STALLED_AFTER,
+    connection: type[Connection] = Connection,
 ) -> AsyncIterator[Stack]:
     """The stack until the block ends; unless told otherwise, the administrator is registered."""
     if ready:
@@ -134,7 +140,7 @@ async def running(
         await ensure_tables(settings.database_url)
     container = Container(settings=settings)
     app = create_app(container, stalled_after=stalled_after)
-    server = server_of(app, port=settings.port)
+    server = server_of(app, port=settings.port, connection=connection)
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

@@ -16,6 +16,8 @@ from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.generations import new_generation, request_command
+from tests.processes import eventually
+from tests.proxy import Proxy
 
 SECONDS_WITHOUT_NEWS = 0.5
 
@@ -103,3 +105,24 @@ async def test_what_was_recorded_before_one_watches_is_told_at_once(
         assert await anext(watching)
     async with aclosing(news.watch(first.id, kinds=ENDINGS, after=0)) as watching:
         assert await anext(watching), "there is something behind the position"
+
+
+async def test_who_listens_over_a_connection_that_says_nothing_any_more_takes_a_new_one(
+    database_url: str, store: PostgresEventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(database_url) as proxy:
+        news = PostgresNews(proxy.url, silent_after=2.0)
+        await news.open()
+        generation = await placed(store)
+        async with aclosing(news.watch(generation.id)) as woken:
+            await anext(woken)
+            proxy.pause()
+
+            async def given_up() -> bool:
+                return "cannot listen" in caplog.text
+
+            await eventually(given_up)
+            proxy.go_on()
+            await store.append(request_command(new_generation(store.now())))
+            assert await anext(woken)
+        await news.close()

@@ -73,3 +73,12 @@ def test_a_kill_in_the_middle_leaves_nothing_and_blocks_nobody(empty_database: s
         blocker.rollback()
     migrate(empty_database)
     assert log_identities(empty_database) == 1
+
+
+def test_a_newer_releases_schema_is_left_as_it_is(empty_database: str) -> None:
+    migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = tables(empty_database)
+    migrate(empty_database)
+    assert tables(empty_database) == before

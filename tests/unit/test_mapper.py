@@ -149,6 +149,26 @@ class TestUpcasting:
         assert self.mapper.to_stored_event(event).topic == "generation.call_started@3"
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_readers_just_learn_is_written_as_a_version_before(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "generation.call_started"
+
+    def without_region(fields: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in fields.items() if k != "region"}
+
+    writing = JsonMapper(downcasts={(name, 3): without_region, (name, 2): without_region})
+    generation = new_generation(NOW)
+    generation.start_call(provider="sketch", model="m", images=(1,))
+    started = generation.collect_events()[-1]
+    written = MAPPER.to_stored_event(started)
+    monkeypatch.setattr(Generation.CallStarted, "version", version)
+    stored = writing.to_stored_event(started)
+    assert stored.topic == written.topic == f"{name}@1"
+    assert json.loads(stored.state) == json.loads(written.state)
+
+
 def test_the_fields_of_a_version_never_change() -> None:
     """What differs here is a new version: an older release could not read it, and would park it."""
     classes = event_classes(AGGREGATES).values()

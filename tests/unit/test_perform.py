@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from application import pictures
-from application.perform import Performer
+from application.perform import NEWER_AGAIN, Performer
 from application.pictures import Pictures
 from application.ports import (
     Accepted,
@@ -477,6 +477,17 @@ async def test_an_unreadable_generation_is_put_back_for_later(studio: Studio) ->
         await studio.performer.perform(ref, await studio.worker())
     assert studio.store.work["generate", ref].worker is None
     assert studio.store.work["generate", ref].due_at > studio.clock.now
+
+
+async def test_what_only_a_newer_release_knows_is_left_to_it(studio: Studio) -> None:
+    ref = await studio.place()
+    stored = studio.store.rows[0].stored
+    studio.store.rows[0].stored = replace(stored, topic="generation.requested@2")
+    await studio.performer.perform(ref, await studio.worker())
+    assert studio.provider.asked == []
+    assert studio.store.work["generate", ref].worker is None
+    assert studio.store.work["generate", ref].due_at == studio.clock.now + NEWER_AGAIN
+    assert len(studio.store.rows) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from infrastructure.event_store.connections import LOST, connect
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 1
 LARGEST_BATCH = 64
 MOST_WAITING = 5000
 PATIENCE = 5.0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from contextlib import suppress
 from typing import Any, TypedDict
 
 import psycopg
@@ -34,13 +37,49 @@ LIVENESS = Liveness(
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction)
 
 
+class Connection(AsyncConnection[Any]):
+    """A connection that breaks when nothing comes back for too long, whatever stands between.
+
+    The kernel's own means notice a machine that is gone; a pooler or balancer that has lost the
+    server behind it, and keeps us, they do not.
+    """
+
+    silent_after: float | None = None  # seconds
+
+    async def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """As psycopg's, which every exchange with the server goes through."""
+        if self.silent_after is None:
+            return await super().wait(*args, **kwargs)
+        watch = asyncio.get_running_loop().call_later(self.silent_after, self._break)
+        try:
+            return await super().wait(*args, **kwargs)
+        finally:
+            watch.cancel()
+
+    def _break(self) -> None:
+        """Let whoever waits see the end of it, as if the server had gone."""
+        with (
+            suppress(OSError, psycopg.OperationalError),
+            socket.socket(fileno=os.dup(self.pgconn.socket)) as ours,
+        ):
+            ours.shutdown(socket.SHUT_RDWR)
+
+
 async def connect(
-    database_url: str, application_name: str, **settings: str
+    database_url: str,
+    application_name: str,
+    *,
+    silent_after: float | None = None,
+    **settings: str,
 ) -> AsyncConnection[Any]:
-    """A connection in autocommit mode, for whose session these settings hold."""
-    connection = await AsyncConnection.connect(
+    """A connection in autocommit mode, for whose session these settings hold.
+
+    It breaks when an answer takes longer than `silent_after` seconds.
+    """
+    connection = await Connection.connect(
         database_url, autocommit=True, application_name=application_name, **LIVENESS
     )
+    connection.silent_after = silent_after
     try:
         await configure(connection, **settings)
     except BaseException:

@@ -18,6 +18,7 @@ from infrastructure.event_store.leadership import leadership
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 1
 WITHOUT_QUEUE = 1.0
 BUSY_PAUSE = 0.02  # between rounds while no slot is free: news of due work costs nothing
 

@@ -34,6 +34,7 @@ from infrastructure.read_models.read_model import ReadModel
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 1
 BATCH = 1000
 MOST_PARKED = 10
 POLL_SECONDS = 1.0

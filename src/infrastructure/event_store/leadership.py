@@ -14,6 +14,7 @@ from infrastructure.event_store.connections import connect
 from infrastructure.read_models import Fetch
 
 IDLE_SESSION_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 60
 STANDBY_PAUSE = (0.7, 1.3)
 
 HELD = """
@@ -39,10 +40,11 @@ async def leadership(
     connection = await connect(
         database_url,
         f"darkroom {duty}",
+        silent_after=STATEMENT_TIMEOUT + 5.0,
         idle_session_timeout=milliseconds,
         idle_in_transaction_session_timeout=milliseconds,
         tcp_user_timeout=milliseconds,
-        statement_timeout="60s",
+        statement_timeout=f"{STATEMENT_TIMEOUT}s",
         lock_timeout="10s",
     )
     async with connection:

@@ -13,6 +13,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import get_topic
 from pydantic import ValidationError
 
+from application.ports import UnknownEventError as UnknownEventError
 from domain.aggregate import Event
 from domain.generation import Generation
 from domain.user import User
@@ -24,15 +25,10 @@ AGGREGATES: tuple[type[BaseAggregate[UUID]], ...] = (Generation, User)
 # (topic, version) -> what turns the JSON of that version into the next one's.
 UPCASTS: dict[tuple[str, int], Upcast] = {}
 
-
-class UnknownEventError(Exception):
-    """An event of a topic or version that this release does not know: a newer one wrote it."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-        super().__init__(
-            f"This release does not know the event {topic!r}. Run the release that wrote it."
-        )
+# (topic, version) -> what turns the JSON of that version into the one before's. While it stands
+# here the older version is written: the release before this one, which may still run, can read it.
+# The next release takes it out, and writes what this one has learned to read.
+DOWNCASTS: dict[tuple[str, int], Upcast] = {}
 
 
 class UnreadableEventError(Exception):
@@ -86,10 +82,12 @@ class JsonMapper(Mapper[UUID]):
         aggregates: Iterable[type[BaseAggregate[UUID]]] = AGGREGATES,
         upcasts: Mapping[tuple[str, int], Upcast] | None = None,
         transcoder: Transcoder | None = None,
+        downcasts: Mapping[tuple[str, int], Upcast] | None = None,
     ) -> None:
         super().__init__(transcoder=transcoder)  # type: ignore[arg-type]  # pydantic transcodes
         aggregates = tuple(aggregates)
         self._upcasts = UPCASTS if upcasts is None else upcasts
+        self._downcasts = DOWNCASTS if downcasts is None else downcasts
         self._classes = event_classes(aggregates)
         self._current = {
             stored_topic(topic, cls.version): cls for topic, cls in self._classes.items()
@@ -106,11 +104,14 @@ class JsonMapper(Mapper[UUID]):
         """One row of the log, `recorded_at` and position aside."""
         if not isinstance(domain_event, Event):
             raise TypeError(f"{type(domain_event).__name__} is no event of the domain.")
+        version, state = domain_event.version, domain_event.model_dump_json()
+        if (domain_event.topic, version) in self._downcasts:
+            version, state = self._downcast(domain_event.topic, version, state)
         return StoredEvent(
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
-            topic=stored_topic(domain_event.topic, domain_event.version),
-            state=domain_event.model_dump_json().encode(),
+            topic=stored_topic(domain_event.topic, version),
+            state=state.encode(),
         )
 
     def to_domain_event(
@@ -130,6 +131,13 @@ class JsonMapper(Mapper[UUID]):
                 stored_event,
                 error if isinstance(error, ValidationError) else ValueError(str(error)),
             ) from None
+
+    def _downcast(self, topic: str, version: int, state: str) -> tuple[int, str]:
+        fields = json.loads(state)
+        while (topic, version) in self._downcasts:
+            fields = self._downcasts[topic, version](fields)
+            version -= 1
+        return version, json.dumps(fields)
 
     def _upcast(self, topic: str, state: bytes) -> tuple[type[Event], bytes]:
         name, _, number = topic.partition("@")

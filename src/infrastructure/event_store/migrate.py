@@ -22,11 +22,13 @@ class NotMigratedError(Exception):
 def migrate(database_url: str) -> None:
     """Apply what is missing, in one transaction under an advisory lock. Raises NotMigratedError.
 
+    A newer release's schema is left as it is: it serves this one too.
+
     Safe to run twice, from several processes at once, and after being killed in the middle: the
     lock and everything half done end with the connection.
     """
     try:
-        is_new = _revision(database_url) == newest_revision()
+        is_new = (_revision(database_url) or "") >= newest_revision()
     except psycopg.Error as error:
         raise NotMigratedError(error) from error
     if not is_new:

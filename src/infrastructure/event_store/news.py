@@ -20,7 +20,9 @@ from infrastructure.event_store.connections import connect
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 1
 POLL_SECONDS = 1.0
+SILENT_AFTER = 10.0
 A_PAGE = 1000
 BREATH = 0.005  # seconds between looks while there is news all the time: one tells of more
 
@@ -49,8 +51,9 @@ class PostgresNews:
     something was recorded and PostgreSQL could be reached.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, silent_after: float = SILENT_AFTER) -> None:
         self._url = database_url
+        self._silent_after = silent_after
         self._watchers: defaultdict[UUID, set[_Watcher]] = defaultdict(set)
         self._position: int | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -98,7 +101,9 @@ class PostgresNews:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _listen(self) -> None:
-        async with await connect(self._url, "darkroom news") as connection:
+        async with await connect(
+            self._url, "darkroom news", silent_after=self._silent_after
+        ) as connection:
             await connection.execute("LISTEN stored_events")
             self._position = await self._last_position(connection)
             self._wake_all()

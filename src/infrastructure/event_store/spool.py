@@ -5,13 +5,11 @@ from __future__ import annotations
 from application.ports import SpoolFullError
 from infrastructure.event_store.store import PostgresEventStore
 
-MOST_BYTES = 1024**3
-
 
 class PostgresSpool:
     """Rows of the spool table, at most `most_bytes` in all (two that race may go over by one)."""
 
-    def __init__(self, store: PostgresEventStore, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, store: PostgresEventStore, *, most_bytes: int) -> None:
         self._fetch = store.fetch
         self._most_bytes = most_bytes
 

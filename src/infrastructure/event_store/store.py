@@ -28,6 +28,7 @@ from infrastructure.event_store.connections import LIVENESS, LOST, configure
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import decode, encode
 
+READERS = 4  # connections
 MOST_EVENTS_OF_A_STREAM = 10_000
 
 Row = tuple[int, datetime, UUID, int, str, bytes]
@@ -50,7 +51,7 @@ class PostgresEventStore:
         database_url: str,
         *,
         mapper: JsonMapper | None = None,
-        readers: int = 4,
+        readers: int = READERS,
         patience: float = PATIENCE,
     ) -> None:
         self.mapper = mapper or JsonMapper()

@@ -172,7 +172,11 @@ def _environment(settings: Settings, servers: Mapping[str, str], key: AdminKey) 
     log_format = "console" if sys.stderr.isatty() else "json"
     if settings.log_format != "auto":
         log_format = settings.log_format
-    decided = {"DARKROOM_ADMIN_KEY": key.value, "DARKROOM_LOG_FORMAT": log_format}
+    decided = {
+        "DARKROOM_ADMIN_KEY": key.value,
+        "DARKROOM_LOG_FORMAT": log_format,
+        "DARKROOM_LEAVE_SECONDS": "0",  # nobody stands in front of it who would have to notice
+    }
     return inherited | settings.environ() | dict(servers) | decided
 
 

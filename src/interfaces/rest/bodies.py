@@ -43,9 +43,12 @@ async def read_generation_request(request: Request) -> Asked:
         return Asked(checked(form.fields), form.files)
     if content_type != "application/json":
         raise MediaTypeError
-    body = await request.body()
-    fields = await asyncio.to_thread(parse, body) if len(body) > LARGE else parse(body)
+    fields = await _parsed(b"".join([part async for part in request.stream()]))
     return Asked(fields, fields.reference_images)
+
+
+async def _parsed(body: bytes) -> GenerationRequest:
+    return await asyncio.to_thread(parse, body) if len(body) > LARGE else parse(body)
 
 
 def parse(body: bytes) -> GenerationRequest:

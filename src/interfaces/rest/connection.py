@@ -13,15 +13,17 @@ from interfaces.rest.errors import (
     HeadTooLargeError,
     RequestError,
     RequestTimeoutError,
+    TooManyConnectionsError,
     UnreadableRequestError,
 )
 from interfaces.rest.middleware import SECURITY_HEADERS
-from interfaces.rest.problem_types import PROBLEM_JSON
-from interfaces.rest.problems import problem_type, to_problem
+from interfaces.rest.problem_types import BUSY, PROBLEM_JSON
+from interfaces.rest.problems import RETRY_AFTER, problem_type, to_problem
 
 log = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES = 64 * 1024  # of request line, fields and trailer fields together
+MOST_CONNECTIONS = 5000  # of one process: its event streams, and as many again
 MOST_QUEUED = 32  # requests that were sent without waiting for the answers before them
 LINGER_SECONDS = 1.0  # a client that is still sending reads the refusal only after that
 
@@ -29,6 +31,7 @@ LINGER_SECONDS = 1.0  # a client that is still sending reads the refusal only af
 class Connection(HttpToolsProtocol):
     """uvicorn's, with limits; what is refused here is told as a problem, like everything else."""
 
+    most_connections = MOST_CONNECTIONS
     head_seconds = 15.0  # for a whole head, from the connection or its first byte on
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own, narrower than asyncio's
@@ -39,6 +42,8 @@ class Connection(HttpToolsProtocol):
         self._refused: RequestError | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._expect_head()
+        if len(self.connections) > self.most_connections:
+            self._refuse(TooManyConnectionsError())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
@@ -153,5 +158,7 @@ class Connection(HttpToolsProtocol):
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]
+        if kind is BUSY:
+            headers.append((b"retry-after", str(RETRY_AFTER).encode()))
         lines = (b"%b: %b\r\n" % header for header in headers)
         return b"".join((STATUS_LINE[kind.status], *lines, b"\r\n", body))

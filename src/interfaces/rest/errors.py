@@ -79,6 +79,22 @@ class BodyTooLargeError(RequestError):
         super().__init__(f"The body is larger than {most} bytes. Send smaller or fewer images.")
 
 
+class TooMuchInFlightError(RequestError):
+    sentence = "Too many large bodies are on their way at once. Send it again in a moment."
+
+
+class NoRoomForUploadError(RequestError):
+    """The files of a form go to this machine's temporary folder while they arrive."""
+
+    sentence = "The upload cannot be kept just now: this machine's temporary folder is full."
+
+
+class TooManyConnectionsError(RequestError):
+    """Nobody asked for anything yet: the connection ends with the answer."""
+
+    sentence = "Too many connections are open. Close some, or come back in a moment."
+
+
 class MediaTypeError(RequestError):
     sentence = (
         "Send JSON (`Content-Type: application/json`) or a form with files (`multipart/form-data`)."

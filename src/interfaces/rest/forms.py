@@ -11,7 +11,12 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from interfaces.rest.errors import MalformedBodyError, Mistake, ShapeError
+from interfaces.rest.errors import (
+    MalformedBodyError,
+    Mistake,
+    NoRoomForUploadError,
+    ShapeError,
+)
 from interfaces.rest.strict_json import strict_json
 
 FILES = "referenceImages"
@@ -29,7 +34,10 @@ class Form:
 
 
 async def read_form(request: Request) -> Form:
-    """Files go to disk while they arrive; the body's bounds hold. Raises MalformedBodyError."""
+    """Files go to disk while they arrive; the body's bounds hold.
+
+    Raises MalformedBodyError, NoRoomForUploadError.
+    """
     parser = _Parser(
         _read_as_bytes(request.headers["content-type"]),
         request.stream(),
@@ -41,6 +49,8 @@ async def read_form(request: Request) -> Form:
         data = await parser.parse()
     except MultiPartException as error:
         raise MalformedBodyError(f"The form cannot be read: {error.message}") from None
+    except OSError as error:
+        raise NoRoomForUploadError from error
     try:
         if not parser.is_whole:
             raise MalformedBodyError("The form ends before its last boundary. Send all of it.")

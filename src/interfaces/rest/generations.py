@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from application.generations import Changed, Placed
-from application.ports import StoreUnavailableError
+from application.ports import StoreUnavailableError, UnknownEventError
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container
@@ -95,8 +95,10 @@ async def create(request: Request, caller: Authenticated) -> Response:
     `Prefer: respond-async`, `Prefer: wait=n` or a longer work answers 202 with `Location`.
     """
     key, prefer = _key(request), _patience(request)
-    asked = await read_generation_request(request)
-    placed = await _place(container_of(request), caller, asked, key)
+    # What was sent is not kept while its caller waits.
+    placed = await _place(
+        container_of(request), caller, await read_generation_request(request), key
+    )
     return await _wait_for(request, placed, prefer)
 
 
@@ -234,7 +236,7 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
             .waiting()
             .for_end(placed, seconds=prefer.seconds, gone=_gone(request))
         )
-    except StoreUnavailableError as error:
+    except (StoreUnavailableError, UnknownEventError) as error:
         raise AcceptedUnreadableError(placed.id) from error
     if generation is None:
         raise ClientDisconnect

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
+from interfaces.rest.body_budget import BodyBudget
 from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError
 from interfaces.rest.problems import problem
 
@@ -86,37 +87,53 @@ class Requests:
 class BodyLimit:
     """Refuses a body of more than `most` bytes, or without one for `stalled_after` seconds.
 
-    Nor may all of it take longer than ten times that. Not Starlette's: its answers are plain text.
+    Nor may all of it take longer than ten times that, nor all bodies together be more than the
+    budget: refused before it is read. Not Starlette's: its answers are plain text.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int, stalled_after: float = STALLED_AFTER) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        most: int,
+        budget: BodyBudget | None = None,
+        stalled_after: float = STALLED_AFTER,
+    ) -> None:
         self._app = app
         self._most = most
+        self._budget = budget or BodyBudget()
         self._stalled_after = stalled_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        too_large = announced.isdigit() and int(announced[:19]) > self._most
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        announced = int(told[:19]) if told.isdigit() else 0
         received, complete = 0, False
+        share = self._budget.share()
         give_up_at = time.monotonic() + STALLS_IN_ALL * self._stalled_after
 
         async def receive_bounded() -> Message:
             nonlocal received, complete
-            if too_large:
+            if announced > self._most:
                 raise BodyTooLargeError(self._most)
-            if complete:
+            if complete:  # who asks what comes behind the body is done with it
+                share.give_back()
                 return await receive()
+            share.grow_to(announced)
             message = await self._soon(receive, give_up_at)
             complete = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self._most:
                 raise BodyTooLargeError(self._most)
+            share.grow_to(received)
             return message
 
-        await self._app(scope, receive_bounded, send)
+        try:
+            await self._app(scope, receive_bounded, send)
+        finally:
+            share.give_back()
 
     async def _soon(self, receive: Receive, give_up_at: float) -> Message:
         left = give_up_at - time.monotonic()

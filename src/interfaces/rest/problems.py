@@ -31,6 +31,7 @@ from application.ports import (
     ImageStoreUnavailableError,
     StoreBusyError,
     StoreUnavailableError,
+    UnknownEventError,
 )
 from application.references import UnusableReferencesError
 from application.routing import NoProviderError
@@ -51,6 +52,7 @@ from interfaces.rest.errors import (
     MediaTypeError,
     Mistake,
     ModerationRefusedError,
+    NoRoomForUploadError,
     NotAuthenticatedError,
     NotFoundError,
     OfGenerationError,
@@ -60,6 +62,8 @@ from interfaces.rest.errors import (
     RequestRefusedError,
     RequestTimeoutError,
     ShapeError,
+    TooManyConnectionsError,
+    TooMuchInFlightError,
     UnreadableRequestError,
 )
 from interfaces.rest.problem_types import PROBLEM_JSON, ProblemType
@@ -92,10 +96,14 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     # capacity
     StoreUnavailableError: kinds.BUSY,
     StoreBusyError: kinds.BUSY,
+    UnknownEventError: kinds.BUSY,
     AcceptedUnreadableError: kinds.BUSY,
     ClockUncertainError: kinds.BUSY,
     ImageStoreUnavailableError: kinds.BUSY,
     TooManyFollowersError: kinds.BUSY,
+    TooMuchInFlightError: kinds.BUSY,
+    NoRoomForUploadError: kinds.BUSY,
+    TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
     NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
     NotFoundError: kinds.NOT_FOUND,
@@ -207,7 +215,8 @@ def _answer(error: Exception, *, now: Callable[[], datetime]) -> _Answer:
     if isinstance(error, HTTPException):
         return _Answer(_SENTENCES.get(error.status_code, ""), headers=dict(error.headers or {}))
     if problem_type(error) is kinds.BUSY:
-        return _Answer(str(error), headers={"Retry-After": f"{RETRY_AFTER}"})
+        told = KNOWN_TO_NEWER if isinstance(error, UnknownEventError) else str(error)
+        return _Answer(told, headers={"Retry-After": f"{RETRY_AFTER}"})
     if problem_type(error) is kinds.INTERNAL_ERROR:
         return _Answer("It was logged under this requestId. Try again; tell us if it stays so.")
     return _of_mistakes(error)
@@ -224,6 +233,10 @@ def _of_mistakes(error: Exception) -> _Answer:
     return _Answer(str(error))
 
 
+KNOWN_TO_NEWER = (
+    "A newer release has recorded something of this generation that the process that answered does"
+    " not know. Ask again: another one may, and soon all do."
+)
 _SENTENCES = {
     404: NotFoundError.sentence,
     405: "The header Allow names the methods that are.",

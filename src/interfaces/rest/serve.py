@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import resource
 from collections.abc import Iterator
 
 import uvicorn
@@ -12,8 +14,12 @@ from starlette.types import ASGIApp
 from infrastructure.container import Container
 from infrastructure.settings import Settings, SettingsError
 from interfaces.rest.app import create_app
-from interfaces.rest.connection import Connection
+from interfaces.rest.connection import MOST_CONNECTIONS, Connection
+from interfaces.rest.leaving import Leaving
 
+log = logging.getLogger(__name__)
+
+OTHER_FILES = 256  # beside its clients' connections a process opens no more than these
 SHUTDOWN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75  # longer than common load balancers keep an idle connection
 
@@ -54,17 +60,27 @@ def server_of(
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serve until `stopping` is set; what waits then is answered 202, what runs ends first."""
+    """Serve until `stopping` is set, and then for as long as others need to notice.
+
+    Meanwhile /readyz says no, and every answer ends its connection. Then who still waits is
+    answered 202, and what runs ends first.
+    """
     if settings.admin_key is None:
         raise SettingsError(
             ("DARKROOM_ADMIN_KEY is not set: nobody could use the API. Set it to a long secret.",)
         )
     container = Container(settings=settings)
-    app = create_app(container)
-    server = server_of(app, host=settings.host, port=settings.port)
+    app = Leaving(create_app(container))
+    server = server_of(
+        app, host=settings.host, port=settings.port, connection=_connection_within(_open_files())
+    )
 
     async def stop() -> None:
         await stopping.wait()
+        log.info("leaving", extra={"seconds": settings.leave_seconds})
+        container.readiness().leave()
+        app.begin()
+        await asyncio.sleep(settings.leave_seconds)
         container.waiting().stop()
         container.following().stop()
         server.should_exit = True
@@ -75,3 +91,19 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     finally:
         stopped.cancel()
         await asyncio.gather(stopped, return_exceptions=True)
+
+
+def _open_files() -> int:
+    """How many files and connections this process may open: as many as it is allowed to allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_CONNECTIONS + OTHER_FILES
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def _connection_within(open_files: int) -> type[Connection]:
+    """So that too many connections are refused, not everything that opens a file."""
+    most = max(1, open_files - OTHER_FILES)
+    return type("Connection", (Connection,), {"most_connections": most})
