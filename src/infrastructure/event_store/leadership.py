@@ -40,13 +40,13 @@ async def leadership(
     connection = await connect(
         database_url,
         f"darkroom {duty}",
-        silent_after=STATEMENT_TIMEOUT + 5.0,
         idle_session_timeout=milliseconds,
         idle_in_transaction_session_timeout=milliseconds,
         tcp_user_timeout=milliseconds,
         statement_timeout=f"{STATEMENT_TIMEOUT}s",
         lock_timeout="10s",
     )
+    connection.silent_after = STATEMENT_TIMEOUT + 5.0
     async with connection:
         while not await take_duty(connection, duty):  # noqa: ASYNC110  # another process has it
             await asyncio.sleep(random.uniform(*STANDBY_PAUSE))  # noqa: S311  # spreads standbys
