@@ -111,9 +111,9 @@ async def test_nothing_is_known_while_something_is_parked(database_url: str) -> 
     async with postgres_case(database_url) as case:
         store: PostgresEventStore = case.store  # type: ignore[assignment]  # it is one
         await store.fetch(
-            "INSERT INTO parked_aggregates (name, originator_id, position, error)"
-            " VALUES (%s, %s, 1, 'unreadable') RETURNING 1",
-            (READ_MODEL.name, uuid4()),
+            "INSERT INTO parked_aggregates (name, version, originator_id, position, error)"
+            " VALUES (%s, %s, %s, 1, 'unreadable') RETURNING 1",
+            (READ_MODEL.name, READ_MODEL.version, uuid4()),
         )
         assert await case.names.named_references([]) is None
 

@@ -12,20 +12,20 @@ LOG_AGE = "SELECT clock_timestamp() - started_at FROM log"
 
 # In one snapshot: whether the history has all that is older than an hour, and what it names. An
 # aggregate that it could not project might name anything.
-NAMED = """
+NAMED = f"""
 SELECT (SELECT coalesce(next.recorded_at > log_now_v1() - interval '1 hour', true)
           FROM follower_positions f
           LEFT JOIN LATERAL (SELECT recorded_at FROM stored_events
                               WHERE notification_id > f.position
                               ORDER BY notification_id LIMIT 1) next ON true
          WHERE f.name = %s AND f.version = %s AND f.log_identity = (SELECT identity FROM log))
-       AND NOT EXISTS (SELECT FROM parked_aggregates WHERE name = %s),
+       AND NOT EXISTS (SELECT FROM parked_aggregates WHERE name = %s AND version = %s),
        ARRAY(SELECT key FROM unnest(%s::text[]) AS asked(key)
-              WHERE EXISTS (SELECT FROM image_generations
+              WHERE EXISTS (SELECT FROM {READ_MODEL.schema}.image_generations
                              WHERE reference_images_count > 0
                                AND reference_images @> jsonb_build_array(
                                                        jsonb_build_object('key', key))))
-"""
+"""  # noqa: S608  # a constant
 
 
 class PostgresNames:
@@ -40,7 +40,7 @@ class PostgresNames:
         return age
 
     async def named_references(self, keys: Sequence[str]) -> set[str] | None:
-        name, version = READ_MODEL.name, READ_MODEL.version
-        rows = await self._fetch(NAMED, (name, version, name, list(keys)))
+        history = READ_MODEL.name, READ_MODEL.version
+        rows = await self._fetch(NAMED, (*history, *history, list(keys)))
         is_known, named = rows[0]
         return set(named) if is_known else None
