@@ -139,6 +139,24 @@ async def test_behind_ten_thousand_of_one_user_another_users_request_is_next(des
     assert await desk.rows_read() - before <= 50
 
 
+async def test_what_is_overdue_is_found_among_ten_thousand_that_wait(desk: Desk) -> None:
+    await desk.place(user_id=uuid4(), times=MANY)
+    (overdue,) = await desk.place()
+    long_ago = "UPDATE work SET deadline = deadline - interval '9 h' WHERE ref = %s RETURNING 1"
+    await desk.store.fetch(long_ago, (overdue.id,))
+    before = await desk.rows_read()
+    taken = await desk.board.take_overdue(
+        uuid4(), lease=LEASE, grace=timedelta(), margin=timedelta(), limit=20
+    )
+    assert list(taken) == [overdue.id]
+    for _ in range(10):
+        again = await desk.board.take_overdue(
+            uuid4(), lease=LEASE, grace=timedelta(), margin=DEADLINE, limit=20
+        )
+        assert list(again) == [overdue.id], "also from a sweeper that was killed"
+    assert await desk.rows_read() - before <= 50
+
+
 async def test_missing_work_of_open_generations_is_recreated(desk: Desk) -> None:
     lost, ended = await desk.place(times=2)
     await desk.store.append(Command(work=CloseWork("generate", lost.id)))

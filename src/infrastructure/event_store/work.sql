@@ -44,9 +44,9 @@ BEGIN
           WHERE w.worker IS NULL AND w.kind = 'generate' AND w.due_at <= moment
             AND w.deadline <= moment - grace
           ORDER BY w.deadline LIMIT most)
-        UNION ALL  -- held by somebody: no more than there are slots
+        UNION ALL  -- held by somebody: no more than there are slots, but no look through the primary key
         SELECT w.ref, w.deadline FROM work w
-         WHERE w.worker IS NOT NULL AND w.kind = 'generate' AND w.deadline <= moment - margin) overdue
+         WHERE w.worker IS NOT NULL AND w.kind || '' = 'generate' AND w.deadline <= moment - margin) overdue
      ORDER BY overdue.deadline LIMIT most;
 END $$;
 
