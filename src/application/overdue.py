@@ -26,7 +26,8 @@ class OverdueSweep:
     calls of whoever held it are recorded as lost. That needs no free worker, no provider and no
     Redis. Whoever held it is fenced, and may record late what its calls came to.
 
-    `performer` is the sweep's own: what hangs in the worker's is not to keep it away.
+    `performer` is the sweep's own, without providers: what hangs in the worker's is not to keep it
+    away, and whatever the clock says it calls nobody.
     """
 
     def __init__(self, board: WorkBoard, performer: Performer) -> None:

@@ -161,16 +161,16 @@ class Container(containers.DeclarativeContainer):
     performers = providers.Factory(
         Performer,
         store=store,
-        router=router,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
         jitter=providers.Object(random.random),
     )
-    performer = providers.Singleton(performers)
+    performer = providers.Singleton(performers, router=router)
+    finisher = providers.Singleton(performers, router=providers.Singleton(Router, {}))
     sweeps = providers.Singleton(
         _sweeps,
         providers.Singleton(Sweeper, store, board, lease=lease, deadline=deadline),
-        providers.Singleton(OverdueSweep, board, performers),
+        providers.Singleton(OverdueSweep, board, finisher),
         providers.Singleton(
             OrphanSweep, store, image_store, providers.Singleton(PostgresNames, fetch)
         ),

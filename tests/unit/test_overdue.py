@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from application import overdue
 from application.overdue import OverdueSweep
 from application.ports import Answer, CallFailedError, CallRequest, ClaimWork, Command
+from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
 from tests.fakes_images import answer_to
@@ -24,7 +26,9 @@ class Office(Studio):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sweep = OverdueSweep(self.store.board, self.another_process())
+        finisher = self.another_process()
+        finisher.router = Router({})
+        self.sweep = OverdueSweep(self.store.board, finisher)
 
     async def sweep_up(self, ref: UUID) -> Generation:
         await self.sweep.round()
@@ -54,6 +58,16 @@ async def test_what_is_not_overdue_is_left_alone(office: Office) -> None:
     office.clock.advance(minutes=14)
     assert (await office.sweep_up(ref)).status == "queued"
     assert office.store.workers == {}
+
+
+async def test_whatever_the_clocks_say_the_sweep_calls_no_provider(office: Office) -> None:
+    ref = await office.place(deadline=timedelta(hours=5))
+    office.clock.advance(hours=2)  # the work row of tests is overdue after one
+    assert (await office.sweep_up(ref)).status == "queued"
+    assert office.provider.asked == []
+    assert office.store.work["generate", ref].worker is None
+    office.clock.advance(hours=4)
+    assert (await office.sweep_up(ref)).status == "failed"
 
 
 async def test_pictures_that_were_answered_are_published_at_the_deadline(office: Office) -> None:
