@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from application.ports import Accepted, CloseWork, Command, OpenWork
+from application.ports import Accepted, ClaimWork, CloseWork, Command, Fenced, OpenWork
 from domain.generation import Generation
+from infrastructure.event_store.work import PostgresWorkBoard
 from tests.chaos.test_workers import (
     APPEND_LOCK,
     SOON_AFTER_ITS_LEASE,
@@ -26,6 +27,7 @@ from tests.processes import Process, eventually
 __all__ = ["works"]  # the fixture
 
 SOON = timedelta(seconds=2)
+NO_REDIS = f"redis://127.0.0.1:{free_port()}/0"
 
 
 async def place(works: Works, deadline: timedelta) -> UUID:
@@ -67,7 +69,7 @@ async def work_rows(works: Works) -> int:
 
 
 async def test_without_redis_a_deadline_still_ends_what_waits(works: Works) -> None:
-    worker = works.worker(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    worker = works.worker(REDIS_URL=NO_REDIS)
     ref = await place(works, SOON)
     await until_failed(works, ref)
     assert await works.trail(ref) == ["requested", "failed"]
@@ -85,6 +87,29 @@ async def test_while_every_slot_is_taken_a_deadline_still_ends_what_waits(works:
         await until_failed(works, ref)
     assert await works.trail(taken) == ["requested", "call_started"]
     assert len(works.running.calls()) == 1
+
+
+async def test_a_holder_that_does_nothing_but_stay_alive_is_fenced_after_a_margin(
+    works: Works,
+) -> None:
+    hanging, board = uuid4(), PostgresWorkBoard(works.store)
+    await board.register(hanging, slots=1, lease=timedelta(hours=1))
+    ref = await place(works, SOON)
+    claim = Command(work=ClaimWork("generate", ref, hanging))
+    assert isinstance(await works.store.append(claim), Accepted)
+    generation = await load(works, ref)
+    generation.start_call(provider="sketch", model="sketch-1", images=(1,))
+    await works.store.append(Command(events_of(generation)))
+    works.worker(REDIS_URL=NO_REDIS)
+    await until_failed(works, await place(works, SOON))
+    assert await works.trail(ref) == ["requested", "call_started"], "it has its margin"
+    await works.store.fetch(
+        "UPDATE work SET deadline = deadline - interval '1 min' RETURNING 1", ()
+    )
+    await works.until_recorded(ref, "failed")
+    assert await works.trail(ref) == ["requested", "call_started", "call_lost", "failed"]
+    assert await works.store.append(claim) == Fenced()
+    assert len(works.running.calls()) == 0
 
 
 async def test_a_lost_work_row_of_an_overdue_generation_is_no_way_to_stay_open(
