@@ -23,6 +23,7 @@ from tests.chaos.test_workers import (
 from tests.e2e.stack import free_port
 from tests.generations import events_of, new_generation, request_command
 from tests.processes import Process, eventually
+from tests.proxy import Proxy
 
 __all__ = ["works"]  # the fixture
 
@@ -87,6 +88,25 @@ async def test_while_every_slot_is_taken_a_deadline_still_ends_what_waits(works:
         await until_failed(works, ref)
     assert await works.trail(taken) == ["requested", "call_started"]
     assert len(works.running.calls()) == 1
+
+
+async def test_a_deadline_that_passed_while_postgresql_was_away_is_carried_out_when_it_is_back(
+    works: Works,
+) -> None:
+    async with Proxy(works.database_url) as proxy:
+        works.worker(DATABASE_URL=proxy.url, REDIS_URL=NO_REDIS)
+        await until_failed(works, await place(works, SOON))
+        ref = await place(works, SOON)
+        proxy.pause()
+        generation = await load(works, ref)
+
+        async def is_overdue() -> bool:
+            return works.store.now() > generation.deadline + SOON
+
+        await eventually(is_overdue)
+        assert await works.trail(ref) == ["requested"]
+        proxy.go_on()
+        await until_failed(works, ref)
 
 
 async def test_a_holder_that_does_nothing_but_stay_alive_is_fenced_after_a_margin(
