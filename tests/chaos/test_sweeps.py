@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 
-from application.ports import Accepted, ClaimWork, CloseWork, Command, Fenced, OpenWork
+from application.ports import Accepted, ClaimWork, CloseWork, Command, Fenced
 from domain.generation import Generation
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.chaos.test_workers import (
@@ -21,7 +20,7 @@ from tests.chaos.test_workers import (
     works,
 )
 from tests.e2e.stack import free_port
-from tests.generations import events_of, new_generation, request_command
+from tests.generations import events_of
 from tests.processes import Process, eventually
 from tests.proxy import Proxy
 
@@ -29,15 +28,6 @@ __all__ = ["works"]  # the fixture
 
 SOON = timedelta(seconds=2)
 NO_REDIS = f"redis://127.0.0.1:{free_port()}/0"
-
-
-async def place(works: Works, deadline: timedelta) -> UUID:
-    """Ask for pictures as the API does: the work row has the generation's own deadline."""
-    generation = new_generation(works.store.now(), spec={"size": "64x64"}, deadline=deadline)
-    work = OpenWork("generate", generation.id, generation.user_id, deadline)
-    command = replace(request_command(generation), work=work)
-    assert isinstance(await works.store.append(command), Accepted)
-    return generation.id
 
 
 async def load(works: Works, ref: UUID) -> Generation:
@@ -71,7 +61,7 @@ async def work_rows(works: Works) -> int:
 
 async def test_without_redis_a_deadline_still_ends_what_waits(works: Works) -> None:
     worker = works.worker(REDIS_URL=NO_REDIS)
-    ref = await place(works, SOON)
+    ref = await works.place(deadline=SOON)
     await until_failed(works, ref)
     assert await works.trail(ref) == ["requested", "failed"]
     assert await works.store.fetch("SELECT DISTINCT units FROM quota_counters", ()) == [(0,)]
@@ -81,9 +71,9 @@ async def test_without_redis_a_deadline_still_ends_what_waits(works: Works) -> N
 
 async def test_while_every_slot_is_taken_a_deadline_still_ends_what_waits(works: Works) -> None:
     works.worker(DARKROOM_SKETCH_SECONDS="60", DARKROOM_WORKER_SLOTS="1")
-    taken = await place(works, timedelta(minutes=5))
+    taken = await works.place()
     await works.until_called(1)
-    flood = [await place(works, SOON) for _ in range(30)]
+    flood = [await works.place(deadline=SOON) for _ in range(30)]
     for ref in flood:
         await until_failed(works, ref)
     assert await works.trail(taken) == ["requested", "call_started"]
@@ -95,8 +85,8 @@ async def test_a_deadline_that_passed_while_postgresql_was_away_is_carried_out_w
 ) -> None:
     async with Proxy(works.database_url) as proxy:
         works.worker(DATABASE_URL=proxy.url, REDIS_URL=NO_REDIS)
-        await until_failed(works, await place(works, SOON))
-        ref = await place(works, SOON)
+        await until_failed(works, await works.place(deadline=SOON))
+        ref = await works.place(deadline=SOON)
         proxy.pause()
         generation = await load(works, ref)
 
@@ -114,14 +104,14 @@ async def test_a_holder_that_does_nothing_but_stay_alive_is_fenced_after_a_margi
 ) -> None:
     hanging, board = uuid4(), PostgresWorkBoard(works.store)
     await board.register(hanging, slots=1, lease=timedelta(hours=1))
-    ref = await place(works, SOON)
+    ref = await works.place(deadline=SOON)
     claim = Command(work=ClaimWork("generate", ref, hanging))
     assert isinstance(await works.store.append(claim), Accepted)
     generation = await load(works, ref)
     generation.start_call(provider="sketch", model="sketch-1", images=(1,))
     await works.store.append(Command(events_of(generation)))
     works.worker(REDIS_URL=NO_REDIS)
-    await until_failed(works, await place(works, SOON))
+    await until_failed(works, await works.place(deadline=SOON))
     assert await works.trail(ref) == ["requested", "call_started"], "it has its margin"
     await works.store.fetch(
         "UPDATE work SET deadline = deadline - interval '1 min' RETURNING 1", ()
@@ -135,7 +125,7 @@ async def test_a_holder_that_does_nothing_but_stay_alive_is_fenced_after_a_margi
 async def test_a_lost_work_row_of_an_overdue_generation_is_no_way_to_stay_open(
     works: Works,
 ) -> None:
-    ref = await place(works, timedelta(milliseconds=1))
+    ref = await works.place(deadline=timedelta(milliseconds=1))
     await works.store.append(Command(work=CloseWork("generate", ref)))
     works.worker()
     await until_failed(works, ref)

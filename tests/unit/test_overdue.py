@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +15,7 @@ from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
 from tests.fakes_images import answer_to
+from tests.generations import HOUR
 from tests.unit.test_perform import LEASE, Studio, until
 
 PASSING = CallFailedError(Failure(kind="unavailable", message="busy"))
@@ -29,6 +29,9 @@ class Office(Studio):
         finisher = self.another_process()
         finisher.router = Router({})
         self.sweep = OverdueSweep(self.store.board, finisher)
+
+    async def place(self, **wanted: object) -> UUID:
+        return await super().place(**{"deadline": HOUR} | wanted)
 
     async def sweep_up(self, ref: UUID) -> Generation:
         await self.sweep.round()
@@ -61,8 +64,9 @@ async def test_what_is_not_overdue_is_left_alone(office: Office) -> None:
 
 
 async def test_whatever_the_clocks_say_the_sweep_calls_no_provider(office: Office) -> None:
-    ref = await office.place(deadline=timedelta(hours=5))
-    office.clock.advance(hours=2)  # the work row of tests is overdue after one
+    ref = await office.place(deadline=5 * HOUR)
+    office.store.work["generate", ref].deadline -= 4 * HOUR
+    office.clock.advance(hours=2)
     assert (await office.sweep_up(ref)).status == "queued"
     assert office.provider.asked == []
     assert office.store.work["generate", ref].worker is None
