@@ -30,9 +30,6 @@ class Office(Studio):
         finisher.router = Router({})
         self.sweep = OverdueSweep(self.store.board, finisher)
 
-    async def place(self, **wanted: object) -> UUID:
-        return await super().place(**{"deadline": HOUR} | wanted)
-
     async def sweep_up(self, ref: UUID) -> Generation:
         await self.sweep.round()
         return await self.load(ref)
