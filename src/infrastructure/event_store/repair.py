@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from infrastructure.event_store.check import Difference, Snapshot, visiting
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 200  # rows mended while the lock is held
+MOST_AT_ONCE = 50  # rows mended while the lock is held
 FAR_BEHIND = 1000  # events; as many are read under the lock in a few milliseconds
 LONGEST_MENDING = "10s"
 
@@ -31,7 +31,7 @@ Counter = tuple[UUID, str, datetime]
 async def repair(database_url: str, snapshot: Snapshot) -> AsyncIterator[Difference]:
     """Mend what was found wrong and still is; yields what was, in order of the users.
 
-    The lock is taken for each user, and again for each few hundred rows. What the events say is
+    The lock is taken for each user, and again for each few rows. What the events say is
     asked under it: a counter is what they said up to the snapshot, and what came since.
     """
     async with visiting(database_url) as connection:
@@ -39,15 +39,20 @@ async def repair(database_url: str, snapshot: Snapshot) -> AsyncIterator[Differe
         await mending.catch_up()
         await connection.execute(f"SET statement_timeout = '{LONGEST_MENDING}'")
         for user_id, wrong in _by_user(snapshot.differences):
-            await mending.catch_up(at_least=FAR_BEHIND)
-            mended = await mending.mend(user_id, wrong)
-            if mended:
-                log.warning(
-                    "mended what the events say otherwise",
-                    extra={"user": str(user_id), "rows": len(mended)},
-                )
-            for difference in mended:
-                yield difference
+            rows = 0
+            for first in range(0, len(wrong), MOST_AT_ONCE):
+                await mending.catch_up(at_least=FAR_BEHIND)
+                mended = await mending.mend(user_id, wrong[first : first + MOST_AT_ONCE])
+                rows += len(mended)
+                for difference in mended:
+                    yield difference
+            _log(user_id, rows)
+
+
+def _log(user_id: UUID, rows: int) -> None:
+    if rows:
+        facts = {"user": str(user_id), "rows": rows}
+        log.warning("mended what the events say otherwise", extra=facts)
 
 
 class _Mending:
@@ -90,14 +95,11 @@ class _Mending:
         return await cursor.fetchall()
 
 
-def _by_user(differences: Iterable[Difference]) -> Iterator[tuple[UUID, list[Difference]]]:
-    """Each user's, some at a time."""
+def _by_user(differences: Iterable[Difference]) -> list[tuple[UUID, list[Difference]]]:
     of_user: defaultdict[UUID, list[Difference]] = defaultdict(list)
     for difference in differences:
         of_user[difference.user_id].append(difference)
-    for user_id, wrong in sorted(of_user.items()):
-        for first in range(0, len(wrong), MOST_AT_ONCE):
-            yield user_id, wrong[first : first + MOST_AT_ONCE]
+    return sorted(of_user.items())
 
 
 def _counter(difference: Difference) -> Counter:
