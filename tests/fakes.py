@@ -94,6 +94,7 @@ class MemoryEventStore:
         self.workers: dict[UUID, tuple[int, datetime]] = {}
         self.board = MemoryWorkBoard(self)
         self.fail_next: list[Exception] = []
+        self.fail_next_read: list[Exception] = []
 
     def now(self) -> datetime:
         return self.clock()
@@ -125,6 +126,8 @@ class MemoryEventStore:
         return folded if isinstance(folded, aggregate) else None
 
     async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
+        if self.fail_next_read:
+            raise self.fail_next_read.pop()
         mine = [r for r in self.rows if r.stored.originator_id == stream and r.position > after]
         return [self._recorded(row) for row in mine[:limit]]
 
@@ -403,6 +406,7 @@ class FakeSpool:
 
     def __init__(self, most_bytes: int = 1_000_000) -> None:
         self.kept: dict[str, bytes] = {}
+        self.fail_next_read: list[Exception] = []
         self._most_bytes = most_bytes
 
     async def put(self, key: str, data: bytes) -> None:
@@ -411,6 +415,8 @@ class FakeSpool:
         self.kept[key] = data
 
     async def get(self, key: str) -> bytes | None:
+        if self.fail_next_read:
+            raise self.fail_next_read.pop()
         return self.kept.get(key)
 
     async def remove(self, key: str) -> None:

@@ -31,7 +31,7 @@ from application.ports import (
     UnknownEventError,
     Work,
 )
-from application.recording import record_patiently
+from application.recording import load_patiently, record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
 from domain.failure import FailureKind
@@ -98,12 +98,12 @@ class Performer:
         What somebody has begun is claimed first, and then looked at: nothing changes it any more.
         """
         try:
-            generation = await self.store.get(Generation, ref)
+            generation = await load_patiently(self.store, Generation, ref)
             is_untouched = generation is not None and generation.status == "queued"
             if not is_untouched:
                 if not await self._claim(ref, worker):
                     return
-                generation = await self.store.get(Generation, ref)
+                generation = await load_patiently(self.store, Generation, ref)
             if generation is None:
                 await self.append(Command(work=CloseWork("generate", ref, worker)))
                 return
@@ -448,7 +448,7 @@ class Performance:
         return Units(self._generation.user_id, -units, self._generation.windows)
 
     async def _reload(self) -> None:
-        generation = await self._store.get(Generation, self._generation.id)
+        generation = await load_patiently(self._store, Generation, self._generation.id)
         if generation is None:
             raise LookupError(f"Generation {self._generation.id} has left the log.")
         self._generation = generation

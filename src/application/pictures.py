@@ -22,6 +22,7 @@ from application.ports import (
     SpoolFullError,
     StoreUnavailableError,
 )
+from application.recording import patiently
 from domain.failure import Failure
 from domain.image import ContentType, StoredImage, image_key
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 IMAGE_STORE_SECONDS = 30.0
 CONFIRM_SECONDS = 2.0
-SPOOL_AGAIN = 1.0
 
 T = TypeVar("T")
 
@@ -133,25 +133,16 @@ class Pictures:
             await _in_time(self._images.put(key, data, content_type))
         except ImageStoreUnavailableError as error:
             log.warning("a picture goes to the spool: %s", error)
-            await self._spool_patiently(key, data)
+            await patiently(lambda: self._spool.put(key, data), what="spool a picture")
             return "spool"
         return "store"
 
     async def _move_from_spool(self, image: StoredImage) -> None:
-        data = await self._spool.get(image.key)
+        data = await patiently(lambda: self._spool.get(image.key), what="read a spooled picture")
         if data is not None:
             await _in_time(self._images.put(image.key, data, image.content_type))
             if await _in_time(self._images.holds(image.key, sha256=image.sha256)):
-                await self._spool.remove(image.key)
-
-    async def _spool_patiently(self, key: str, data: bytes) -> None:
-        """The picture is paid for: there is nowhere else to go with it."""
-        while True:
-            try:
-                return await self._spool.put(key, data)
-            except StoreUnavailableError as error:
-                log.warning("a picture cannot go to the spool yet: %s", error)
-                await asyncio.sleep(SPOOL_AGAIN)
+                await patiently(lambda: self._spool.remove(image.key), what="empty the spool")
 
 
 async def _in_time(answer: Awaitable[T]) -> T:

@@ -389,6 +389,38 @@ async def test_what_happened_is_recorded_although_the_store_was_away(studio: Stu
     assert studio.store.fail_next == []
 
 
+async def test_a_store_that_is_away_when_it_is_to_be_read_is_waited_for(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.store.fail_next_read = [StoreUnavailableError("away")]
+    assert (await studio.perform(ref)).status == "completed"
+    assert studio.store.fail_next_read == []
+
+
+async def test_a_call_is_not_lost_because_the_store_was_away_after_a_conflict(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+
+    async def cancelled_meanwhile(request: CallRequest) -> Answer:
+        await studio.cancel(ref)
+        studio.store.fail_next_read = [StoreUnavailableError("away")]
+        return answer_to(request)
+
+    studio.provider.told = [cancelled_meanwhile]
+    assert (await studio.perform(ref)).calls[1].outcome == "answered"
+
+
+async def test_a_spooled_picture_is_not_given_up_while_the_store_is_away(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.images.unavailable = True
+    await studio.perform(ref)
+    studio.images.unavailable = False
+    studio.spool.fail_next_read = [StoreUnavailableError("away")]
+    studio.clock.advance(seconds=10)
+    assert (await studio.perform(ref)).status == "completed"
+    assert studio.spool.kept == {}
+
+
 async def test_after_the_deadline_nothing_is_called(studio: Studio) -> None:
     ref = await studio.place(deadline=timedelta(seconds=60))
     studio.clock.advance(seconds=61)

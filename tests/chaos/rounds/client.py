@@ -16,6 +16,7 @@ from tests.chaos.rounds.happened import Answer, Happened, now
 from tests.chaos.rounds.stack import Stack
 
 PATIENCE = 90.0  # seconds until a client gives a request up
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 NOTHING_WAS_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
@@ -43,6 +44,7 @@ class Backend:
     ) -> httpx.Response | None:
         """The first answer that is one; None where it must not be sent again to hear it."""
         sent_headers = {**(headers or {}), **({"Idempotency-Key": f'"{key}"'} if key else {})}
+        lost = 0
         give_up_at = asyncio.get_running_loop().time() + PATIENCE
         while asyncio.get_running_loop().time() < give_up_at:
             sent = now()
@@ -54,7 +56,11 @@ class Backend:
                 self._note(order, via, f"{method} {path}", None, sent, json)
                 if not may_repeat and not isinstance(error, NOTHING_WAS_SENT):
                     return None
-                via, pause = 1 - via, random.uniform(0.05, 0.3)
+                via, pause = (
+                    1 - via,
+                    min(FIRST_PAUSE * 2**lost, LONGEST_PAUSE) * random.uniform(0.5, 1),
+                )
+                lost += 1
             else:
                 self._note(order, via, f"{method} {path}", response, sent, json)
                 if response.status_code != 503:

@@ -94,10 +94,7 @@ async def pause(stack: Stack, fault: Fault) -> None:
 async def deploy(stack: Stack, fault: Fault) -> None:
     """Told to stop, waited for, and replaced."""
     (place,) = _places(stack, fault.target)
-    place.process.send(signal.SIGTERM)
-    status = await asyncio.to_thread(place.process.wait, 60)
-    if status not in (0, -signal.SIGTERM):  # told before it listened to signals
-        stack.happened.ends.append(f"{place.name} was told to stop and ended with {status}")
+    await stack.tell_to_stop(place)
     place.start()
 
 

@@ -15,13 +15,15 @@ from tests.chaos.rounds.stack import rows
 
 COPY = "rebuilt"
 SECONDS = 60.0
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
 
 
 async def read_models_are_as_rebuilt(url: str) -> AsyncIterator[str]:
-    """A sentence for each that differs. No process may be connected."""
+    """A sentence for each row that differs. Every process has ended."""
     name = urlsplit(url).path.lstrip("/")
     admin = urlsplit(url)._replace(path="/postgres").geturl()
     copy = urlsplit(url)._replace(path=f"/{COPY}").geturl()
+    await rows(admin, CUT.format(name))  # PostgreSQL may not know yet that somebody is gone
     await rows(admin, f"CREATE DATABASE {COPY} TEMPLATE {name}")
     await rows(copy, "UPDATE follower_positions SET version = 0, position = 0")
     for model in discover():

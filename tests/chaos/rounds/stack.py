@@ -27,6 +27,7 @@ DEADLINE = 90.0  # seconds that a generation may take
 WAIT = 10.0
 DISK_MIB = 256
 SECONDS_TO_START = 60.0
+SECONDS_TO_STOP = CALL + 30  # a worker drains for as long as a call may take, and 15 s
 
 
 class Place:
@@ -138,17 +139,25 @@ class Stack:
                     await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
-        """As a deploy does; whoever does not end well is told of."""
-        for place in self.places.values():
-            place.process.send(signal.SIGTERM)
-        for name, place in self.places.items():
-            try:
-                status = await asyncio.to_thread(place.process.wait, CALL + 20)
-            except subprocess.TimeoutExpired:
-                self.happened.ends.append(f"{name} did not stop")
-            else:
-                if status != 0:
-                    self.happened.ends.append(f"{name} stopped with status {status}")
+        """As a deploy does, all at once."""
+        await asyncio.gather(*(self.tell_to_stop(place) for place in self.places.values()))
+
+    async def tell_to_stop(self, place: Place) -> None:
+        """Wait for its end; whoever does not end well is told of."""
+        place.process.send(signal.SIGTERM)
+        try:
+            status = await asyncio.to_thread(place.process.wait, SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            told = (
+                f"{place.name} ({place.process.log.name}) did not stop within {SECONDS_TO_STOP:g} s"
+            )
+            self.happened.ends.append(told)
+            place.process.send(signal.SIGABRT)  # its log then says where it was
+            await asyncio.to_thread(place.process.wait)
+            self.happened.was_killed(place.process.pid)
+        else:
+            if status not in (0, -signal.SIGTERM):  # told before it listened to signals
+                self.happened.ends.append(f"{place.name} was told to stop, ended with {status}")
 
     def _settings(self, name: str) -> dict[str, str]:
         number = int(name[-1])
@@ -184,6 +193,7 @@ async def rows(url: str, query: str) -> list[tuple[Any, ...]]:
 
 def _environment(plan: Plan, redis_url: str) -> dict[str, str]:
     return {
+        "PYTHONFAULTHANDLER": "1",
         "REDIS_URL": redis_url,
         "DARKROOM_ADMIN_KEY": ADMIN_KEY,
         "DARKROOM_PUBLIC_URL": "http://pictures.test",

@@ -92,8 +92,6 @@ def _disks(verdicts: Sequence[Verdict]) -> Iterator[str]:
         yield "disk: a tmpfs filled to the last page, and taken away."
     else:
         yield "disk: only taken away; filling one needs the right to mount a tmpfs."
-    if commands := sorted({c for v in verdicts for c in v.commands}):
-        yield f"also asked: {', '.join(commands)}."
 
 
 def keep(verdict: Verdict, folder: Path, into: Path) -> None:
