@@ -73,7 +73,7 @@ async def run(names: Sequence[str], console: Console) -> None:
     report.show_conditions(console, conditions)
     report.keep(figures, conditions)
     if list(figures) == list(FIGURES):
-        report.publish(figures.values(), conditions)
+        report.publish(list(figures.values()), conditions)
     console.print(f"[dim]in {time.monotonic() - began:.0f} s[/]")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.chart import drawn
 from bench.figures import BenchError, Figure, Latency, Line
 
 ROOT = Path(__file__).parent.parent
 JSON = ROOT / "build" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+CHART = ROOT / "docs" / "benchmarks.svg"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 COLUMNS = tuple(field.name for field in fields(Line))
 
@@ -70,12 +72,20 @@ def keep(figures: Mapping[str, Figure], conditions: Conditions) -> None:
 
 
 def _with_lines(figure: Figure) -> dict[str, Any]:
-    lines = [asdict(measured) | {"line": asdict(measured.line())} for measured in figure.measured]
+    lines = [
+        asdict(measured)
+        | {
+            "line": asdict(measured.line()),
+            "goals": [asdict(goal) | {"reached": goal.reached} for goal in measured.goals()],
+        }
+        for measured in figure.measured
+    ]
     return asdict(figure) | {"measured": lines}
 
 
-def publish(figures: Iterable[Figure], conditions: Conditions) -> None:
-    """Put the tables between the markers of docs/benchmarks.md; its prose stays."""
+def publish(figures: Sequence[Figure], conditions: Conditions) -> None:
+    """Put chart and tables between the markers of docs/benchmarks.md; its prose stays."""
+    CHART.write_text(drawn([goal for figure in figures for goal in figure.goals()]))
     before, begin, rest = PAGE.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -84,7 +94,11 @@ def publish(figures: Iterable[Figure], conditions: Conditions) -> None:
     PAGE.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
 
 
-def _markdown(figures: Iterable[Figure], conditions: Conditions) -> Iterator[str]:
+def _markdown(figures: Sequence[Figure], conditions: Conditions) -> Iterator[str]:
+    goals = [goal for figure in figures for goal in figure.goals()]
+    reached = sum(goal.reached for goal in goals)
+    yield f"{reached} of {len(goals)} limits are reached.\n"
+    yield f"![How far each figure is from its limit]({CHART.name})\n"
     yield from _table(("condition", ""), conditions.facts().items())
     for figure in figures:
         yield f"\n### {figure.title}\n\n{figure.setting}\n"
