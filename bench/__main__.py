@@ -9,11 +9,8 @@ import argparse
 import asyncio
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 from rich.console import Console
@@ -27,7 +24,6 @@ from bench import (
     end_to_end,
     history,
     limited,
-    machine,
     provider_call,
     rebuilding,
     report,
@@ -35,7 +31,7 @@ from bench import (
     view_lag,
 )
 from bench.figures import BenchError, Figure
-from bench.servers import Servers
+from bench.servers import Servers, temporary_folder
 from infrastructure.embedded import EmbeddedServerError
 
 FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
@@ -57,23 +53,14 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
 async def run(names: Sequence[str], console: Console) -> None:
     """Take these figures, one after the other, and write them down."""
     began = time.monotonic()
-    load_before = machine.load()
     with temporary_folder() as folder, Servers(folder) as servers:
-        commit_before = machine.commit_latency(folder)
+        before = report.Before.now(folder)
         figures = {name: await _take(name, servers, console) for name in names}
-        conditions = report.Conditions(
-            taken_at=report.now(),
-            processors=machine.processors(),
-            versions=machine.versions() | servers.versions(),
-            commit_before=commit_before,
-            commit_after=machine.commit_latency(folder),
-            load_before=load_before,
-            load_after=machine.load(),
-        )
+        conditions = before.conditions(folder, servers.versions())
     report.show_conditions(console, conditions)
     report.keep(figures, conditions)
     if list(figures) == list(FIGURES):
-        report.publish(figures.values(), conditions)
+        report.publish(list(figures.values()), conditions)
     console.print(f"[dim]in {time.monotonic() - began:.0f} s[/]")
 
 
@@ -82,13 +69,6 @@ async def _take(name: str, servers: Servers, console: Console) -> Figure:
         figure = await FIGURES[name](servers)
     report.show(console, figure)
     return figure
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """On the disk that TMPDIR says: commits are as fast as that one."""
-    with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
-        yield Path(folder)
 
 
 async def _until_told(names: Sequence[str], console: Console) -> None:

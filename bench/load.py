@@ -15,6 +15,8 @@ import uvloop
 
 from bench.http import Connection
 
+LONGEST_IDLE = 1.0  # seconds; servers hang up on idle connections after some more
+
 
 @dataclass(frozen=True)
 class Load:
@@ -58,6 +60,27 @@ class Tally:
         )
 
 
+class Pool:
+    """Kept-alive connections, the last used first; none is used that the server may be closing."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[Connection, float]] = []
+
+    async def take(self) -> Connection:
+        """One that was just used, or a new one."""
+        while self._idle:
+            connection, since = self._idle.pop()
+            if time.perf_counter() - since < LONGEST_IDLE:
+                return connection
+            connection.close()
+        return await Connection.open(self._port)
+
+    def give_back(self, connection: Connection) -> None:
+        """For the next request."""
+        self._idle.append((connection, time.perf_counter()))
+
+
 async def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
     """Ask over so many connections at once for so long; what is under way then is waited for."""
     opened = [await Connection.open(port) for _ in range(connections)]
@@ -78,15 +101,14 @@ async def run_at(
 
     When each is due is drawn at random within its own turn, so that it keeps step with nothing.
     """
-    idle = [await Connection.open(port) for _ in range(connections)]
-    free = asyncio.Semaphore(connections)
+    pool, free = Pool(port), asyncio.Semaphore(connections)
     tally = Tally()
 
     async def ask(due: float) -> None:
         async with free:
-            connection = idle.pop()
+            connection = await pool.take()
             await tally.ask(connection, request, due)
-            idle.append(connection)
+            pool.give_back(connection)
 
     async with asyncio.TaskGroup() as group:
         for number in range(round(rate * seconds)):

@@ -12,15 +12,19 @@ PROC = Path("/proc")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PARENT, USER, SYSTEM, ENDED_USER, ENDED_SYSTEM = 1, 11, 12, 13, 14  # fields behind the name
 ESTABLISHED = "01"
-KILOBYTES = re.compile(r"^(Rss|Pss):\s+(\d+) kB$", re.MULTILINE)
+KILOBYTES = re.compile(r"^(Rss|Pss|Pss_Anon):\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """In bytes: what is mapped, and its share of that (pages of several processes in parts)."""
+    """In bytes: what is resident, and its share of that, pages of several processes in parts.
+
+    `anonymous` is the part of the share that is of no file, and of no memory shared on purpose.
+    """
 
     rss: int
     pss: int
+    anonymous: int
 
 
 def processor_seconds(pid: int) -> float:
@@ -45,7 +49,22 @@ def memory(pid: int) -> Memory:
     """Of this process alone, not of its children."""
     rollup = (PROC / str(pid) / "smaps_rollup").read_text()
     kilobytes = {name: int(number) for name, number in KILOBYTES.findall(rollup)}
-    return Memory(rss=kilobytes["Rss"] * 1024, pss=kilobytes["Pss"] * 1024)
+    return Memory(
+        rss=kilobytes["Rss"] * 1024,
+        pss=kilobytes["Pss"] * 1024,
+        anonymous=kilobytes["Pss_Anon"] * 1024,
+    )
+
+
+def memory_of_all(pid: int) -> int:
+    """The anonymous bytes of a process and its children, of those that live long enough."""
+    total = 0
+    for one in (pid, *children(pid)):
+        try:
+            total += memory(one).anonymous
+        except (FileNotFoundError, ProcessLookupError, KeyError):
+            continue  # it ended meanwhile
+    return total
 
 
 def open_files(pid: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import machine
+from bench.chart import drawn
 from bench.figures import BenchError, Figure, Latency, Line
 
 ROOT = Path(__file__).parent.parent
 JSON = ROOT / "build" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+CHART = ROOT / "docs" / "benchmarks.svg"
 COLUMNS = tuple(field.name for field in fields(Line))
 
 
@@ -45,6 +47,32 @@ class Conditions:
         }
 
 
+@dataclass(frozen=True)
+class Before:
+    """The machine before the figures are taken."""
+
+    commit: Latency
+    load: str
+
+    @classmethod
+    def now(cls, folder: Path) -> Before:
+        """Commits are those of the disk under `folder`."""
+        load = machine.load()
+        return cls(machine.commit_latency(folder), load)
+
+    def conditions(self, folder: Path, versions: dict[str, str]) -> Conditions:
+        """With the machine as it is now, afterwards."""
+        return Conditions(
+            taken_at=datetime.now(UTC),
+            processors=machine.processors(),
+            versions=machine.versions() | versions,
+            commit_before=self.commit,
+            commit_after=machine.commit_latency(folder),
+            load_before=self.load,
+            load_after=machine.load(),
+        )
+
+
 def show(console: Console, figure: Figure) -> None:
     """One figure as a table."""
     table = Table(*COLUMNS, title=figure.title, title_justify="left", title_style="bold")
@@ -66,32 +94,51 @@ def keep(figures: Mapping[str, Figure], conditions: Conditions) -> None:
         "conditions": asdict(conditions),
         "figures": {name: _with_lines(figure) for name, figure in figures.items()},
     }
-    JSON.write_text(json.dumps(everything, indent=1, default=_iso) + "\n")
+    JSON.write_text(json.dumps(everything, indent=1, default=iso) + "\n")
 
 
 def _with_lines(figure: Figure) -> dict[str, Any]:
-    lines = [asdict(measured) | {"line": asdict(measured.line())} for measured in figure.measured]
+    lines = [
+        asdict(measured)
+        | {
+            "line": asdict(measured.line()),
+            "goals": [asdict(goal) | {"reached": goal.reached} for goal in measured.goals()],
+        }
+        for measured in figure.measured
+    ]
     return asdict(figure) | {"measured": lines}
 
 
-def publish(figures: Iterable[Figure], conditions: Conditions) -> None:
-    """Put the tables between the markers of docs/benchmarks.md; its prose stays."""
-    before, begin, rest = PAGE.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+def publish(figures: Sequence[Figure], conditions: Conditions) -> None:
+    """Put chart and tables between the markers of docs/benchmarks.md; its prose stays."""
+    CHART.write_text(drawn([goal for figure in figures for goal in figure.goals()]))
+    put("figures", _markdown(figures, conditions))
+
+
+def put(name: str, lines: Iterable[str]) -> None:
+    """Between the markers of this name. Raises BenchError."""
+    begin_mark, end_mark = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = PAGE.read_text().partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise BenchError(f"{PAGE.name} has lost its markers {BEGIN} and {END}: put them back.")
-    tables = "\n".join(_markdown(figures, conditions))
-    PAGE.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
+        raise BenchError(f"{PAGE.name} has lost its markers {begin_mark} and {end_mark}.")
+    text = "\n".join(lines)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
-def _markdown(figures: Iterable[Figure], conditions: Conditions) -> Iterator[str]:
-    yield from _table(("condition", ""), conditions.facts().items())
+def _markdown(figures: Sequence[Figure], conditions: Conditions) -> Iterator[str]:
+    goals = [goal for figure in figures for goal in figure.goals()]
+    reached = sum(goal.reached for goal in goals)
+    yield f"{reached} of {len(goals)} limits are reached.\n"
+    yield f"![How far each figure is from its limit]({CHART.name})\n"
+    yield from table(("condition", ""), conditions.facts().items())
     for figure in figures:
         yield f"\n### {figure.title}\n\n{figure.setting}\n"
-        yield from _table(COLUMNS, (astuple(measured.line()) for measured in figure.measured))
+        yield from table(COLUMNS, (astuple(measured.line()) for measured in figure.measured))
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """In Markdown."""
     names = list(columns)
     yield f"| {' | '.join(names)} |"
     yield f"|{'---|' * len(names)}"
@@ -99,10 +146,6 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[st
         yield f"| {' | '.join(row)} |"
 
 
-def now() -> datetime:
-    """When the figures are taken."""
-    return datetime.now(UTC)
-
-
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """As JSON has it."""
     return moment.isoformat()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,3 +89,10 @@ class Servers:
             postgres = connection.info.parameter_status("server_version") or "unknown"
         with Redis.from_url(self._redis.url) as redis:
             return {"PostgreSQL": postgres, "Redis": redis.info("server")["redis_version"]}
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """On the disk that TMPDIR says: commits are as fast as that one."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
+        yield Path(folder)
