@@ -38,7 +38,8 @@ CONNECTIONS = 1
 BATCH = 1000
 MOST_PARKED = 10
 POLL_SECONDS = 1.0
-BREATH = 0.008  # seconds from one look at the log to the next, so that one finds what several made
+BREATH = 0.01  # seconds from one look at the log to the next, so that one finds what several made
+QUIET_BREATH = 0.1  # after a look that found nothing for this read model
 TEND_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 GIVE_WAY = (1.0, 2.0)
@@ -85,6 +86,7 @@ class Follower:
         self._idle_session_timeout = idle_session_timeout
         self._batch = batch
         self._failures = 0
+        self._breath = BREATH
 
     async def run(self) -> None:
         """Follow until cancelled; `error` says why it stands still, if it does."""
@@ -135,7 +137,7 @@ class Follower:
                 await tend(connection, self._read_model, built=True)
                 tend_at = now() + TEND_SECONDS
             await self._wait_for_news(connection, tables)
-            await asyncio.sleep(max(looked_at + BREATH - now(), 0))
+            await asyncio.sleep(max(looked_at + self._breath - now(), 0))
 
     async def _wait_for_news(
         self, connection: AsyncConnection[Any], tables: ReadModelTables
@@ -148,8 +150,9 @@ class Follower:
         """Project a page; whether more of the log is waiting."""
         rows = await page(connection, tables.position, self._batch)
         if rows:
-            known = self._projection.readable(rows)
-            if not await tables.take(await tables.page(known), most_parked=MOST_PARKED):
+            found = await tables.page(self._projection.readable(rows))
+            self._breath = BREATH if found.concerns else QUIET_BREATH
+            if not await tables.take(found, most_parked=MOST_PARKED):
                 await self._refuse_too_many_parked(connection)
         self._failures, self.error = 0, None
         return is_full(rows, self._batch)

@@ -34,7 +34,9 @@ DOWNCASTS: dict[tuple[str, int], Upcast] = {}
 class UnreadableEventError(Exception):
     """The stored JSON does not fit the event's fields. The message holds no value of it."""
 
-    def __init__(self, stored: StoredEvent, error: ValidationError | ValueError) -> None:
+    def __init__(
+        self, stream: UUID | str, number: int, topic: str, error: ValidationError | ValueError
+    ) -> None:
         places = (
             ", ".join(
                 f"{'.'.join(map(str, e['loc']))}: {e['type']}"
@@ -43,10 +45,7 @@ class UnreadableEventError(Exception):
             if isinstance(error, ValidationError)
             else type(error).__name__
         )
-        super().__init__(
-            f"Event {stored.originator_version} ({stored.topic}) of stream "
-            f"{stored.originator_id} cannot be read ({places})."
-        )
+        super().__init__(f"Event {number} ({topic}) of stream {stream} cannot be read ({places}).")
 
 
 def stored_topic(topic: str, version: int) -> str:
@@ -118,17 +117,38 @@ class JsonMapper(Mapper[UUID]):
         self, stored_event: StoredEvent, recorded_at: datetime | None = None
     ) -> Event:
         """The event of a row. Raises UnknownEventError, UnreadableEventError."""
-        cls = self._current.get(stored_event.topic)
-        state = stored_event.state
+        return self.event(
+            stored_event.originator_id,
+            stored_event.originator_version,
+            stored_event.topic,
+            stored_event.state,
+            recorded_at,
+        )
+
+    def event(
+        self,
+        stream: UUID | str,
+        number: int,
+        topic: str,
+        state: bytes,
+        recorded_at: datetime | None,
+    ) -> Event:
+        """The event of a row by its columns. Raises UnknownEventError, UnreadableEventError."""
+        cls = self._current.get(topic)
         try:
             if cls is None:
-                cls, state = self._upcast(stored_event.topic, state)
-            return cls.model_validate_json(
-                self._envelope(cls, stored_event, recorded_at) + state[1:]
+                cls, state = self._upcast(topic, state)
+            timestamp = f'"{recorded_at.isoformat()}"' if recorded_at else "null"
+            envelope = (
+                f'{{"originator_id":"{stream}","originator_version":{number},'
+                f'"timestamp":{timestamp},{self._prefixes[cls]}'
             )
+            return cls.model_validate_json(envelope.encode() + state[1:])
         except (ValidationError, KeyError, ValueError) as error:
             raise UnreadableEventError(
-                stored_event,
+                stream,
+                number,
+                topic,
                 error if isinstance(error, ValidationError) else ValueError(str(error)),
             ) from None
 
@@ -152,13 +172,6 @@ class JsonMapper(Mapper[UUID]):
         if int(number) > cls.version:
             raise UnknownEventError(topic)
         return cls, json.dumps(fields).encode()
-
-    def _envelope(self, cls: type[Event], row: StoredEvent, recorded_at: datetime | None) -> bytes:
-        timestamp = f'"{recorded_at.isoformat()}"' if recorded_at else "null"
-        return (
-            f'{{"originator_id":"{row.originator_id}","originator_version":{row.originator_version}'
-            f',"timestamp":{timestamp},{self._prefixes[cls]}'
-        ).encode()
 
 
 def _originator_topic(event: type[Event], aggregates: tuple[type[BaseAggregate[UUID]], ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import psycopg
@@ -17,7 +17,7 @@ from infrastructure.event_store.mapper import (
     UnknownEventError,
     UnreadableEventError,
 )
-from infrastructure.event_store.store import Row, recorded
+from infrastructure.event_store.store import Row
 from infrastructure.read_models.read_model import ReadModel
 
 # What an event's own data can cause; anything else is nobody's data's fault.
@@ -41,13 +41,12 @@ class Projection:
     """Decodes the events that a read model wants, and says what is to be written of them."""
 
     def __init__(self, read_model: ReadModel, mapper: JsonMapper) -> None:
-        self._statements = read_model.statements
-        self._mapper = mapper
+        self.mapper = mapper
+        self.statements = read_model.statements
+        names = {event.topic for s in read_model.statements for event in _with_subclasses(s.event)}
+        self.wanted = frozenset(t for t in mapper.topics if t.partition("@")[0] in names)
         self._known = mapper.topics
-        self._wanted = frozenset(
-            event.topic for s in read_model.statements for event in _with_subclasses(s.event)
-        )
-        self._of: dict[type[Event], tuple[int, ...]] = {}
+        self._numbers: dict[type[Event], tuple[int, ...]] = {}
 
     def refuse_unknown(self, row: Row) -> None:
         """Raises UnknownEventError for an event that only a newer release knows."""
@@ -60,42 +59,20 @@ class Projection:
         return tuple(takewhile(lambda row: _topic(row) in self._known, rows))
 
     def writes(self, rows: Sequence[Row], waiting: Collection[Any]) -> list[Write]:
-        """Each kind of event in one statement, in their order. Raises one of DATA_ERRORS."""
-        batch = self.batch()
+        """Each statement once, in their order, with its rows. Raises one of DATA_ERRORS."""
+        batch = Batch(self)
         for row in rows:
             batch.add(row, waiting)
         return batch.writes()
 
-    def batch(self) -> Batch:
-        """An empty one."""
-        return Batch(self)
-
-    def wants(self, row: Row) -> bool:
-        """Whether the event does anything to the tables."""
-        return _topic(row).partition("@")[0] in self._wanted
-
-    def written(self, row: Row) -> Iterator[tuple[int, bytes]]:
-        """The numbers of the statements that the event is for, each with the row for it."""
-        happened = recorded(row, self._mapper)
-        event = happened.event
-        for number in self._statements_of(type(event)):
-            fields = {
-                **self._statements[number].row(event),
-                "id": event.originator_id,
-                "position": happened.position,
-                "recorded_at": happened.recorded_at,
-            }
-            yield number, _json(fields)
-
-    def sql(self, number: int) -> str:
-        """The statement of this number."""
-        return self._statements[number].sql
-
-    def _statements_of(self, event: type[Event]) -> tuple[int, ...]:
-        if event not in self._of:
-            numbered = enumerate(self._statements)
-            self._of[event] = tuple(n for n, s in numbered if issubclass(event, s.event))
-        return self._of[event]
+    def numbers(self, event: type[Event]) -> tuple[int, ...]:
+        """Of the statements that events of this class are for."""
+        found = self._numbers.get(event)
+        if found is None:
+            numbered = enumerate(self.statements)
+            found = tuple(n for n, s in numbered if issubclass(event, s.event))
+            self._numbers[event] = found
+        return found
 
 
 class Batch:
@@ -107,9 +84,14 @@ class Batch:
 
     def add(self, row: Row, waiting: Collection[Any]) -> None:
         """Decode the next event, unless nobody wants it or its aggregate waits."""
-        if self._projection.wants(row) and row[2] not in waiting:
-            for number, written in self._projection.written(row):
-                self._rows.setdefault(number, []).append(written)
+        position, recorded_at, stream, version, topic, state = row
+        if topic not in self._projection.wanted or stream in waiting:
+            return
+        event = self._projection.mapper.event(stream, version, topic, state, recorded_at)
+        for number in self._projection.numbers(type(event)):
+            fields = dict(self._projection.statements[number].row(event))
+            fields |= {"id": stream, "position": position, "recorded_at": recorded_at}
+            self._rows.setdefault(number, []).append(_json(fields))
 
     @property
     def is_empty(self) -> bool:
@@ -119,7 +101,10 @@ class Batch:
     def writes(self) -> list[Write]:
         """What it all comes to, in the order of the statements."""
         return [
-            (self._projection.sql(number), (b"[" + b",".join(rows) + b"]").decode())
+            (
+                self._projection.statements[number].sql,
+                (b"[" + b",".join(rows) + b"]").decode(),
+            )
             for number, rows in sorted(self._rows.items())
         ]
 
@@ -142,7 +127,10 @@ def _json(fields: dict[str, Any]) -> bytes:
     return encoded
 
 
-def _with_subclasses(event: type[Event]) -> Iterator[type[Event]]:
+def _with_subclasses(event: type[Event] | tuple[type[Event], ...]) -> Iterator[type[Event]]:
+    if isinstance(event, tuple):
+        yield from chain.from_iterable(map(_with_subclasses, event))
+        return
     if hasattr(event, "topic"):
         yield event
     for narrower in event.__subclasses__():

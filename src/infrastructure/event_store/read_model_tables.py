@@ -21,7 +21,7 @@ from infrastructure.event_store.follower_tables import (
     parked,
     set_back,
 )
-from infrastructure.event_store.projection import DATA_ERRORS, Projection, Write, describe
+from infrastructure.event_store.projection import DATA_ERRORS, Batch, Projection, Write, describe
 from infrastructure.event_store.store import Row
 from infrastructure.read_models.read_model import ReadModel
 
@@ -89,7 +89,7 @@ class ReadModelTables:
 
     async def page(self, rows: Sequence[Row], *, by: int = 0) -> Page:
         """What these rows come to; others have their turn after each so many, if `by` says so."""
-        waiting, writes = self.waiting, self._projection.batch()
+        waiting, writes = self.waiting, Batch(self._projection)
         try:
             for number, row in enumerate(rows, start=1):
                 writes.add(row, waiting)

@@ -11,7 +11,6 @@ from typing import Any, cast
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import StoredEvent
 from psycopg.errors import AdminShutdown, ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -180,5 +179,5 @@ def _is_lost(error: psycopg.Error) -> bool:
 def recorded(row: Row, mapper: JsonMapper) -> Recorded:
     """One row of the log, its columns in the order of COLUMNS, as the event it holds."""
     position, recorded_at, originator_id, version, topic, state = row
-    stored = StoredEvent(originator_id, version, topic, bytes(state))
-    return Recorded(position, recorded_at, mapper.to_domain_event(stored, recorded_at))
+    event = mapper.event(originator_id, version, topic, state, recorded_at)
+    return Recorded(position, recorded_at, event)

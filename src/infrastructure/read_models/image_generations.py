@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -19,17 +19,14 @@ from infrastructure.read_models.read_model import ReadModel, Statement
 # PostgreSQL reads text with punctuation as hosts, paths and numbers, which takes it seconds where
 # there is much of it, and finds no word in it: words are what stands between.
 PUNCTUATION = "!#$%&()*+,-./:;<=>?@[]^_`{|}~\u00a0°·«»–—‘’“”…、。「」，！：；？（）\u3000"
-BLANKS = " " * len(PUNCTUATION)
-TO_BLANKS = str.maketrans(PUNCTUATION, BLANKS)
+TO_BLANKS = str.maketrans(dict.fromkeys(PUNCTUATION, " "))
 
-CREATE = f"""
+CREATE = """
 CREATE TABLE image_generations (
     id                     uuid        PRIMARY KEY,
     user_id                uuid        NOT NULL,
     prompt                 text        NOT NULL,
-    words                  tsvector    GENERATED ALWAYS AS (
-                           to_tsvector('simple', translate(prompt, '{PUNCTUATION}', '{BLANKS}'))
-                           ) STORED,
+    words                  tsvector    NOT NULL,
     negative_prompt        text,
     metadata               jsonb       NOT NULL,
     spec                   jsonb       NOT NULL,
@@ -40,7 +37,7 @@ CREATE TABLE image_generations (
     reference_images_count integer     NOT NULL,
     status                 text        NOT NULL DEFAULT 'queued' CHECK (
                            status IN ('queued', 'processing', 'completed', 'failed', 'cancelled')),
-    calls                  jsonb       NOT NULL DEFAULT '{{}}',
+    calls                  jsonb       NOT NULL DEFAULT '{}',
     image_url              text,
     images                 jsonb       NOT NULL DEFAULT '[]',
     missing                integer     NOT NULL DEFAULT 0,
@@ -61,33 +58,39 @@ CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_a
 CREATE INDEX image_generations_words_idx ON image_generations USING gin (words);
 CREATE INDEX image_generations_references_idx ON image_generations
  USING gin (reference_images jsonb_path_ops) WHERE reference_images_count > 0;
+CREATE AGGREGATE merged(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
 COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
 COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
 COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
 """
 
 REQUESTED = """
-INSERT INTO image_generations (id, user_id, prompt, negative_prompt, metadata, spec, count, model,
-       reference_images, reference_images_count, on_unknown, retry_of, position, created_at,
+INSERT INTO image_generations (id, user_id, prompt, words, negative_prompt, metadata, spec, count,
+       model, reference_images, reference_images_count, on_unknown, retry_of, position, created_at,
        deadline_at)
-SELECT id, user_id, prompt, negative_prompt, metadata, spec, (spec ->> 'count')::integer,
-       spec ->> 'model', reference_images, jsonb_array_length(reference_images), on_unknown,
-       retry_of, position, recorded_at, recorded_at + make_interval(secs => deadline_seconds)
+SELECT id, user_id, prompt, to_tsvector('simple', words), negative_prompt, metadata, spec,
+       (spec ->> 'count')::integer, spec ->> 'model', reference_images,
+       jsonb_array_length(reference_images), on_unknown, retry_of, position, recorded_at,
+       recorded_at + make_interval(secs => deadline_seconds)
   FROM jsonb_to_recordset(%s::jsonb) AS r(
-       id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text,
+       id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text, words text,
        negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, on_unknown text,
        retry_of uuid, deadline_seconds float)
 """
 
 # The provider used is that of the last call that was answered, until then of the last one made.
 CALLED = """
-WITH told AS (
-    SELECT g.id, min(r.recorded_at) AS first_at,
-           g.calls || jsonb_object_agg(
-               r.call, coalesce(g.calls -> r.call, '{}') || r.facts ORDER BY r.position) AS calls
+WITH said AS (
+    SELECT id, call, min(recorded_at) AS first_at, merged(facts ORDER BY position) AS facts
       FROM jsonb_to_recordset(%s::jsonb)
            AS r(id uuid, position bigint, recorded_at timestamptz, call text, facts jsonb)
-      JOIN image_generations g ON g.id = r.id
+     GROUP BY id, call),
+told AS (
+    SELECT g.id, min(said.first_at) AS first_at,
+           g.calls || jsonb_object_agg(
+               said.call, coalesce(g.calls -> said.call, '{}') || said.facts) AS calls
+      FROM said
+      JOIN image_generations g ON g.id = said.id
      GROUP BY g.id)
 UPDATE image_generations g
    SET calls = told.calls, provider_used = used.call ->> 'provider', model = used.call ->> 'model',
@@ -126,10 +129,21 @@ UPDATE image_generations g
 """
 
 
+CallEvent = (
+    Generation.CallStarted
+    | Generation.CallAnswered
+    | Generation.CallFailed
+    | Generation.CallLost
+    | Generation.CallAnsweredLate
+)
+CALL_EVENTS = get_args(CallEvent)
+
+
 def _requested(event: Generation.Requested) -> dict[str, Any]:
     return {
         "user_id": event.user_id,
         "prompt": event.personal.prompt,
+        "words": event.personal.prompt.translate(TO_BLANKS),
         "negative_prompt": event.personal.negative_prompt,
         "metadata": event.personal.metadata,
         "spec": event.spec,
@@ -140,50 +154,41 @@ def _requested(event: Generation.Requested) -> dict[str, Any]:
     }
 
 
-def _call_started(event: Generation.CallStarted) -> dict[str, Any]:
-    facts = Call(event.call, event.provider, event.model, event.images)
-    return {"call": str(event.call), "facts": facts}
+def _call(event: CallEvent) -> dict[str, Any]:
+    return {"call": str(event.call), "facts": _facts(event)}
 
 
-def _call_answered(event: Generation.CallAnswered | Generation.CallAnsweredLate) -> dict[str, Any]:
-    facts = {"outcome": "answered", "cost": event.cost, "usage": event.usage}
-    return {"call": str(event.call), "facts": facts}
-
-
-def _call_failed(event: Generation.CallFailed) -> dict[str, Any]:
-    return {"call": str(event.call), "facts": {"outcome": "failed", "cost": event.cost}}
-
-
-def _call_lost(event: Generation.CallLost) -> dict[str, Any]:
-    return {"call": str(event.call), "facts": {"outcome": "lost"}}
+def _facts(event: CallEvent) -> Call | dict[str, Any]:
+    match event:
+        case Generation.CallStarted():
+            return Call(event.call, event.provider, event.model, event.images)
+        case Generation.CallFailed():
+            return {"outcome": "failed", "cost": event.cost}
+        case Generation.CallLost():
+            return {"outcome": "lost"}
+        case _:
+            return {"outcome": "answered", "cost": event.cost, "usage": event.usage}
 
 
 def _completed(event: Generation.Completed) -> dict[str, Any]:
     return {"images": event.images, "missing": event.missing}
 
 
-def _failed(event: Generation.Failed) -> dict[str, Any]:
+def _given_up(event: Generation.Failed | Generation.Cancelled) -> dict[str, Any]:
+    if isinstance(event, Generation.Cancelled):
+        return {"status": "cancelled"}
     return {"status": "failed", "kind": event.kind, "message": event.message}
-
-
-def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
-    return {"status": "cancelled"}
 
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=4,
+    version=5,
     create=CREATE,
     statements=(
         Statement(Generation.Requested, REQUESTED, _requested),
-        Statement(Generation.CallStarted, CALLED, _call_started),
-        Statement(Generation.CallAnswered, CALLED, _call_answered),
-        Statement(Generation.CallFailed, CALLED, _call_failed),
-        Statement(Generation.CallLost, CALLED, _call_lost),
-        Statement(Generation.CallAnsweredLate, CALLED, _call_answered),
+        Statement(CALL_EVENTS, CALLED, _call),
         Statement(Generation.Completed, COMPLETED, _completed),
-        Statement(Generation.Failed, GIVEN_UP, _failed),
-        Statement(Generation.Cancelled, GIVEN_UP, _cancelled),
+        Statement((Generation.Failed, Generation.Cancelled), GIVEN_UP, _given_up),
         Statement(Generation.Deleted, DELETED),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from domain.generation import Generation
 from infrastructure.read_models.read_model import ReadModel, Statement
@@ -66,17 +66,18 @@ def _queued(event: Generation.Requested) -> dict[str, Any]:
     }
 
 
-def _completed(event: Generation.Completed) -> dict[str, Any]:
-    urls = [image.url for image in event.images]
-    return {"status": "completed", "result": {"images": urls, "missing": event.missing}}
+End = Generation.Completed | Generation.Failed | Generation.Cancelled
 
 
-def _failed(event: Generation.Failed) -> dict[str, Any]:
-    return {"status": "failed", "message": event.message}
-
-
-def _cancelled(_: Generation.Cancelled) -> dict[str, Any]:
-    return {"status": "cancelled"}
+def _ended(event: End) -> dict[str, Any]:
+    match event:
+        case Generation.Completed():
+            urls = [image.url for image in event.images]
+            return {"status": "completed", "result": {"images": urls, "missing": event.missing}}
+        case Generation.Failed():
+            return {"status": "failed", "message": event.message}
+        case Generation.Cancelled():
+            return {"status": "cancelled"}
 
 
 READ_MODEL = ReadModel(
@@ -86,9 +87,7 @@ READ_MODEL = ReadModel(
     statements=(
         Statement(Generation.Requested, QUEUED, _queued),
         Statement(Generation.CallStarted, STARTED),
-        Statement(Generation.Completed, ENDED, _completed),
-        Statement(Generation.Failed, ENDED, _failed),
-        Statement(Generation.Cancelled, ENDED, _cancelled),
+        Statement(get_args(End), ENDED, _ended),
         Statement(Generation.Deleted, DELETED),
     ),
 )

@@ -17,13 +17,13 @@ def _nothing(_: Event) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Statement(Generic[E]):
-    """What the events of one class (subclasses included) do to the tables, a whole batch at once.
+    """What the events of some classes (subclasses included) do to the tables, a batch at once.
 
     `sql` takes one parameter, a JSON array of the batch's rows in position order: `id` (the
     stream), `position`, `recorded_at`, and what `row` makes of the event.
     """
 
-    event: type[E]
+    event: type[E] | tuple[type[E], ...]
     sql: str
     row: Callable[[E], Mapping[str, Any]] = _nothing
 
