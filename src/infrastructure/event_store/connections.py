@@ -68,8 +68,8 @@ class Connection(AsyncConnection[Any]):
 async def connect(
     database_url: str,
     application_name: str,
-    *,
     silent_after: float | None = None,
+    /,
     **settings: str,
 ) -> AsyncConnection[Any]:
     """A connection in autocommit mode, for whose session these settings hold.

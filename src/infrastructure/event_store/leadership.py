@@ -40,7 +40,7 @@ async def leadership(
     connection = await connect(
         database_url,
         f"darkroom {duty}",
-        silent_after=STATEMENT_TIMEOUT + 5.0,
+        STATEMENT_TIMEOUT + 5.0,
         idle_session_timeout=milliseconds,
         idle_in_transaction_session_timeout=milliseconds,
         tcp_user_timeout=milliseconds,
