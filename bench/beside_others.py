@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from bench.figures import BenchError, Comparison, Figure, percentile, side_by_side
 from bench.filling import fill_log, project
-from bench.rebuilding import HOW, rebuilding, replay_is_there
+from bench.rebuilding import rebuilding
 from bench.servers import Servers
 from bench.service import Service, darkroom, python, running
 from infrastructure.read_models import image_generations
@@ -24,7 +24,7 @@ SECONDS = 3.0
 SECONDS_TO_BEGIN = 1.5  # until all of them are at work
 ACCEPTED = 202
 READ_MODEL = image_generations.READ_MODEL
-VACUUMED = ("stored_events", "work", "quota_counters", "image_generations")
+VACUUMED = ("stored_events", "work", "quota_counters", f"{READ_MODEL.schema}.image_generations")
 
 
 async def take(servers: Servers) -> Figure:
@@ -32,18 +32,16 @@ async def take(servers: Servers) -> Figure:
     url = await servers.new_database()
     events = await fill_log(url, GENERATIONS)
     await project(url, READ_MODEL)
-    # A follower that starts over is the live one: there is no other beside it.
-    names = ("projector", "api") if replay_is_there() else ("api",)
-    async with darkroom(servers, url, *names) as service:
+    async with darkroom(servers, url, "projector", "api") as service:
         busy, quiet = await side_by_side(
             partial(_busy_round, service), partial(_round, service), rounds=ROUNDS
         )
     return Figure(
         title="Accepting beside heavy work",
-        setting=f"One `darkroom` {' and one '.join(names)} on a log of {events:,} events; {RATE}"
+        setting=f"One `darkroom` projector and one api on a log of {events:,} events; {RATE}"
         " requests a second, each at a random moment of its turn, whatever the answers take, and"
         " timed from when it was due. Beside it, all at once and in processes of their own: a"
-        f" rebuild of image_generations ({HOW[replay_is_there()]}), the whole log read page by page"
+        f" rebuild of image_generations (`darkroom replay`), the whole log read page by page"
         f" through the event store, VACUUM of {', '.join(VACUUMED)} again and again. {ROUNDS}"
         f" rounds of {SECONDS:g} s each way.",
         measured=(

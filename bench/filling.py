@@ -59,7 +59,8 @@ SELECT id, version, topic,
 """  # a stream's events stay in order
 COLUMNS = """
 SELECT column_name FROM information_schema.columns
- WHERE table_name = 'image_generations' AND is_generated = 'NEVER'
+ WHERE table_schema = current_schema() AND table_name = 'image_generations'
+   AND is_generated = 'NEVER'
 """
 FILL_HISTORY = """
 INSERT INTO image_generations ({columns})
@@ -159,6 +160,12 @@ def lives() -> Iterator[Life]:
         yield Life.begun(range(95, 100), provider="sketch", now=now).failed("moderation_input", now)
 
 
+BEHIND = """
+SELECT FROM follower_positions
+ WHERE name = '{}' AND position < (SELECT max(notification_id) FROM stored_events)
+"""
+
+
 async def fill_log(database_url: str, generations: int) -> int:
     """Write the events of so many generations, one asked for every 5 ms up to now; how many."""
     mapper, told = JsonMapper(), [(life, event) for life in lives() for event in life.events]
@@ -185,7 +192,9 @@ async def fill_history(database_url: str, generations: int) -> None:
     """Put so many generations into the history alone; the log has some hundred of them."""
     await fill_log(database_url, 200)
     await project(database_url, image_generations.READ_MODEL)
-    async with await connect(database_url, "bench fill") as connection:
+    async with await connect(
+        database_url, "bench fill", search_path=image_generations.READ_MODEL.schema
+    ) as connection:
         await connection.execute("SET maintenance_work_mem = '256MB'")
         indexes = await _rows(connection, INDEXES)
         for name, _ in indexes:
@@ -205,12 +214,10 @@ async def fill_history(database_url: str, generations: int) -> None:
 
 async def project(database_url: str, read_model: ReadModel) -> None:
     """Follow the log to where it ends now, as the projector does."""
+    following = asyncio.create_task(Follower(database_url, read_model).run())
     async with await connect(database_url, "bench look") as connection:
-        ((end,),) = await _rows(connection, "SELECT max(notification_id) FROM stored_events")
-    follower = Follower(database_url, read_model)
-    following = asyncio.create_task(follower.run())
-    while follower.position < end and not following.done():
-        await asyncio.sleep(0.01)
+        while not following.done() and await _rows(connection, BEHIND.format(read_model.name)):
+            await asyncio.sleep(0.05)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
 

@@ -14,7 +14,6 @@ from bench.figures import Amount, BenchError, Figure, Measured, Rate
 from bench.filling import fill_log
 from bench.servers import Servers
 from bench.service import Service, python, running
-from interfaces.cli.main import app
 
 GENERATIONS = 50_000
 READ_MODELS = {"image_generations": 40_000.0, "jobs": None}  # at least so many events a second
@@ -22,7 +21,6 @@ BETWEEN_LOOKS = 0.1
 POINTS = 8
 MOST_GROWTH = 10.0  # percent, from a fifth of the way to the end
 MEGABYTE = 1_000_000
-HOW = {True: "`darkroom replay`", False: "A follower that starts over"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ async def take(servers: Servers) -> Figure:
         ]
     return Figure(
         title="Rebuild",
-        setting=f"{HOW[replay_is_there()]}, in a process of its own, and PostgreSQL; nothing else"
+        setting="`darkroom replay`, in a process of its own, and PostgreSQL; nothing else"
         f" runs. {events:,} events of {GENERATIONS:,} generations. The process's whole"
         f" time, its start included; resident memory every {BETWEEN_LOOKS:g} s.",
         measured=tuple(measured),
@@ -74,21 +72,9 @@ async def take(servers: Servers) -> Figure:
 @asynccontextmanager
 async def rebuilding(service: Service, name: str) -> AsyncIterator[Process]:
     """The process that rebuilds a read model."""
-    async with running("rebuild", rebuild_command(service.database_url, name), service) as process:
+    command = [*python("interfaces.cli.main"), "replay", name]
+    async with running("rebuild", command, service) as process:
         yield process
-
-
-def rebuild_command(database_url: str, name: str) -> list[str]:
-    """`darkroom replay`, or, in a release without it, a follower that starts over."""
-    if replay_is_there():
-        return [*python("interfaces.cli.main"), "replay", name]
-    return [*python("bench.rebuild_alone"), database_url, name]
-
-
-def replay_is_there() -> bool:
-    """Whether this release can rebuild beside the live tables."""
-    callbacks = (command.callback for command in app.registered_commands)
-    return any(callback and callback.__name__ == "replay" for callback in callbacks)
 
 
 async def _rebuild(service: Service, name: str) -> Rebuild:

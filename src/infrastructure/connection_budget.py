@@ -60,7 +60,7 @@ class Budget:
 
 async def connection_budget(fetch: Fetch) -> Budget:
     """Raises StoreUnavailableError."""
-    a_follower = f"darkroom {follower.duty_of(discover()[0].name)}"
+    a_follower = f"darkroom {follower.duty_of(discover()[0])}"
     usable, apis, workers, projectors, others = (await fetch(LOOK, (a_follower,)))[0]
     processes = {"api": apis, "worker": workers, "projector": projectors}
     return Budget(usable, processes, others)

@@ -19,7 +19,7 @@ from infrastructure.event_store.connections import LOST, connect
 from infrastructure.event_store.follower import duty_of
 from infrastructure.event_store.leadership import is_held
 from infrastructure.event_store.session_mode import SharedSessionsError, examine_sessions
-from infrastructure.read_models import Fetch
+from infrastructure.read_models import Fetch, discover
 from infrastructure.readiness import Check, Readiness, State
 from infrastructure.settings import Settings, SettingsError, load_settings
 
@@ -190,8 +190,11 @@ async def _read_models(fetch: Fetch, check: Check) -> list[Finding]:
     if not check.facts:
         return [_of_check("read models", check)]
     findings = [
-        _read_model(name, facts, followed=await is_held(fetch, duty_of(name)))
-        for name, facts in check.facts.items()
+        _read_model(
+            model.name, check.facts[model.name], followed=await is_held(fetch, duty_of(model))
+        )
+        for model in discover()
+        if model.name in check.facts
     ]
     return findings if check.state != "failing" else [*findings, _of_check("read models", check)]
 

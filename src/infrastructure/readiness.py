@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from psycopg.errors import UndefinedTable
 
 from application.ports import QueueUnavailableError, StoreUnavailableError
-from infrastructure.event_store.follower_tables import follower_states
+from infrastructure.event_store.follower_tables import FollowerState, follower_states
 from infrastructure.read_models import Fetch, discover
 
 log = logging.getLogger(__name__)
@@ -113,20 +113,9 @@ class Readiness:
 
     async def _read_models(self) -> Check:
         rows = await self._fetch("SELECT to_regclass('follower_positions') IS NOT NULL", ())
+        known = {(model.name, model.version) for model in discover()}
         states = await follower_states(self._fetch) if rows[0][0] else []
-        facts = {
-            state.name: {"behind": state.behind, "parked": state.parked, "error": state.error}
-            for state in states
-        }
-        missing = [model.name for model in discover() if model.name not in facts]
-        if missing:
-            names = ", ".join(missing)
-            return Check("failing", f"Not there: {names}.", "Start `darkroom projector`.", facts)
-        troubled = [state.name for state in states if state.error or state.parked]
-        if troubled:
-            names = ", ".join(troubled)
-            return Check("degraded", f"Not all of these is up to date: {names}.", facts=facts)
-        return Check("ok", facts=facts)
+        return _of_read_models([s for s in states if (s.name, s.version) in known])
 
     async def _redis(self) -> Check:
         try:
@@ -148,6 +137,27 @@ class Readiness:
         if not rows[0][0]:
             return Check("degraded", "Nobody is at work.", "Start `darkroom worker`.", facts)
         return Check("ok", facts=facts)
+
+
+def _of_read_models(states: Sequence[FollowerState]) -> Check:
+    """Of the versions that this release reads; those of another one are not its business."""
+    facts = {
+        state.name: {"behind": state.behind, "parked": state.parked, "error": state.error}
+        for state in states
+    }
+    missing = [model.name for model in discover() if model.name not in facts]
+    if missing:
+        names = ", ".join(missing)
+        return Check("failing", f"Not there: {names}.", "Start `darkroom projector`.", facts)
+    building = [f"{s.name} ({s.behind} events to go)" for s in states if not s.built]
+    if building:
+        wrong = f"Being built for this release: {', '.join(building)}."
+        return Check("failing", wrong, "This release's `darkroom projector` does it.", facts)
+    troubled = [state.name for state in states if state.error or state.parked]
+    if troubled:
+        names = ", ".join(troubled)
+        return Check("degraded", f"Not all of these is up to date: {names}.", facts=facts)
+    return Check("ok", facts=facts)
 
 
 @cache

@@ -212,7 +212,7 @@ async def test_retry_parked_says_how_many_stay_parked(database_url: str) -> None
     await rows(database_url, "UPDATE follower_positions SET position = 1")
     await rows(
         database_url,
-        "INSERT INTO parked_aggregates SELECT 'jobs', originator_id, 1, 'unreadable'"
+        "INSERT INTO parked_aggregates SELECT 'jobs', 1, originator_id, 1, 'unreadable'"
         " FROM stored_events",
     )
 

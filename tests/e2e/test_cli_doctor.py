@@ -122,7 +122,7 @@ async def test_parked_aggregates_and_lag_are_told_of_each_read_model(patient: Pa
     url = patient.stack.container.database_url()
     await write_raw(url, "generation.cancelled@1", '{"by": "a hidden wish"}')
     await patient.stack.rows(
-        "INSERT INTO parked_aggregates SELECT 'jobs', originator_id, 1, 'unreadable'"
+        "INSERT INTO parked_aggregates SELECT 'jobs', 1, originator_id, 1, 'unreadable'"
         " FROM stored_events LIMIT 1"
     )
     findings = await patient.found()

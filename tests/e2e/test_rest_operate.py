@@ -87,6 +87,21 @@ async def test_without_read_models_it_is_not_ready(
     assert "image_generations" in told["reasons"][0]
 
 
+async def test_until_this_releases_read_models_were_built_once_it_is_not_ready(
+    stack: Stack,
+) -> None:
+    await stack.rows("UPDATE follower_positions SET caught_up_at = NULL WHERE name = 'jobs'")
+    await stack.rows(
+        "INSERT INTO follower_positions SELECT 'jobs', 99, log_identity, 0 FROM follower_positions"
+        " WHERE name = 'jobs'"
+    )
+
+    status, told = await readiness(stack)
+
+    assert (status, told["status"]) == (503, "not ready")
+    assert "Being built for this release: jobs (" in told["reasons"][0]
+
+
 async def test_without_a_schema_it_is_not_ready(
     tmp_path: Path, postgres_server: PostgresServer, redis_url: str
 ) -> None:

@@ -26,7 +26,6 @@ RECORDING = ReadModel(
             place bigserial PRIMARY KEY, position bigint NOT NULL, id uuid NOT NULL,
             topic text NOT NULL CONSTRAINT not_forbidden CHECK (topic <> 'generation.cancelled'),
             backend integer NOT NULL DEFAULT pg_backend_pid())""",
-    drop="DROP TABLE IF EXISTS recording",
     statements=(
         Statement(
             Generation.Event,

@@ -22,6 +22,7 @@ from tests.integration.following import (
     follower,
     goes_on,
     has_position,
+    logged,
     recorded,
     recorded_all,
     rows,
@@ -94,13 +95,6 @@ async def test_a_missed_notification_costs_a_poll_and_no_event(
         await recorded_all(database_url, within=3)
 
 
-async def leads(follower: Follower) -> None:
-    async def leading() -> bool:
-        return follower.leading
-
-    await eventually(leading, what=f"leading {follower.name}")
-
-
 class Tomorrow(BaseAggregate[UUID]):
     """What only a newer release knows."""
 
@@ -130,28 +124,62 @@ async def test_an_unknown_event_makes_it_give_way_to_a_newer_release(
     assert await recorded(database_url) == [1, 3]
 
 
-async def test_a_higher_version_rebuilds_and_a_lower_one_then_stands_by(
+async def test_a_higher_version_is_built_beside_while_the_older_one_is_followed(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
     await write(stores, each=2)
+    changed = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
+    raised = replace(RECORDING, version=2, create=changed)
     async with running(follower(database_url)):
         await recorded_all(database_url)
-    changed = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
-    newer, older = follower(database_url, replace(RECORDING, version=2, create=changed)), None
-    async with running(newer):
-        await leads(newer)
-        await recorded_all(database_url)
+        async with running(follower(database_url, raised)):
+            await write(stores, each=2)
+            await eventually(lambda: shows(database_url, "recording_v2"), what="being shown")
+            await recorded_all(database_url)
+        await write(stores, each=2)
+        await told_all(database_url, "recording_v1")
+
     assert await rows(database_url, "SELECT DISTINCT more FROM recording") == [("new",)]
 
-    older = follower(database_url)
-    async with running(older):
-        await eventually(lambda: says(older, "of version 2"), what="standing by")
-        assert not older.leading
-    await recorded_all(database_url)
+
+async def shows(database_url: str, schema: str) -> bool:
+    """Whether the plain name shows the tables there."""
+    query = "SELECT obj_description(to_regclass('recording'))"
+    return schema in ((await rows(database_url, query))[0][0] or "")
 
 
-async def says(follower: Follower, words: str) -> bool:
-    return words in (follower.error or "")
+async def told_all(database_url: str, schema: str) -> None:
+    """Wait until the tables there were told the whole log."""
+
+    async def complete() -> bool:
+        query = f"SELECT position FROM {schema}.recording ORDER BY place"
+        return [row[0] for row in await rows(database_url, query)] == await logged(database_url)
+
+    await eventually(complete, what=f"every event's being in {schema}")
+
+
+async def test_what_nobody_followed_into_for_a_day_is_dropped(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    for version in (1, 2, 3):
+        async with running(follower(database_url, replace(RECORDING, version=version))):
+            await eventually(lambda v=version: there(database_url, f"recording_v{v}"))
+    await rows(
+        database_url,
+        "UPDATE follower_positions SET updated_at = now() - interval '25 hours' WHERE version = 1",
+    )
+    async with running(follower(database_url, replace(RECORDING, version=3))):
+        await eventually(lambda: gone(database_url, "recording_v1"), what="being dropped")
+
+    assert await there(database_url, "recording_v2")
+
+
+async def there(database_url: str, schema: str) -> bool:
+    return bool((await rows(database_url, "SELECT to_regnamespace(%s) IS NOT NULL", schema))[0][0])
+
+
+async def gone(database_url: str, schema: str) -> bool:
+    return not await there(database_url, schema)
 
 
 async def test_another_log_under_a_running_follower_is_followed_from_its_beginning(

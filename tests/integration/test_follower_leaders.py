@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ async def test_a_leader_whose_connection_is_cut_again_and_again_misses_nothing(
 ) -> None:
     async with running(*(follower(database_url, batch=20) for _ in range(2))):
         writing = asyncio.create_task(write(stores))
-        for _ in range(8):
+        for cut in range(8):
+            await eventually(partial(has_position, database_url, 1 + 50 * cut))
             await cut_the_leader(database_url)
         await writing
         await recorded_all(database_url)
@@ -45,8 +47,8 @@ async def test_a_leader_whose_connection_is_cut_again_and_again_misses_nothing(
 async def cut_the_leader(database_url: str) -> None:
     async def cut() -> bool:
         query = """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
-                    WHERE locktype = 'advisory' AND application_name = 'darkroom follower recording'
-                      AND datname = current_database() AND granted"""
+                    WHERE locktype = 'advisory' AND granted AND datname = current_database()
+                      AND application_name = 'darkroom follower recording_v1'"""
         return bool(await rows(database_url, query))
 
     await eventually(cut, what="there being a leader to cut")
@@ -91,7 +93,7 @@ async def leader_and_standby(processes: Processes, database_url: str) -> tuple[i
     await recorded_all(database_url)
     standby = processes.start()
     connections = """SELECT count(*) = 2 FROM pg_stat_activity
-                      WHERE application_name = 'darkroom follower recording'
+                      WHERE application_name = 'darkroom follower recording_v1'
                         AND datname = current_database()"""
 
     async def both_there() -> bool:
@@ -160,7 +162,7 @@ async def slow_down(database_url: str, *, seconds: float) -> None:
         database_url,
         f"""CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
-            CREATE TRIGGER slow AFTER INSERT ON recording EXECUTE FUNCTION slow()""",
+            CREATE TRIGGER slow AFTER INSERT ON recording_v1.recording EXECUTE FUNCTION slow()""",
     )
 
 

@@ -65,7 +65,7 @@ async def test_what_cannot_be_projected_is_parked_alone_and_retried_in_order(
 
         assert await retry_parked(database_url, RECORDING) == 1
         assert await recorded(database_url) == [1, 4]
-        await rows(database_url, "ALTER TABLE recording DROP CONSTRAINT not_forbidden")
+        await rows(database_url, "ALTER TABLE recording_v1.recording DROP CONSTRAINT not_forbidden")
         assert await retry_parked(database_url, RECORDING) == 0
         await append(store, new_generation(store.now()))
         await eventually(lambda: has_position(database_url, 5))
@@ -104,7 +104,7 @@ async def test_more_than_a_few_parked_are_a_bug_and_it_says_so_and_stands_still(
         assert (await state(store)).behind == 5
         assert await retry_parked(database_url, RECORDING) == MOST_PARKED + 1
 
-        await rows(database_url, "ALTER TABLE recording DROP CONSTRAINT not_forbidden")
+        await rows(database_url, "ALTER TABLE recording_v1.recording DROP CONSTRAINT not_forbidden")
         assert await retry_parked(database_url, RECORDING) == 0
         await eventually(lambda: goes_on(store), what="going on")
 
@@ -120,9 +120,9 @@ def _bug(_: Event) -> dict[str, object]:
 
 
 BROKEN = ReadModel(
-    "broken", 1, "", "", (Statement(Generation.Event, "SELECT nonsense, %s", lambda _: {}),)
+    "broken", 1, "", (Statement(Generation.Event, "SELECT nonsense, %s", lambda _: {}),)
 )
-BUGGY = ReadModel("buggy", 1, "", "", (Statement(Generation.Event, "SELECT %s", _bug),))
+BUGGY = ReadModel("buggy", 1, "", (Statement(Generation.Event, "SELECT %s", _bug),))
 
 
 @pytest.mark.parametrize("broken", [BROKEN, BUGGY], ids=lambda model: model.name)

@@ -314,7 +314,7 @@ async def everything(database_url: str) -> dict[str, list[tuple[Any, ...]]]:
 def test_a_new_read_model_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "colours.py").write_text(
         "from infrastructure.read_models.read_model import ReadModel\n"
-        "READ_MODEL = ReadModel('colours', 1, '', '', ())\n"
+        "READ_MODEL = ReadModel('colours', 1, '', ())\n"
     )
     monkeypatch.setattr(read_models, "__path__", [*read_models.__path__, str(tmp_path)])
 

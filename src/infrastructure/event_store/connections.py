@@ -65,21 +65,11 @@ class Connection(AsyncConnection[Any]):
             ours.shutdown(socket.SHUT_RDWR)
 
 
-async def connect(
-    database_url: str,
-    application_name: str,
-    silent_after: float | None = None,
-    /,
-    **settings: str,
-) -> AsyncConnection[Any]:
-    """A connection in autocommit mode, for whose session these settings hold.
-
-    It breaks when an answer takes longer than `silent_after` seconds.
-    """
+async def connect(database_url: str, application_name: str, **settings: str) -> Connection:
+    """A connection in autocommit mode, for whose session these settings hold."""
     connection = await Connection.connect(
         database_url, autocommit=True, application_name=application_name, **LIVENESS
     )
-    connection.silent_after = silent_after
     try:
         await configure(connection, **settings)
     except BaseException:

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection
 
-from infrastructure.event_store.connections import connect
+from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
     LeadershipLostError,
-    NewerReadModelError,
     hold,
-    move,
     parked,
     prepare,
+    revise,
     tell,
+    tend,
     unpark,
 )
 from infrastructure.event_store.leadership import IDLE_SESSION_TIMEOUT, leadership
+from infrastructure.event_store.log_pages import is_full, page
 from infrastructure.event_store.mapper import JsonMapper, UnknownEventError
-from infrastructure.event_store.projection import DATA_ERRORS, Projection, describe
+from infrastructure.event_store.projection import Projection, describe
+from infrastructure.event_store.read_model_schemas import look_into
+from infrastructure.event_store.read_model_tables import SETTINGS, ReadModelTables
 from infrastructure.event_store.store import COLUMNS, Row
 from infrastructure.read_models.read_model import ReadModel
 
@@ -36,18 +38,16 @@ CONNECTIONS = 1
 BATCH = 1000
 MOST_PARKED = 10
 POLL_SECONDS = 1.0
+BREATH = 0.008  # seconds from one look at the log to the next, so that one finds what several made
+TEND_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 GIVE_WAY = (1.0, 2.0)
 
-READ = f"""
-SELECT {COLUMNS} FROM stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s
-"""  # noqa: S608  # a constant
 READ_PARKED = f"""
 SELECT {COLUMNS} FROM stored_events JOIN parked_aggregates USING (originator_id)
- WHERE name = %s AND notification_id BETWEEN position AND %s ORDER BY notification_id
+ WHERE name = %s AND version = %s AND notification_id BETWEEN position AND %s
+ ORDER BY notification_id
 """  # noqa: S608  # a constant
-
-Apply = Callable[[AsyncConnection[Any], Sequence[Row]], Awaitable[int]]
 
 
 class TooManyParkedError(Exception):
@@ -56,7 +56,7 @@ class TooManyParkedError(Exception):
     def __init__(self, name: str, count: int) -> None:
         super().__init__(
             f"{count} aggregates cannot be projected into {name!r}, which stands still. "
-            "Mend the read model, then retry them or raise its version."
+            "Mend the read model, then replay it."
         )
 
 
@@ -78,7 +78,6 @@ class Follower:
     ) -> None:
         self.name = read_model.name
         self.leading = False
-        self.position = 0
         self.error: str | None = None
         self._url = database_url
         self._read_model = read_model
@@ -92,7 +91,7 @@ class Follower:
         while True:
             try:
                 await self._lead()
-            except (UnknownEventError, NewerReadModelError) as error:
+            except UnknownEventError as error:
                 self._stands_still(error)
                 await asyncio.sleep(random.uniform(*GIVE_WAY))  # noqa: S311  # spreads standbys
             except (LeadershipLostError, TooManyParkedError, psycopg.Error) as error:
@@ -101,64 +100,62 @@ class Follower:
 
     async def _lead(self) -> None:
         async with leadership(
-            self._url, duty_of(self.name), idle_session_timeout=self._idle_session_timeout
+            self._url,
+            duty_of(self._read_model),
+            idle_session_timeout=self._idle_session_timeout,
         ) as connection:
-            await connection.execute("SET synchronous_commit = off; LISTEN stored_events")
-            self.position = await prepare(connection, self._read_model)
+            await configure(connection, **SETTINGS)
+            await connection.execute("LISTEN stored_events")
+            await prepare(connection, self._read_model)
+            tables = ReadModelTables(connection, self._read_model, self._projection)
+            await tables.look()
             self.leading = True
-            log.info("leading", extra={"read_model": self.name, "position": self.position})
+            facts = {"read_model": self._read_model.schema, "position": tables.position}
+            log.info("leading", extra=facts)
             try:
-                await self._follow(connection)
+                await self._follow(connection, tables)
             except (TooManyParkedError, UnknownEventError, psycopg.Error) as error:
                 if not connection.closed:
                     with suppress(psycopg.Error):
-                        await tell(connection, self.name, describe(error))
+                        await tell(connection, self._read_model, describe(error))
                 raise
             finally:
                 self.leading = False
 
-    async def _follow(self, connection: AsyncConnection[Any]) -> None:
+    async def _follow(self, connection: AsyncConnection[Any], tables: ReadModelTables) -> None:
+        now = asyncio.get_running_loop().time
+        tend_at = now()
         await self._refuse_too_many_parked(connection)
         while True:
-            while await self._step(connection):
+            looked_at = now()
+            while await self._step(connection, tables):
                 pass
-            async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                pass
+            if now() >= tend_at:
+                await tables.save()
+                await tend(connection, self._read_model, built=True)
+                tend_at = now() + TEND_SECONDS
+            await self._wait_for_news(connection, tables)
+            await asyncio.sleep(max(looked_at + BREATH - now(), 0))
 
-    async def _step(self, connection: AsyncConnection[Any]) -> bool:
-        """Project a batch; whether more of the log is waiting."""
-        cursor = await connection.execute(READ, (self.position, self._batch), prepare=True)
-        rows = cast(Sequence[Row], await cursor.fetchall())
-        if rows:
-            await self._project_or_park(connection, self._projection.readable(rows))
-        self._failures, self.error = 0, None
-        return len(rows) == self._batch
-
-    async def _project_or_park(self, connection: AsyncConnection[Any], rows: Sequence[Row]) -> None:
-        try:
-            await self._project(connection, rows, self._projection.apply)
-        except DATA_ERRORS as error:
-            log.warning(
-                "a batch cannot be projected: %s",
-                describe(error),
-                extra={"read_model": self.name, "position": self.position},
-            )
-            one_by_one = partial(self._projection.apply_each, most_parked=MOST_PARKED)
-            await self._project(connection, rows, one_by_one)
-            await self._refuse_too_many_parked(connection)
-
-    async def _project(
-        self, connection: AsyncConnection[Any], rows: Sequence[Row], apply: Apply
+    async def _wait_for_news(
+        self, connection: AsyncConnection[Any], tables: ReadModelTables
     ) -> None:
-        async with connection.transaction():
-            if await hold(connection, self._read_model) != self.position:
-                raise LeadershipLostError(f"Somebody else moved {self.name!r}.")
-            position = await apply(connection, rows)
-            await move(connection, self.name, old=self.position, new=position)
-        self.position = position
+        told = [n async for n in connection.notifies(timeout=POLL_SECONDS, stop_after=1)]
+        if not told:
+            await tables.save()
+
+    async def _step(self, connection: AsyncConnection[Any], tables: ReadModelTables) -> bool:
+        """Project a page; whether more of the log is waiting."""
+        rows = await page(connection, tables.position, self._batch)
+        if rows:
+            known = self._projection.readable(rows)
+            if not await tables.take(await tables.page(known), most_parked=MOST_PARKED):
+                await self._refuse_too_many_parked(connection)
+        self._failures, self.error = 0, None
+        return is_full(rows, self._batch)
 
     async def _refuse_too_many_parked(self, connection: AsyncConnection[Any]) -> None:
-        count = len(await parked(connection, self.name))
+        count = len(await parked(connection, self._read_model))
         if count > MOST_PARKED:
             raise TooManyParkedError(self.name, count)
 
@@ -174,9 +171,9 @@ class Follower:
         return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects
 
 
-def duty_of(name: str) -> str:
-    """The duty of following the log into the read model of this name."""
-    return f"follower {name}"
+def duty_of(read_model: ReadModel) -> str:
+    """The duty of following the log into this version of a read model."""
+    return f"follower {read_model.schema}"
 
 
 async def retry_parked(
@@ -191,12 +188,22 @@ async def retry_parked(
         await connect(database_url, "darkroom retry-parked") as connection,
         connection.transaction(),
     ):
-        position = await hold(connection, read_model)
-        cursor = await connection.execute(READ_PARKED, (read_model.name, position))
-        rows = cast(Sequence[Row], await cursor.fetchall())
+        place = await hold(connection, read_model)
+        await look_into(connection, read_model)
+        rows = await _waiting_rows(connection, read_model, place.position)
         for row in rows:
             projection.refuse_unknown(row)
-        await unpark(connection, read_model.name)
+        await unpark(connection, read_model)
+        await revise(connection, read_model)
         if rows:
-            await projection.apply_each(connection, rows, most_parked=len(rows))
-        return len(await parked(connection, read_model.name))
+            tables = ReadModelTables(connection, read_model, projection)
+            await tables.apply_each(rows, most_parked=len(rows))
+        return len(await parked(connection, read_model))
+
+
+async def _waiting_rows(
+    connection: AsyncConnection[Any], read_model: ReadModel, position: int
+) -> Sequence[Row]:
+    key = read_model.name, read_model.version
+    cursor = await connection.execute(READ_PARKED, (*key, position))
+    return cast(Sequence[Row], await cursor.fetchall())

@@ -40,15 +40,15 @@ async def leadership(
     connection = await connect(
         database_url,
         f"darkroom {duty}",
-        STATEMENT_TIMEOUT + 5.0,
         idle_session_timeout=milliseconds,
         idle_in_transaction_session_timeout=milliseconds,
         tcp_user_timeout=milliseconds,
         statement_timeout=f"{STATEMENT_TIMEOUT}s",
         lock_timeout="10s",
     )
+    connection.silent_after = STATEMENT_TIMEOUT + 5.0
     async with connection:
-        while not await _locked(connection, duty):  # noqa: ASYNC110  # another process has it
+        while not await take_duty(connection, duty):  # noqa: ASYNC110  # another process has it
             await asyncio.sleep(random.uniform(*STANDBY_PAUSE))  # noqa: S311  # spreads standbys
         yield connection
 
@@ -63,7 +63,8 @@ def duty_name(duty: str) -> str:
     return f"darkroom {duty}"
 
 
-async def _locked(connection: AsyncConnection[Any], duty: str) -> bool:
+async def take_duty(connection: AsyncConnection[Any], duty: str) -> bool:
+    """Have the duty for as long as the session lasts, unless somebody else has it."""
     cursor = await connection.execute(
         "SELECT pg_try_advisory_lock(hashtextextended(%s, 7232406))", (duty_name(duty),)
     )

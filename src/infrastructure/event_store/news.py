@@ -101,7 +101,8 @@ class PostgresNews:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _listen(self) -> None:
-        async with await connect(self._url, "darkroom news", self._silent_after) as connection:
+        async with await connect(self._url, "darkroom news") as connection:
+            connection.silent_after = self._silent_after
             await connection.execute("LISTEN stored_events")
             self._position = await self._last_position(connection)
             self._wake_all()

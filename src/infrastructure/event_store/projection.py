@@ -1,26 +1,24 @@
-"""Applies rows of the log to the tables of one read model, inside the caller's transaction."""
+"""What rows of the log come to in the tables of one read model: its statements with their rows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import errors
 from pydantic_core import to_json
 
-from application.ports import Recorded
 from domain.aggregate import Event
-from infrastructure.event_store.follower_tables import park, parked
 from infrastructure.event_store.mapper import (
     JsonMapper,
     UnknownEventError,
     UnreadableEventError,
 )
 from infrastructure.event_store.store import Row, recorded
-from infrastructure.read_models.read_model import ReadModel, Statement
+from infrastructure.read_models.read_model import ReadModel
 
 # What an event's own data can cause; anything else is nobody's data's fault.
 DATA_ERRORS: tuple[type[Exception], ...] = (
@@ -36,18 +34,20 @@ DATA_ERRORS: tuple[type[Exception], ...] = (
 
 NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
+Write = tuple[str, str]  # a statement, and the JSON array of its rows
+
 
 class Projection:
-    """Applies rows in position order, as a batch or, when one of them cannot be, one by one."""
+    """Decodes the events that a read model wants, and says what is to be written of them."""
 
     def __init__(self, read_model: ReadModel, mapper: JsonMapper) -> None:
-        self.name = read_model.name
         self._statements = read_model.statements
         self._mapper = mapper
         self._known = mapper.topics
         self._wanted = frozenset(
             event.topic for s in read_model.statements for event in _with_subclasses(s.event)
         )
+        self._of: dict[type[Event], tuple[int, ...]] = {}
 
     def refuse_unknown(self, row: Row) -> None:
         """Raises UnknownEventError for an event that only a newer release knows."""
@@ -59,56 +59,69 @@ class Projection:
         self.refuse_unknown(rows[0])
         return tuple(takewhile(lambda row: _topic(row) in self._known, rows))
 
-    async def apply(self, connection: AsyncConnection[Any], rows: Sequence[Row]) -> int:
-        """All rows, each kind of event in one statement; the last position."""
-        waiting = await parked(connection, self.name)
-        await self._apply(connection, [row for row in rows if _stream(row) not in waiting])
-        return _position(rows[-1])
-
-    async def apply_each(
-        self, connection: AsyncConnection[Any], rows: Sequence[Row], *, most_parked: int
-    ) -> int:
-        """One by one; aggregates that cannot be projected are parked, their later events wait.
-
-        The last position: the last row's, or the one at which more than the most were parked.
-        """
-        waiting = await parked(connection, self.name)
+    def writes(self, rows: Sequence[Row], waiting: Collection[Any]) -> list[Write]:
+        """Each kind of event in one statement, in their order. Raises one of DATA_ERRORS."""
+        batch = self.batch()
         for row in rows:
-            if _stream(row) not in waiting and not await self._applied(connection, row):
-                waiting.add(_stream(row))
-                if len(waiting) > most_parked:
-                    return _position(row)
-        return _position(rows[-1])
+            batch.add(row, waiting)
+        return batch.writes()
 
-    async def _applied(self, connection: AsyncConnection[Any], row: Row) -> bool:
-        try:
-            async with connection.transaction():
-                await self._apply(connection, [row])
-        except DATA_ERRORS as error:
-            await park(
-                connection,
-                self.name,
-                _stream(row),
-                position=_position(row),
-                error=describe(error),
-            )
-            return False
-        return True
+    def batch(self) -> Batch:
+        """An empty one."""
+        return Batch(self)
 
-    async def _apply(self, connection: AsyncConnection[Any], rows: Sequence[Row]) -> None:
-        events = [
-            recorded(row, self._mapper)
-            for row in rows
-            if _topic(row).partition("@")[0] in self._wanted
+    def wants(self, row: Row) -> bool:
+        """Whether the event does anything to the tables."""
+        return _topic(row).partition("@")[0] in self._wanted
+
+    def written(self, row: Row) -> Iterator[tuple[int, bytes]]:
+        """The numbers of the statements that the event is for, each with the row for it."""
+        happened = recorded(row, self._mapper)
+        event = happened.event
+        for number in self._statements_of(type(event)):
+            fields = {
+                **self._statements[number].row(event),
+                "id": event.originator_id,
+                "position": happened.position,
+                "recorded_at": happened.recorded_at,
+            }
+            yield number, _json(fields)
+
+    def sql(self, number: int) -> str:
+        """The statement of this number."""
+        return self._statements[number].sql
+
+    def _statements_of(self, event: type[Event]) -> tuple[int, ...]:
+        if event not in self._of:
+            numbered = enumerate(self._statements)
+            self._of[event] = tuple(n for n, s in numbered if issubclass(event, s.event))
+        return self._of[event]
+
+
+class Batch:
+    """Rows for statements. Events are let go one by one: many at once are slow to keep."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._rows: dict[int, list[bytes]] = {}
+
+    def add(self, row: Row, waiting: Collection[Any]) -> None:
+        """Decode the next event, unless nobody wants it or its aggregate waits."""
+        if self._projection.wants(row) and row[2] not in waiting:
+            for number, written in self._projection.written(row):
+                self._rows.setdefault(number, []).append(written)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody wanted any."""
+        return not self._rows
+
+    def writes(self) -> list[Write]:
+        """What it all comes to, in the order of the statements."""
+        return [
+            (self._projection.sql(number), (b"[" + b",".join(rows) + b"]").decode())
+            for number, rows in sorted(self._rows.items())
         ]
-        for statement in self._statements:
-            batch = [
-                _fields(statement, happened)
-                for happened in events
-                if isinstance(happened.event, statement.event)
-            ]
-            if batch:
-                await connection.execute(statement.sql, (_json(batch),), prepare=True)
 
 
 def describe(error: Exception) -> str:
@@ -121,21 +134,12 @@ def describe(error: Exception) -> str:
     return type(error).__name__ if unspeakable else str(error)
 
 
-def _fields(statement: Statement[Any], happened: Recorded) -> dict[str, Any]:
-    return {
-        **statement.row(happened.event),
-        "id": happened.event.originator_id,
-        "position": happened.position,
-        "recorded_at": happened.recorded_at,
-    }
-
-
-def _json(batch: list[dict[str, Any]]) -> str:
+def _json(fields: dict[str, Any]) -> bytes:
     """A prompt may hold a NUL, PostgreSQL's text may not: U+FFFD stands in for it."""
-    encoded = to_json(batch)
+    encoded = to_json(fields)
     if b"\\u0000" in encoded:
         encoded = NUL.sub(rb"\1\\ufffd", encoded)
-    return encoded.decode()
+    return encoded
 
 
 def _with_subclasses(event: type[Event]) -> Iterator[type[Event]]:
@@ -143,14 +147,6 @@ def _with_subclasses(event: type[Event]) -> Iterator[type[Event]]:
         yield event
     for narrower in event.__subclasses__():
         yield from _with_subclasses(narrower)
-
-
-def _position(row: Row) -> int:
-    return row[0]
-
-
-def _stream(row: Row) -> Any:
-    return row[2]
 
 
 def _topic(row: Row) -> str:

@@ -174,7 +174,6 @@ READ_MODEL = ReadModel(
     name="image_generations",
     version=4,
     create=CREATE,
-    drop="DROP TABLE IF EXISTS image_generations",
     statements=(
         Statement(Generation.Requested, REQUESTED, _requested),
         Statement(Generation.CallStarted, CALLED, _call_started),
@@ -243,16 +242,16 @@ class HistoryFilter:
 
 TERM = re.compile(r'((?<!\S)-(?=[^\s-]))?("[^"]*"?|[^\s"]+)')  # a minus: what is not wanted
 NAMES = tuple(field.name for field in fields(ImageGenerationRow))
-PAGE = """
+PAGE = f"""
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
        reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
        images::text, missing, error_kind, error_message, on_unknown, retry_of,
        created_at, started_at, completed_at, deadline_at, deleted_at
-  FROM image_generations
- WHERE {conditions}
+  FROM {READ_MODEL.schema}.image_generations
+ WHERE {{conditions}}
  ORDER BY position DESC
  LIMIT %s::bigint
-"""
+"""  # noqa: S608  # constants
 
 _references = TypeAdapter(tuple[ReferenceImage, ...])
 _images = TypeAdapter(tuple[PublishedImage, ...])

@@ -83,7 +83,6 @@ READ_MODEL = ReadModel(
     name="jobs",
     version=1,
     create=CREATE,
-    drop="DROP TABLE IF EXISTS jobs",
     statements=(
         Statement(Generation.Requested, QUEUED, _queued),
         Statement(Generation.CallStarted, STARTED),

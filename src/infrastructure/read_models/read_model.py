@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from domain.aggregate import Event
@@ -32,13 +32,28 @@ class Statement(Generic[E]):
 class ReadModel:
     """Tables that are made of events alone, and can be dropped and rebuilt at will.
 
-    A higher `version` rebuilds them. `create` and `drop` are DDL, `drop` of what may be absent.
-    In a batch the statements run in their order here, so they may not depend on how the log falls
-    into batches. An event may change only rows that belong to its own stream.
+    They lie in a schema of their own for each version, in which `create` and the statements find
+    them without naming it; each has a primary key, and no column that a rebuild would fill
+    differently. In a batch the statements run in their order here, so they may not depend on how
+    the log falls into batches. An event may change only rows that belong to its own stream.
     """
 
     name: str
     version: int
     create: str
-    drop: str
     statements: tuple[Statement[Any], ...]
+
+    @property
+    def schema(self) -> str:
+        """Where its tables lie."""
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def beside(self) -> ReadModel:
+        """The same, to be built beside the one that is followed into."""
+        return replace(self, name=f"{self.name}_beside")
+
+    @property
+    def old(self) -> ReadModel:
+        """The same, after another one took its place."""
+        return replace(self, name=f"{self.name}_old")

@@ -43,6 +43,5 @@ READ_MODEL = ReadModel(
     name="users",
     version=1,
     create=CREATE,
-    drop="DROP TABLE IF EXISTS users",
     statements=(Statement(User.Registered, REGISTERED, _registered),),
 )

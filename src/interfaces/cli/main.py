@@ -215,6 +215,30 @@ def check(
         sys.exit(run_check(_database_url(or_embedded=True), mend=repair, as_json=as_json))
 
 
+@app.command(rich_help_panel=OPERATE)
+def replay(
+    name: Annotated[str | None, typer.Argument(help="A read model; all, if left out.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare; status 1 if anything differs.")
+    ] = False,
+    as_json: use.AsJson = False,
+) -> None:
+    """Rebuild read models while the service runs, of DATABASE_URL or a running `darkroom up`.
+
+    \b
+    darkroom replay
+    darkroom replay image_generations --check
+
+    Each is built beside the live one, catches up with it, is compared with it,
+    and takes its place at once. What differed is told by table and key. Ended
+    early, for whatever reason, it changes nothing.
+    """
+    from interfaces.cli.replay import run
+
+    with endings(as_json=as_json):
+        sys.exit(run(_database_url(or_embedded=True), name, check=check, as_json=as_json))
+
+
 def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
     import asyncio
 

@@ -1,0 +1,299 @@
+"""Builds a read model anew beside the live one, compares the two, and lets it take its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg import AsyncConnection, IsolationLevel, errors
+
+from infrastructure.event_store import bulk
+from infrastructure.event_store.comparison import Build, Difference, differences
+from infrastructure.event_store.connections import connect
+from infrastructure.event_store.follower_tables import (
+    forget,
+    hold,
+    parked,
+    position_of,
+    start_over,
+    take_place,
+)
+from infrastructure.event_store.leadership import take_duty
+from infrastructure.event_store.log_pages import page
+from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.projection import Projection, describe
+from infrastructure.event_store.read_model_schemas import exclusively, show
+from infrastructure.event_store.read_model_tables import SETTINGS, Page, ReadModelTables
+from infrastructure.read_models.read_model import ReadModel
+
+log = logging.getLogger(__name__)
+
+A_PAGE = 5000
+A_SLICE = 250  # events that are decoded before PostgreSQL is given what it waits for
+NEAR = 1000  # events that the two may be apart when the writers are made to wait
+MOST_PARKED = 1000
+TRIES, PAUSE = 30, 0.2
+
+# Others wait meanwhile: a process that is stopped in the middle loses its session.
+BOUNDS = "SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
+
+Phase = Literal["reading", "indexing", "comparing", "swapping"]
+
+
+class ReplayUnderWayError(Exception):
+    """One replay of a read model at a time."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"Another replay of {read_model.name!r} is under way. Wait for its end, or stop it."
+        )
+
+
+class NothingToReplayError(Exception):
+    """There is no live one to compare with and to take the place of."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"There are no tables {read_model.schema!r} of this log. Run `darkroom migrate` and"
+            " `darkroom projector` of this release first."
+        )
+
+
+class TooManyParkedError(Exception):
+    """So many aggregates that cannot be projected are a bug of ours: nothing was exchanged."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"More than {MOST_PARKED} aggregates cannot be projected into {read_model.name!r}. The"
+            " live one stays as it is. Mend the read model."
+        )
+
+
+class NotSwappedError(Exception):
+    """Somebody kept what has to be exchanged from being exchanged."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"{read_model.name!r} was rebuilt and could not take the live one's place, because a"
+            " transaction has been reading or holding it all the while. End that one, and repeat."
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a replay is: events read of those that the live one has, and what it does now."""
+
+    phase: Phase
+    position: int
+    goal: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a replay; `swapped` whether the rebuilt one is the live one now."""
+
+    read_model: str
+    events: int
+    seconds: float
+    differences: tuple[Difference, ...]
+    parked: int
+    swapped: bool
+
+
+Tell = Callable[[Progress], None]
+
+
+async def compare(
+    database_url: str, read_model: ReadModel, mapper: JsonMapper | None = None
+) -> Sequence[Difference]:
+    """What the live one and one built from the log differ in, at one position."""
+    return (await replay(database_url, read_model, mapper, check=True)).differences
+
+
+async def replay(
+    database_url: str,
+    read_model: ReadModel,
+    mapper: JsonMapper | None = None,
+    *,
+    check: bool = False,
+    tell: Tell = lambda _: None,
+    batch: int = A_PAGE,
+) -> Outcome:
+    """Build beside the live one, catch up with it, compare; unless it is a check, swap.
+
+    The service may run meanwhile. Whatever ends it early, the live one stays as it is. Raises
+    ReplayUnderWayError, NothingToReplayError, UnknownEventError, TooManyParkedError,
+    NotSwappedError and psycopg.Error.
+    """
+    began = asyncio.get_running_loop().time()
+    projection = Projection(read_model, mapper or JsonMapper())
+    async with _alone(database_url, read_model) as (writer, reader):
+        building = Replay(writer, reader, read_model, projection, tell, batch)
+        await building.build()
+        found = await building.compare()
+        waiting = await parked(writer, read_model.beside)
+        if not check:
+            await building.swap()
+        return Outcome(
+            read_model=read_model.name,
+            events=building.events,
+            seconds=asyncio.get_running_loop().time() - began,
+            differences=tuple(found),
+            parked=len(waiting),
+            swapped=not check,
+        )
+
+
+@asynccontextmanager
+async def _alone(
+    database_url: str, read_model: ReadModel
+) -> AsyncIterator[tuple[AsyncConnection[Any], AsyncConnection[Any]]]:
+    """A connection to write with and one to read with; leftovers are removed before and after."""
+    name, settings = f"darkroom replay {read_model.schema}", {"statement_timeout": "0"}
+    async with (
+        await connect(database_url, name, **settings, **SETTINGS) as writer,
+        await connect(database_url, name, **settings) as reader,
+    ):
+        if not await take_duty(writer, f"replay {read_model.schema}"):
+            raise ReplayUnderWayError(read_model)
+        await _remove_leftovers(writer, read_model)
+        try:
+            yield writer, reader
+        finally:
+            if not writer.closed:
+                await asyncio.shield(_try_to_remove_leftovers(writer, read_model))
+
+
+async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    for leftover in (read_model.beside, read_model.old):
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '10s'")
+            await exclusively(connection)
+            await forget(connection, leftover)
+
+
+async def _try_to_remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """Or else the next replay does it, or, after a day, who follows into the live one."""
+    try:
+        await _remove_leftovers(connection, read_model)
+    except psycopg.Error as error:
+        facts = {"read_model": read_model.schema}
+        log.warning("tables of this replay are left over: %s", describe(error), extra=facts)
+
+
+class Replay:
+    """One rebuild of one read model."""
+
+    def __init__(
+        self,
+        writer: AsyncConnection[Any],
+        reader: AsyncConnection[Any],
+        read_model: ReadModel,
+        projection: Projection,
+        tell: Tell,
+        batch: int,
+    ) -> None:
+        self.events = 0
+        self._batch = batch
+        self._writer = writer
+        self._reader = reader
+        self._live = read_model
+        self._beside = read_model.beside
+        self._projection = projection
+        self._tell = tell
+        self._tables = ReadModelTables(writer, self._beside, projection, pipelined=True)
+
+    async def build(self) -> None:
+        """From the first event to where the live one is."""
+        goal = await self._live_position()
+        async with self._writer.transaction():
+            await exclusively(self._writer)
+            await start_over(self._writer, self._beside)
+            indexes = await bulk.begin(self._writer, self._beside)
+        await self._tables.look()
+        await self._read(goal)
+        self._tell(Progress("indexing", self._tables.position, goal))
+        await bulk.end(self._writer, self._beside, indexes)
+        await self._catch_up()
+
+    async def compare(self) -> list[Difference]:
+        """At the position that the live one is at in a snapshot."""
+        await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        async with self._reader.transaction():
+            goal = await self._live_position()
+            await self._read(goal)
+            self._tell(Progress("comparing", self._tables.position, goal))
+            async with self._writer.transaction():
+                await self._writer.execute("SET LOCAL enable_seqscan = on")
+                return await differences(
+                    Build(self._reader, self._live), Build(self._writer, self._beside)
+                )
+
+    async def swap(self) -> None:
+        """Take the live one's place, as soon as nobody's long transaction is in the way."""
+        await self._reader.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        await self._tables.save()
+        self._tables = ReadModelTables(self._writer, self._beside, self._projection)
+        for _ in range(TRIES):
+            await self._tables.look()
+            await self._catch_up()
+            self._tell(Progress("swapping", self._tables.position, self._tables.position))
+            with suppress(errors.LockNotAvailable, errors.DeadlockDetected):
+                await self._swap()
+                return
+            await asyncio.sleep(PAUSE)
+        raise NotSwappedError(self._live)
+
+    async def _swap(self) -> None:
+        async with self._writer.transaction():
+            await self._writer.execute(BOUNDS)
+            await exclusively(self._writer)
+            await show(self._writer, self._beside, becomes=self._live)
+            place = await hold(self._writer, self._live)
+            await self._read(place.position)
+            await take_place(self._writer, self._live)
+            facts = {"read_model": self._live.schema, "position": place.position}
+        log.info("the rebuilt read model took the live one's place", extra=facts)
+
+    async def _live_position(self) -> int:
+        position = await position_of(self._reader, self._live)
+        if position is None:
+            raise NothingToReplayError(self._live)
+        return position
+
+    async def _catch_up(self) -> None:
+        while True:
+            goal = await self._live_position()
+            if goal - self._tables.position <= NEAR:
+                return
+            await self._read(goal)
+
+    async def _read(self, goal: int) -> None:
+        """Project up to there: while PostgreSQL writes a page, the next one is decoded."""
+        following = asyncio.create_task(self._page(self._tables.position, goal))
+        try:
+            while taken := await following:
+                following = asyncio.create_task(self._page(taken.last, goal))
+                await asyncio.sleep(0)
+                await self._take(taken)
+                self._tell(Progress("reading", self._tables.position, goal))
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _take(self, taken: Page) -> None:
+        await self._tables.take(taken, most_parked=MOST_PARKED)
+        if len(self._tables.waiting) > MOST_PARKED:
+            raise TooManyParkedError(self._live)
+        self.events += len(taken.rows)
+
+    async def _page(self, after: int, goal: int) -> Page | None:
+        rows = await page(self._reader, after, self._batch, until=goal)
+        if not rows:
+            return None
+        return await self._tables.page(self._projection.readable(rows), by=A_SLICE)

@@ -1,0 +1,311 @@
+"""A read model is built anew beside the live one, compared with it, and takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from infrastructure.event_store import log_pages
+from infrastructure.event_store.comparison import PARKED
+from infrastructure.event_store.connections import connect
+from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.replay import (
+    NothingToReplayError,
+    Progress,
+    ReplayUnderWayError,
+    compare,
+    replay,
+)
+from infrastructure.event_store.store import PostgresEventStore
+from tests.generations import new_generation
+from tests.integration.following import append, eventually, rows, running, write, write_raw
+from tests.integration.replaying import (
+    TOLD,
+    is_building,
+    no_leftovers,
+    process,
+    told_everything,
+)
+
+OWNER = UUID(int=7)
+
+
+async def test_while_writers_go_on_and_leaders_are_killed_nothing_is_missed_or_told_twice(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    with ExitStack() as stack:
+        followers = [
+            stack.enter_context(process("follow", database_url, batch=20)) for _ in range(3)
+        ]
+        await append(stores[0], new_generation(stores[0].now()))
+        await eventually(lambda: shown(database_url), what="the first one's leading")
+        writing = asyncio.create_task(write(stores, each=60))
+        for killed in (None, followers[0], followers[1]):
+            if killed is not None:
+                killed.kill()
+            outcome = await replay(database_url, TOLD, batch=50)
+            assert (outcome.swapped, outcome.differences) == (True, ())
+        await writing
+        await told_everything(database_url)
+
+    assert await compare(database_url, TOLD) == ()
+    await no_leftovers(database_url)
+
+
+async def shown(database_url: str) -> bool:
+    return bool((await rows(database_url, "SELECT to_regclass('told') IS NOT NULL"))[0][0])
+
+
+async def test_a_replay_killed_in_the_middle_changes_nothing_and_the_next_one_clears_up(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=20)
+        await told_everything(database_url)
+        with process("replay", database_url, batch=1) as replaying:
+            await eventually(lambda: is_building(database_url), what="being in the middle")
+            replaying.kill()
+        await write(stores, each=2)
+        await told_everything(database_url)
+        await eventually(lambda: may_begin(database_url), what="the dead one's lock's going")
+        await told_everything(database_url)
+
+    await no_leftovers(database_url)
+
+
+async def may_begin(database_url: str) -> bool:
+    try:
+        await replay(database_url, TOLD)
+    except ReplayUnderWayError:
+        return False
+    return True
+
+
+async def test_one_replay_at_a_time(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=20)
+        await told_everything(database_url)
+        with process("replay", database_url, batch=1):
+            await eventually(lambda: is_building(database_url), what="the first one's building")
+            with pytest.raises(ReplayUnderWayError, match="Another replay of 'told'"):
+                await replay(database_url, TOLD)
+            assert await is_building(database_url)
+
+
+async def test_one_that_is_cancelled_clears_up_itself(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=20)
+        await told_everything(database_url)
+        replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
+        await eventually(lambda: is_building(database_url), what="being in the middle")
+        replaying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await replaying
+
+    await no_leftovers(database_url)
+
+
+async def test_a_lost_connection_ends_it_and_changes_nothing(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=20)
+        await told_everything(database_url)
+        replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
+        await eventually(lambda: is_building(database_url), what="being in the middle")
+        await rows(
+            database_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'darkroom replay told_v1'"
+            " AND datname = current_database()",
+        )
+        with pytest.raises(psycopg.OperationalError):
+            await replaying
+        await told_everything(database_url)
+        await replay(database_url, TOLD)
+
+    await no_leftovers(database_url)
+
+
+async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        ids = [row[0] for row in await rows(database_url, "SELECT id FROM told ORDER BY id")]
+        stranger = uuid4()
+        await rows(database_url, "UPDATE told SET topics = 'altered' WHERE id = %s", ids[0])
+        await rows(database_url, "DELETE FROM told WHERE id = %s", ids[-1])
+        await rows(database_url, "INSERT INTO told VALUES (%s, '{}', '')", stranger)
+
+        (found,) = await compare(database_url, TOLD)
+        assert (found.table, found.only_live, found.only_rebuilt, found.unequal) == (
+            ("told", 1, 1, 1)
+        )
+        assert sorted(found.keys) == sorted(map(str, (ids[0], ids[-1], stranger)))
+        assert "altered" not in str(found)
+
+        outcome = await replay(database_url, TOLD)
+        assert (outcome.swapped, outcome.differences) == (True, (found,))
+        await write(stores, each=1)
+        await told_everything(database_url)
+
+    assert await compare(database_url, TOLD) == ()
+
+
+async def test_what_is_parked_of_the_live_one_is_replaced_by_what_the_rebuilt_one_parks(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    store = stores[0]
+    async with running(Follower(database_url, TOLD)):
+        await append(store, poisoned := new_generation(store.now()))
+        await told_everything(database_url)
+        await rows(
+            database_url, "ALTER TABLE told_v1.told ADD CHECK (topics NOT LIKE '%cancelled%')"
+        )
+        poisoned.cancel(by=OWNER)
+        await append(store, poisoned)
+        await eventually(lambda: parks(database_url, 1), what="being parked")
+
+        outcome = await replay(database_url, TOLD)
+        assert PARKED in {found.table for found in outcome.differences}
+        assert await parks(database_url, 0)
+        poisoned.delete(by=OWNER)
+        await append(store, poisoned)
+        await told_everything(database_url)
+
+
+async def test_what_the_rebuilt_one_cannot_project_is_parked_and_told(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    refuses = replace(TOLD, create=f"{TOLD.create}; ALTER TABLE told ADD CHECK (topics <> 'x')")
+    async with running(Follower(database_url, refuses)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        await write_raw(database_url, "generation.cancelled@1", '{"by": "a secret wish"}')
+        await eventually(lambda: parks(database_url, 1), what="being parked")
+        outcome = await replay(database_url, refuses)
+
+        assert (outcome.parked, outcome.differences) == (1, ())
+        assert await parks(database_url, 1)
+
+
+async def parks(database_url: str, count: int) -> bool:
+    query = "SELECT count(*) FROM parked_aggregates WHERE name = 'told'"
+    return await rows(database_url, query) == [(count,)]
+
+
+async def test_an_event_that_only_a_newer_release_knows_is_as_far_as_it_goes(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await append(store, new_generation(store.now()))
+        await told_everything(database_url)
+        await write_raw(database_url, "tomorrow.melted@1", "{}")
+        await append(store, new_generation(store.now()))
+        outcome = await replay(database_url, TOLD)
+
+    assert (outcome.events, outcome.swapped, outcome.differences) == (1, True, ())
+
+
+async def test_readers_see_the_one_or_the_other_and_never_an_error(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        replaying = asyncio.create_task(replays(database_url, times=5))
+        reads = await asyncio.gather(
+            *(counts(database_url, table, replaying) for table in ("told", "told_v1.told"))
+        )
+        await replaying
+
+    assert [set(counted) for counted in reads] == [{16}, {16}]
+
+
+async def replays(database_url: str, times: int) -> None:
+    for _ in range(times):
+        await replay(database_url, TOLD)
+
+
+async def counts(database_url: str, table: str, until: asyncio.Task[None]) -> list[int]:
+    """What a reader with a prepared statement sees all the while."""
+    counted = []
+    async with await connect(database_url, "reader") as connection:
+        while not until.done():
+            query = f"SELECT count(*) FROM {table} WHERE positions IS NOT NULL"
+            cursor = await connection.execute(query, prepare=True)  # type: ignore[arg-type]  # a test's own
+            counted.append((await cursor.fetchone() or (0,))[0])
+    return counted
+
+
+async def test_somebody_who_reads_for_long_delays_the_swap_and_nobody_else(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    swapping = asyncio.Event()
+
+    def tell(now: Progress) -> None:
+        if now.phase == "swapping":
+            swapping.set()
+
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as reader:
+            await reader.execute("SELECT count(*) FROM told")
+            replaying = asyncio.create_task(replay(database_url, TOLD, tell=tell))
+            await swapping.wait()
+            await write(stores, each=2)
+            await told_everything(database_url, "told_v1.told")
+            assert not replaying.done()
+        assert (await replaying).swapped
+        await told_everything(database_url)
+
+
+async def test_the_rebuilt_one_has_the_indexes_of_the_live_one_and_is_as_durable(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    made = """SELECT relname, relkind, relpersistence, reloptions FROM pg_class
+               WHERE relnamespace = to_regnamespace('told_v1') ORDER BY 1"""
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=1)
+        await told_everything(database_url)
+        live = await rows(database_url, made)
+        await replay(database_url, TOLD)
+        await told_everything(database_url)
+
+    assert await rows(database_url, made) == live
+
+
+async def test_there_has_to_be_a_live_one(database_url: str) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await eventually(lambda: shown(database_url), what="being there")
+    await rows(database_url, "UPDATE log SET identity = gen_random_uuid()")
+
+    with pytest.raises(NothingToReplayError, match="darkroom projector"):
+        await replay(database_url, TOLD)
+
+
+async def test_a_page_of_the_log_is_bounded_in_bytes(
+    store: PostgresEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pages, "MOST_BYTES", 250)
+    for _ in range(4):
+        await write_raw(database_url, "generation.cancelled@1", " " * 100)
+    async with await connect(database_url, "reader") as connection:
+        page = await log_pages.page(connection, 0, 10)
+        rest = await log_pages.page(connection, page[-1][0], 10)
+
+    assert (len(page), log_pages.is_full(page, 10)) == (3, True)
+    assert (len(rest), log_pages.is_full(rest, 10)) == (1, False)
