@@ -74,26 +74,28 @@ class Proxy:
         self._open += [answer, ask]
         passing = (self._pass_on(client, ask), self._pass_answers(server, answer, ask))
         await asyncio.gather(*passing, return_exceptions=True)
-        answer.close()  # also when the other side was reset
-        ask.close()
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while data := await source.read(65536):
-            await self._going.wait()
-            if sink.is_closing():
-                break
-            sink.write(data)
-        sink.close()
+        try:
+            while data := await source.read(65536):
+                await self._going.wait()
+                if sink.is_closing():
+                    break
+                sink.write(data)
+        finally:
+            sink.close()  # also when the source was reset
 
     async def _pass_answers(
         self, source: asyncio.StreamReader, answer: asyncio.StreamWriter, ask: asyncio.StreamWriter
     ) -> None:
-        while data := await source.read(65536):
-            await self._going.wait()
-            if self.cut_next_answer:
-                self.cut_next_answer, self.cuts = False, self.cuts + 1
-                ask.close()
-            if answer.is_closing() or ask.is_closing():
-                break
-            answer.write(data)
-        answer.close()
+        try:
+            while data := await source.read(65536):
+                await self._going.wait()
+                if self.cut_next_answer:
+                    self.cut_next_answer, self.cuts = False, self.cuts + 1
+                    ask.close()
+                if answer.is_closing() or ask.is_closing():
+                    break
+                answer.write(data)
+        finally:
+            answer.close()

@@ -13,6 +13,8 @@ from domain.image import ReferenceImage, reference_key
 Decode = Callable[[str], bytes]
 """From base64 or a data URL to bytes, in any thread. Raises NotAnImageError."""
 
+MOST_AT_ONCE = 64  # each looks at one image at a time, and the threads that do are two
+
 T = TypeVar("T")
 
 
@@ -27,19 +29,50 @@ class UnusableReferencesError(Exception):
         )
 
 
-class References:
-    """Takes what users send along with a prompt."""
+class TooManyReferencesError(Exception):
+    """Of this many requests one process looks at the reference images already."""
 
-    def __init__(self, *, images: ImageStore, inspector: ImageInspector, decode: Decode) -> None:
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"The reference images of {most} requests are just being looked at. Send it again in a"
+            " moment."
+        )
+
+
+class References:
+    """Takes what users send along with a prompt, of at most `most_at_once` requests at a time."""
+
+    def __init__(
+        self,
+        *,
+        images: ImageStore,
+        inspector: ImageInspector,
+        decode: Decode,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
         self._images = images
         self._inspector = inspector
         self._decode = decode
+        self._most_at_once = most_at_once
+        self._at_once = 0
 
     async def take(self, user_id: UUID, sent: Sequence[str | bytes]) -> tuple[ReferenceImage, ...]:
         """Decode what is text, verify all of them, then store all of them, under their owner.
 
-        Raises UnusableReferencesError, after which nothing was stored, ImageStoreUnavailableError.
+        Raises UnusableReferencesError, after which nothing was stored, ImageStoreUnavailableError,
+        TooManyReferencesError.
         """
+        if not sent:
+            return ()
+        if self._at_once >= self._most_at_once:
+            raise TooManyReferencesError(self._most_at_once)
+        self._at_once += 1
+        try:
+            return await self._take(user_id, sent)
+        finally:
+            self._at_once -= 1
+
+    async def _take(self, user_id: UUID, sent: Sequence[str | bytes]) -> tuple[ReferenceImage, ...]:
         decoded = await self._decoded(sent)
         found = _without_refusals(await self._inspector.inspect_all(decoded))
         return tuple(

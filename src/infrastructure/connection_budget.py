@@ -16,7 +16,7 @@ SELECT least(current_setting('max_connections')::int
              (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)),
        count(*) FILTER (WHERE application_name = 'darkroom news')::int,
        count(*) FILTER (WHERE application_name = 'darkroom dispatcher')::int,
-       count(*) FILTER (WHERE application_name = %s)::int,
+       count(*) FILTER (WHERE application_name ~ %s)::int,
        count(*) FILTER (WHERE application_name NOT LIKE 'darkroom %%')::int
   FROM pg_stat_activity
  WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
@@ -60,7 +60,7 @@ class Budget:
 
 async def connection_budget(fetch: Fetch) -> Budget:
     """Raises StoreUnavailableError."""
-    a_follower = f"darkroom {follower.duty_of(discover()[0])}"
+    a_follower = f"^darkroom follower {discover()[0].name}_v[0-9]+$"  # of any release
     usable, apis, workers, projectors, others = (await fetch(LOOK, (a_follower,)))[0]
     processes = {"api": apis, "worker": workers, "projector": projectors}
     return Budget(usable, processes, others)

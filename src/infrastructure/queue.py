@@ -19,7 +19,7 @@ from arq import Worker, func
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Function
-from redis.asyncio import ConnectionPool
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from application.ports import DueWork, QueueUnavailableError, WorkKind
@@ -27,6 +27,7 @@ from application.ports import DueWork, QueueUnavailableError, WorkKind
 log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
+CONNECTIONS = 8  # at most; who wants one more waits
 EXPIRES = timedelta(minutes=10)
 REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
 POLL_SECONDS = 0.02
@@ -42,8 +43,10 @@ def _serialize(job: dict[str, Any]) -> bytes:
 
 
 def _redis(redis_url: str) -> ArqRedis:
-    pool = ConnectionPool.from_url(
+    pool = BlockingConnectionPool.from_url(
         redis_url,
+        max_connections=CONNECTIONS,
+        timeout=REDIS_SECONDS,  # for one to be free
         socket_connect_timeout=2.0,
         socket_timeout=REDIS_SECONDS,
         socket_keepalive=True,

@@ -116,12 +116,12 @@ class Service:
 
     async def at_work(self, name: str) -> int:
         """How many of these processes PostgreSQL sees."""
-        seen = {"worker": "darkroom dispatcher", "projector": "darkroom follower jobs"}[name]
+        seen = {"worker": "darkroom dispatcher", "projector": "darkroom follower jobs%"}[name]
         return int(
             (
                 await self.rows(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                    f" AND application_name = '{seen}'"
+                    f" AND application_name LIKE '{seen}'"
                 )
             )[0][0]
         )

@@ -66,8 +66,10 @@ async def test_all_is_well_where_everything_runs(patient: Patient) -> None:
             return (await patient.examined()).status == 0
 
         await eventually(healthy, why="doctor finds something")
-        typed = await patient.examined()
+        typed, findings = await patient.examined(), await patient.found()
     assert typed.out.endswith("All is well.\n")
+    at_work = findings["connections"]["facts"]["processes"]
+    assert at_work == {"api": 1, "worker": 1, "projector": 1}
     marks = [line[0] for line in typed.lines[:-2]]
     assert marks == ["✓"] * len(marks)
     for name in ("configuration", "sessions", "connections", "redis", "workers", "image store"):

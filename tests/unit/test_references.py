@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from uuid import uuid4
 
 import pytest
 
-from application.references import References, UnusableReferencesError
+from application.references import (
+    References,
+    TooManyReferencesError,
+    UnusableReferencesError,
+)
 from infrastructure.images import PillowInspector, decode_reference
 from tests.e2e.stack import encoded
 from tests.fakes_images import FakeImageStore
 
 
-def taking(images: FakeImageStore) -> References:
-    return References(images=images, inspector=PillowInspector(), decode=decode_reference)
+def taking(images: FakeImageStore, most_at_once: int = 64) -> References:
+    return References(
+        images=images,
+        inspector=PillowInspector(),
+        decode=decode_reference,
+        most_at_once=most_at_once,
+    )
 
 
 async def test_what_is_taken_lies_under_its_owner() -> None:
@@ -42,3 +52,16 @@ async def test_what_is_no_image_is_told_at_once_and_nothing_is_stored(sent: list
 
     assert list(caught.value.reasons) == [0, 2]
     assert not images.objects
+
+
+async def test_of_more_at_once_than_it_looks_at_the_rest_is_refused() -> None:
+    references = taking(FakeImageStore(), most_at_once=3)
+
+    asked = [references.take(uuid4(), [GOOD]) for _ in range(5)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    without = await asyncio.gather(*(references.take(uuid4(), []) for _ in range(5)))
+
+    refused = [answer for answer in answers if isinstance(answer, TooManyReferencesError)]
+    assert len(refused) == 2
+    assert without == [()] * 5
+    assert await references.take(uuid4(), [GOOD])

@@ -33,7 +33,7 @@ from application.ports import (
     StoreUnavailableError,
     UnknownEventError,
 )
-from application.references import UnusableReferencesError
+from application.references import TooManyReferencesError, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError
@@ -101,6 +101,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ClockUncertainError: kinds.BUSY,
     ImageStoreUnavailableError: kinds.BUSY,
     TooManyFollowersError: kinds.BUSY,
+    TooManyReferencesError: kinds.BUSY,
     TooMuchInFlightError: kinds.BUSY,
     NoRoomForUploadError: kinds.BUSY,
     TooManyConnectionsError: kinds.BUSY,
