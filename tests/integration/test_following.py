@@ -77,9 +77,20 @@ async def test_another_user_is_not_refused_for_it(
         assert following._followers.total() == 2
 
 
+async def until_listening(store: PostgresEventStore, news: PostgresNews) -> None:
+    """Until something recorded is told: before, everybody is woken for nothing."""
+    generation = await placed(store)
+    async with aclosing(news.watch(generation.id)) as watching:
+        await anext(watching)
+        generation.cancel(by=generation.user_id)
+        await store.append(Command(events=generation.collect_events()))
+        await anext(watching)
+
+
 async def test_who_has_seen_a_stream_and_waits_for_its_end_is_told_nothing_else(
     store: PostgresEventStore, news: PostgresNews
 ) -> None:
+    await until_listening(store, news)
     generation = new_generation(store.now())
     placed_at = await store.append(request_command(generation))
     assert isinstance(placed_at, Accepted)
