@@ -98,6 +98,7 @@ async def test_who_has_seen_a_stream_and_waits_for_its_end_is_told_nothing_else(
         generation.id, kinds=ENDINGS, after=placed_at.position, every=SECONDS_WITHOUT_NEWS
     )
     async with aclosing(watching):
+        assert not await anext(watching), "it has seen all there is"
         generation.start_call(provider="sketch", model="sketch", images=(1,))
         await store.append(Command(events=generation.collect_events()))
         assert not await anext(watching), "a call is not the end"
