@@ -66,13 +66,15 @@ FILL_HISTORY = """
 INSERT INTO image_generations ({columns})
 SELECT {values}
   FROM generate_series(1, %(generations)s::bigint) n
+ CROSS JOIN LATERAL (SELECT {words} AS prompt) said
   JOIN (SELECT *, row_number() OVER () - 1 AS place FROM pattern) g
     ON g.place = n %% (SELECT count(*) FROM pattern)
 """
 INSTEAD = {
     "id": "gen_random_uuid()",
     "user_id": OWNER,
-    "prompt": WORDS,
+    "prompt": "said.prompt",
+    "words": "to_tsvector('simple', said.prompt)",
     "position": "4 * n",
     "created_at": "now() - (%(generations)s - n) * interval '1 s'",
 }
@@ -204,7 +206,7 @@ async def fill_history(database_url: str, generations: int) -> None:
         columns = [column for (column,) in await _rows(connection, COLUMNS)]
         values = [INSTEAD.get(column, f"g.{column}") for column in columns]
         await connection.execute(
-            FILL_HISTORY.format(columns=", ".join(columns), values=", ".join(values)),
+            FILL_HISTORY.format(columns=", ".join(columns), values=", ".join(values), words=WORDS),
             {"user": str(ADMINISTRATOR), "generations": generations},
         )
         for _, definition in indexes:

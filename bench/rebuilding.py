@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bench import processes
 from bench.figures import Amount, BenchError, Figure, Measured, Rate
-from bench.filling import fill_log
+from bench.filling import fill_log, project
 from bench.servers import Servers
 from bench.service import Service, python, running
+from infrastructure.read_models import discover
 
 GENERATIONS = 50_000
 READ_MODELS = {"image_generations": 40_000.0, "jobs": None}  # at least so many events a second
@@ -47,6 +48,8 @@ async def take(servers: Servers) -> Figure:
     events = await fill_log(url, GENERATIONS)
     service = Service(servers, url)
     measured: list[Measured] = []
+    for read_model in discover():
+        await project(url, read_model)  # a rebuild goes to where the live one is
     for name, goal in READ_MODELS.items():
         rebuild = await _rebuild(service, name)
         what = f"rebuild of {name}"

@@ -37,6 +37,7 @@ A_PAGE = 5000
 A_SLICE = 250  # events that are decoded before PostgreSQL is given what it waits for
 NEAR = 1000  # events that the two may be apart when the writers are made to wait
 MOST_PARKED = 1000
+INDEXING = {"maintenance_work_mem": "128MB"}
 TRIES, PAUSE = 30, 0.2
 
 # Others wait meanwhile: a process that is stopped in the middle loses its session.
@@ -156,7 +157,7 @@ async def _alone(
     """A connection to write with and one to read with; leftovers are removed before and after."""
     name, settings = f"darkroom replay {read_model.schema}", {"statement_timeout": "0"}
     async with (
-        await connect(database_url, name, **settings, **SETTINGS) as writer,
+        await connect(database_url, name, **settings, **SETTINGS, **INDEXING) as writer,
         await connect(database_url, name, **settings) as reader,
     ):
         if not await take_duty(writer, f"replay {read_model.schema}"):
