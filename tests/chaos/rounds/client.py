@@ -15,7 +15,7 @@ import httpx
 from tests.chaos.rounds.happened import Answer, Happened, now
 from tests.chaos.rounds.stack import Stack
 
-PATIENCE = 90.0  # seconds until a client gives a request up
+PATIENCE = 240.0  # seconds until a client gives a request up: longer than all faults take
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 NOTHING_WAS_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import random
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from tests.chaos.rounds.plan import Order
 from tests.chaos.rounds.stack import Stack
 from tests.e2e.sse import STREAM, told
 from tests.e2e.stack import encoded
+
+log = logging.getLogger(__name__)
 
 URL = "/api/v1/generations"
 ENDED = ("completed", "failed", "cancelled")
@@ -36,8 +38,10 @@ async def all_orders(stack: Stack, begun: float) -> None:
 
 async def _client(stack: Stack, asking: Backend, order: Order, begun: float) -> None:
     await asyncio.sleep(begun + order.at - asyncio.get_running_loop().time())
-    with suppress(GivenUpError):  # it is noted
+    try:
         await Client(stack, asking, order).run()
+    except* GivenUpError:
+        log.warning("order %s found no answer", order.number)  # and it is noted
 
 
 class Client:
