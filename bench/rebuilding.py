@@ -20,7 +20,7 @@ GENERATIONS = 50_000
 READ_MODELS = {"image_generations": 40_000.0, "jobs": None}  # at least so many events a second
 BETWEEN_LOOKS = 0.1
 POINTS = 8
-MOST_GROWTH = 10.0  # percent, from a fifth of the way to the end
+MOST_GROWTH = 10.0  # percent, from a third of the way to the end
 MEGABYTE = 1_000_000
 
 
@@ -32,8 +32,8 @@ class Rebuild:
     megabytes: list[float]
 
     def growth(self) -> float:
-        """Percent, from what a fifth of the way took to the most there was later."""
-        after_start = self.megabytes[len(self.megabytes) // 5 :]
+        """Percent, from what there was a third of the way to the most there was later."""
+        after_start = self.megabytes[len(self.megabytes) // 3 :]
         return (max(after_start) / after_start[0] - 1) * 100
 
     def points(self) -> str:

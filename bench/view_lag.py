@@ -11,6 +11,7 @@ from bench.figures import BenchError, Figure, Latency
 from bench.postgres import ConfiguredPostgres
 from bench.servers import Servers
 from bench.service import Service, darkroom
+from infrastructure.read_models.image_generations import READ_MODEL
 
 RATES = {10: None, 200: {95: 20.0}}  # requests a second, and the limits
 SECONDS = {10: 10.0, 200: 10.0}
@@ -19,11 +20,11 @@ CONNECTIONS = 64
 ACCEPTED = 202
 SECONDS_TO_CATCH_UP = 30
 # A row's own transaction is the one that put it there: without a worker nothing changes it later.
-LAGS = """
+LAGS = f"""
 SELECT extract(epoch FROM pg_xact_commit_timestamp(g.xmin) - e.recorded_at)::float * 1000
-  FROM image_generations g JOIN stored_events e ON e.originator_id = g.id
+  FROM {READ_MODEL.schema}.image_generations g JOIN stored_events e ON e.originator_id = g.id
  WHERE e.originator_version = 1 AND g.position > %s
-"""
+"""  # the table itself, not the view of its name
 BEHIND = """
 SELECT max(notification_id) - (SELECT position FROM follower_positions
                                 WHERE name = 'image_generations') FROM stored_events
