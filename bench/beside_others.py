@@ -10,13 +10,13 @@ from functools import partial
 from psycopg import AsyncConnection
 
 from bench.figures import BenchError, Comparison, Figure, percentile, side_by_side
-from bench.filling import fill_log, project
-from bench.rebuilding import rebuilding
+from bench.filling import fill_log
+from bench.rebuilding import fill_read_model, rebuilding
 from bench.servers import Servers
 from bench.service import Service, darkroom, python, running
 from infrastructure.read_models import image_generations
 
-GENERATIONS = 25_000
+GENERATIONS = 50_000
 RATE = 100  # requests a second
 CONNECTIONS = 64
 ROUNDS = 6
@@ -31,7 +31,7 @@ async def take(servers: Servers) -> Figure:
     """Rounds with a rebuild, an export's reading and VACUUM take turns with rounds without."""
     url = await servers.new_database()
     events = await fill_log(url, GENERATIONS)
-    await project(url, READ_MODEL)
+    await fill_read_model(Service(servers, url), READ_MODEL.name)
     async with darkroom(servers, url, "projector", "api") as service:
         busy, quiet = await side_by_side(
             partial(_busy_round, service), partial(_round, service), rounds=ROUNDS
