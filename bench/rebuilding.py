@@ -7,7 +7,7 @@ import json
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ async def _rebuild(service: Service, name: str, events: int) -> Rebuild:
     async with rebuilding(service, name) as process:
         while process.returncode is None:
             await asyncio.sleep(BETWEEN_LOOKS)
-            if process.returncode is None:
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has ended
                 megabytes.append(processes.memory(process.pid).rss / MEGABYTE)
     seconds = time.monotonic() - began
     said = _said(service)
