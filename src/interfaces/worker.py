@@ -61,8 +61,10 @@ class Incarnation:
     async def _best_effort(self, farewell: Awaitable[None]) -> None:
         try:
             await farewell
-        except Exception as error:
-            log.warning("leaving without a word to the store", exc_info=error)
+        except StoreUnavailableError as error:
+            log.warning("leaving without a word to the store: %s", error)
+        except Exception:
+            log.exception("leaving without a word to the store")
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:

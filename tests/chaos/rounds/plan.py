@@ -98,7 +98,7 @@ def plan_of(seed: int, generations: int, means: Means = "all") -> Plan:
     """The same arguments give the same plan."""
     chance = random.Random(f"{seed} {generations} {means}")
     seconds = max(generations / ORDERS_A_SECOND, SHORTEST_LOAD)
-    hangs = 0.0 if means == "none" else 0.01
+    hangs = 0.01 if means == "all" else 0.0  # a call that hangs is lost too
     plenty, scarce = generations * 4 + 100, int(generations * 1.6)
     return Plan(
         seed=seed,

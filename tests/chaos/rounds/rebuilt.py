@@ -16,6 +16,11 @@ from tests.chaos.rounds.stack import rows
 COPY = "rebuilt"
 SECONDS = 60.0
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}'"
+CAUGHT_UP = """
+SELECT count(*) FROM follower_positions
+ WHERE name = '{}' AND position = (SELECT max(notification_id) FROM stored_events)
+"""
 
 
 async def read_models_are_as_rebuilt(url: str) -> AsyncIterator[str]:
@@ -25,25 +30,27 @@ async def read_models_are_as_rebuilt(url: str) -> AsyncIterator[str]:
     copy = urlsplit(url)._replace(path=f"/{COPY}").geturl()
     await rows(admin, CUT.format(name))  # PostgreSQL may not know yet that somebody is gone
     await rows(admin, f"CREATE DATABASE {COPY} TEMPLATE {name}")
-    await rows(copy, "UPDATE follower_positions SET version = 0, position = 0")
+    await rows(copy, "DELETE FROM follower_positions")  # so that all are made anew
     for model in discover():
         await _rebuild(copy, model)
-        live, rebuilt = await _table(url, model.name), await _table(copy, model.name)
-        for row in sorted(live ^ rebuilt):
-            yield f"{model.name}, {'live' if row in live else 'rebuilt'}: {row}"
+        tables = await rows(copy, TABLES.format(model.schema))
+        assert tables or not model.create, f"{model.name} was not made anew"
+        for (table,) in tables:
+            its_name = f'"{model.schema}"."{table}"'
+            live, rebuilt = await _table(url, its_name), await _table(copy, its_name)
+            for row in sorted(live ^ rebuilt):
+                yield f"{its_name}, {'live' if row in live else 'rebuilt'}: {row}"
     for state in await follower_states(lambda query, _: rows(url, query)):
         if state.parked:
             yield f"{state.name} has {state.parked} parked"
 
 
 async def _rebuild(url: str, model: ReadModel) -> None:
-    follower = Follower(url, model)
-    following = asyncio.create_task(follower.run())
-    (last,) = (await rows(url, "SELECT coalesce(max(notification_id), 0) FROM stored_events"))[0]
+    following = asyncio.create_task(Follower(url, model).run())
     try:
         async with asyncio.timeout(SECONDS):
-            while follower.position < last:
-                await asyncio.sleep(0.02)
+            while not (await rows(url, CAUGHT_UP.format(model.name)))[0][0]:
+                await asyncio.sleep(0.05)
     finally:
         following.cancel()
         with suppress(asyncio.CancelledError):
