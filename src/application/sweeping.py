@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from application.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,11 @@ class Sweep:
 
 async def sweep_for_ever(sweeps: Iterable[Sweep]) -> None:
     """All of them side by side until cancelled; one that fails begins again after its rest."""
-    async with asyncio.TaskGroup() as group:
-        for sweep in sweeps:
-            group.create_task(_repeat(sweep))
+    repeating = [asyncio.create_task(_repeat(sweep)) for sweep in sweeps]
+    try:
+        await asyncio.gather(*repeating)
+    finally:
+        await end(*repeating)
 
 
 async def _repeat(sweep: Sweep) -> None:

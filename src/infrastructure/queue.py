@@ -23,6 +23,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from application.ports import DueWork, QueueUnavailableError, WorkKind
+from application.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ EXPIRES = timedelta(minutes=10)
 REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
 POLL_SECONDS = 0.02
 RECONNECT_SECONDS = 0.5
+SECONDS_TO_CLOSE = 5.0
 LOST = (RedisError, OSError, TimeoutError)
 
 Perform = Callable[[UUID], Awaitable[None]]
@@ -135,12 +137,12 @@ class ArqWorker:
     async def run(self) -> None:
         """Take work until `stop`; reconnect to Redis as often as it goes."""
         stopped = asyncio.create_task(self._stopping.wait())
-        while not self._stopping.is_set():
-            worker = self._new_worker()
-            running = asyncio.create_task(worker.async_run())
-            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            await self._close(worker, running)
-            await asyncio.wait({stopped}, timeout=RECONNECT_SECONDS)
+        try:
+            while not stopped.done():
+                await self._run_until_lost(stopped)
+                await asyncio.wait({stopped}, timeout=RECONNECT_SECONDS)
+        finally:
+            await end(stopped)
 
     async def stop(self, *, within: timedelta) -> bool:
         """Take nothing new and wait for what is under way; False when some had to be cancelled."""
@@ -148,10 +150,17 @@ class ArqWorker:
         if not self._under_way:
             return True
         _, late = await asyncio.wait(self._under_way, timeout=within.total_seconds())
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end(*late)
         return not late
+
+    async def _run_until_lost(self, stopped: asyncio.Task[Any]) -> None:
+        """Take work until Redis is lost or it is time to stop."""
+        worker = self._new_worker()
+        running = asyncio.create_task(worker.async_run())
+        try:
+            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._close(worker, running)
 
     def _new_worker(self) -> Worker:
         return _Worker(
@@ -190,7 +199,8 @@ class ArqWorker:
 
     async def _close(self, worker: Worker, running: asyncio.Task[None]) -> None:
         worker.handle_sig(signal.SIGTERM)  # arq's way to stop polling; our tasks go on
-        ended = await asyncio.gather(running, *worker.tasks.values(), return_exceptions=True)
+        await asyncio.wait({running}, timeout=SECONDS_TO_CLOSE)
+        ended = await end(running, *worker.tasks.values())
         if isinstance(ended[0], Exception):
             log.warning("lost Redis, reconnecting: %s", type(ended[0]).__name__)
         await _disconnect(worker.pool)

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 
+from application.tasks import end
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.read_models import discover
@@ -24,19 +24,20 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     following = asyncio.create_task(run(Container(settings=settings).database_url()))
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([told, following], return_when=asyncio.FIRST_COMPLETED)
-    following.cancel()
-    told.cancel()
-    with suppress(asyncio.CancelledError):
-        await following
+    for ended in await end(told, following):
+        if isinstance(ended, Exception):
+            raise ended
 
 
 async def run(database_url: str, *, read_models: Sequence[ReadModel] | None = None) -> None:
     """Keep every read model up to date until cancelled."""
     models = discover() if read_models is None else read_models
     log.info("following the log", extra={"read_models": [model.name for model in models]})
-    async with asyncio.TaskGroup() as group:
-        for model in models:
-            group.create_task(_follow(Follower(database_url, model)), name=model.name)
+    following = [asyncio.create_task(_follow(Follower(database_url, model))) for model in models]
+    try:
+        await asyncio.gather(*following)
+    finally:
+        await end(*following)
 
 
 async def _follow(follower: Follower) -> None:

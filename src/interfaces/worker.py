@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from application.ports import StoreUnavailableError, WorkBoard
+from application.tasks import end
 from infrastructure.container import Container
 from infrastructure.settings import Settings
 
@@ -123,14 +124,8 @@ async def _work(
     await incarnation.drain()
     if not await worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)):
         log.error("calls under way were abandoned: they took longer than a call may take")
-    ended = await _end(told, *duties)
+    ended = await end(told, *duties)
     await incarnation.close()
     for error in ended:
         if isinstance(error, Exception):
             raise error
-
-
-async def _end(*tasks: asyncio.Task[object]) -> list[object]:
-    for task in tasks:
-        task.cancel()
-    return await asyncio.gather(*tasks, return_exceptions=True)

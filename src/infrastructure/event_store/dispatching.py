@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from application.dispatch import Dispatcher
 from application.ports import QueueUnavailableError, StoreUnavailableError
 from application.sweeping import Sweep, sweep_for_ever
+from application.tasks import end
 from infrastructure.event_store.leadership import leadership
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,7 @@ class Dispatching:
         try:
             await self._dispatch(connection)
         finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
+            await end(sweeping)
 
     async def _dispatch(self, connection: AsyncConnection[Any]) -> None:
         while True:

@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 
+from application.tasks import end
 from domain.aggregate import Event
 from infrastructure.event_store.connections import connect
 
@@ -65,8 +66,7 @@ class PostgresNews:
     async def close(self) -> None:
         """Stop listening; watchers sleep on until they are cancelled."""
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await end(self._listening)
 
     async def watch(
         self,

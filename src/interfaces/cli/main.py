@@ -257,6 +257,7 @@ async def _until_told(
 ) -> None:
     import asyncio
 
+    from application.tasks import end_all_others
     from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
     from infrastructure.settings import SettingsError
 
@@ -271,6 +272,8 @@ async def _until_told(
         _refuse(error.mistakes)
     except SharedSessionsError as error:
         _refuse((f"{error}",))
+    finally:
+        await end_all_others()
 
 
 def _settings() -> Settings:

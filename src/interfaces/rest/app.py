@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from application.ports import StoreUnavailableError
+from application.tasks import end
 from infrastructure.container import Container
 from interfaces.rest import (
     docs,
@@ -94,8 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         container.waiting().stop()
         container.following().stop()
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        await end(opening)
         await container.news().close()
         await container.queue().close()
         await container.store().close()

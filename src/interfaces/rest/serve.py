@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from application.tasks import end
 from infrastructure.container import Container
 from infrastructure.settings import Settings, SettingsError
 from interfaces.rest.app import create_app
@@ -89,8 +90,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     try:
         await server.serve()
     finally:
-        stopped.cancel()
-        await asyncio.gather(stopped, return_exceptions=True)
+        await end(stopped)
 
 
 def _open_files() -> int:
