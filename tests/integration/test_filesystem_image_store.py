@@ -1,6 +1,7 @@
 """The image store on a real disk: what is durable, what a fault leaves behind, who may read it."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -161,6 +162,17 @@ def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "objects/images/a/b.png").symlink_to(tmp_path / "secret.png")
     assert store_in(tmp_path / "objects").path_of("images/a/b.png") is None
     assert store_in(tmp_path / "objects").path_of("images/a/c.png") is None
+
+
+def test_a_disk_that_does_not_answer_is_no_missing_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(self: Path, *, strict: bool = False) -> Path:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Path, "resolve", stale)
+    with pytest.raises(ImageStoreUnavailableError, match="Stale file handle"):
+        store_in(tmp_path).path_of("images/a/b.png")
 
 
 # --- faults of the disk ----------------------------------------------------------------------

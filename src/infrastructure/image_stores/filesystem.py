@@ -98,13 +98,16 @@ class FilesystemImageStore:
     def path_of(self, key: str) -> Path | None:
         """The file of an object, to serve it; None when there is none, whatever the key looks like.
 
-        Blocks for as long as a look at the disk takes.
+        Blocks for as long as a look at the disk takes. Raises ImageStoreUnavailableError.
         """
         try:
             path = self._path(key).resolve(strict=True)
-        except (OSError, ImageKeyRefusedError):
+            inside = path.is_file() and path.is_relative_to(self._folder.resolve())
+        except (FileNotFoundError, NotADirectoryError, ImageKeyRefusedError):
             return None
-        return path if path.is_file() and path.is_relative_to(self._folder.resolve()) else None
+        except OSError as error:
+            raise _refused(error) from None
+        return path if inside else None
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):
@@ -213,7 +216,11 @@ async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except OSError as error:
-        raise ImageStoreUnavailableError(
-            f"The image store's disk refused: {os.strerror(error.errno or 0)}. "
-            "Look at its free space, its permissions and whether it is mounted."
-        ) from None
+        raise _refused(error) from None
+
+
+def _refused(error: OSError) -> ImageStoreUnavailableError:
+    return ImageStoreUnavailableError(
+        f"The image store's disk refused: {os.strerror(error.errno or 0)}. "
+        "Look at its free space, its permissions and whether it is mounted."
+    )

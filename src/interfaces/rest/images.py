@@ -46,7 +46,7 @@ File = Annotated[
     summary="A picture, at its permanent URL",
     openapi_extra=openapi.PUBLIC,
     response_class=FileResponse,
-    responses={**_PICTURE, **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE)},
+    responses={**_PICTURE, **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE, kinds.BUSY)},
 )
 async def image(request: Request, generation: Of, name: File) -> Response:
     """Whoever has the URL can see it. It never changes."""
@@ -60,7 +60,9 @@ async def image(request: Request, generation: Of, name: File) -> Response:
     response_class=FileResponse,
     responses={
         **_PICTURE,
-        **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE),
+        **problems(
+            kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE, kinds.BUSY
+        ),
     },
 )
 async def reference(request: Request, caller: Authenticated, user: Owner, name: File) -> Response:
