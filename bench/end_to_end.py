@@ -12,7 +12,7 @@ from bench.servers import Servers
 from bench.service import Service
 
 SIZES = {"128x128": 100.0, "1024x1024": None}  # at least so many a second
-WORKERS, SLOTS = 1, 8
+WORKERS, SLOTS = 2, 8
 ROUNDS = 3
 SECONDS = 4.0
 CONNECTIONS = 32
