@@ -24,6 +24,7 @@ from application.ports import (
     Fenced,
     HoldWork,
     IdempotencyKey,
+    Look,
     OpenWork,
     Outcome,
     OverLimit,
@@ -310,15 +311,20 @@ class MemoryWorkBoard:
         now = self._store.now()
         return [r for r in self._store.work.values() if r.worker is None and r.due_at <= now]
 
-    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+    async def look(self, *, after_user: UUID, handed_over: Sequence[DueWork]) -> Look:
+        waiting = frozenset(_due(r) for r in self._waiting()) & frozenset(handed_over)
+        free = max(self._free_slots() - len(waiting), 0)
+        due = await self.next_due(after_user=after_user, limit=free, handed_over=list(waiting))
+        seconds = self._seconds_to_next() if len(due) < free else None
+        return Look(free, due, waiting, seconds)
+
+    def _free_slots(self) -> int:
         held = [row.worker for row in self._store.work.values()]
-        free = sum(
+        return sum(
             max(slots - held.count(worker), 0)
             for worker, (slots, ends) in self._store.workers.items()
             if ends > self._store.now()
         )
-        waiting = {_due(r) for r in self._waiting()} & set(handed_over)
-        return max(free - len(waiting), 0), waiting
 
     async def next_due(
         self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
@@ -343,8 +349,7 @@ class MemoryWorkBoard:
     async def at_work(self) -> AtWork:
         workers = self._store.workers.values()
         here = [slots for slots, ends in workers if slots and ends > self._store.now()]
-        free, _ = await self.credits([])
-        return AtWork(len(here), sum(here), free)
+        return AtWork(len(here), sum(here), self._free_slots())
 
     async def open_without_work(self, *, after: int, span: int) -> Stretch:
         found = []
@@ -358,7 +363,7 @@ class MemoryWorkBoard:
         end = min(after + span, len(self._store.rows))
         return Stretch(found, end, is_last=end == len(self._store.rows))
 
-    async def seconds_to_next(self) -> float | None:
+    def _seconds_to_next(self) -> float | None:
         now = self._store.now()
         due = [r.due_at for r in self._store.work.values() if r.worker is None and r.due_at > now]
         return (min(due) - now).total_seconds() if due else None

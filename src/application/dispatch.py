@@ -59,23 +59,18 @@ class Dispatcher:
         Without a free slot it costs one look at the workers, however much is waiting.
         """
         self._forget_lost()
-        free, waiting = await self._board.credits(list(self._handed_over))
+        look = await self._board.look(after_user=self._turn, handed_over=list(self._handed_over))
         self._handed_over = {
-            work: since for work, since in self._handed_over.items() if work in waiting
+            work: since for work, since in self._handed_over.items() if work in look.waiting
         }
-        self.saturated = free == 0
-        if self.saturated:
+        self.saturated = look.free_slots == 0
+        if look.due:
+            await self._queue.hand_over(look.due)
+            self._handed_over.update(dict.fromkeys(look.due, self._clock()))
+            self._turn = look.due[-1].user_id
+        if len(look.due) == look.free_slots:
             return LONGEST_PAUSE
-        due = await self._board.next_due(
-            after_user=self._turn, limit=free, handed_over=list(self._handed_over)
-        )
-        if due:
-            await self._queue.hand_over(due)
-            self._handed_over.update(dict.fromkeys(due, self._clock()))
-            self._turn = due[-1].user_id
-        if len(due) == free:
-            return LONGEST_PAUSE
-        return min(await self._board.seconds_to_next() or LONGEST_PAUSE, LONGEST_PAUSE)
+        return min(look.seconds_to_next or LONGEST_PAUSE, LONGEST_PAUSE)
 
     def _forget_lost(self) -> None:
         lost_before = self._clock() - self._lost_after

@@ -264,6 +264,20 @@ class DueWork:
 
 
 @dataclass(frozen=True)
+class Look:
+    """How many pieces may be started now, and which; which of those handed over still wait.
+
+    `seconds_to_next` is until something that waits for its time becomes due, None without any; it
+    is not looked for while nothing may be started.
+    """
+
+    free_slots: int
+    due: Sequence[DueWork]
+    waiting: frozenset[DueWork]
+    seconds_to_next: float | None
+
+
+@dataclass(frozen=True)
 class AtWork:
     """How many workers are there that take work, and what they can do at once."""
 
@@ -341,10 +355,11 @@ class WorkBoard(Protocol):
         """Remove some of what has outlived its use: idempotency keys, forgotten pictures."""
         ...
 
-    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
-        """Free slots of open incarnations, and which of these pieces still wait to be claimed.
+    async def look(self, *, after_user: UUID, handed_over: Sequence[DueWork]) -> Look:
+        """What a dispatcher needs to know, as of one moment.
 
-        Slots that the waiting ones will take are already taken off.
+        Slots that waiting pieces will take are not free. What is due is as much as may be started,
+        in turn by user beginning behind `after_user`.
         """
         ...
 
@@ -364,10 +379,6 @@ class WorkBoard(Protocol):
 
     async def open_without_work(self, *, after: int, span: int) -> Stretch:
         """Look for open generations without work among the `span` positions behind `after`."""
-        ...
-
-    async def seconds_to_next(self) -> float | None:
-        """Seconds until something that waits for its time becomes due; None without any."""
         ...
 
 

@@ -394,9 +394,10 @@ async def test_released_work_is_claimed_again_when_it_is_due(case: Case) -> None
     assert await case.claim(generation, worker) == Fenced()
     assert await case.store.append(release(timedelta())) == Fenced()
     assert list(await case.board.put_off(limit=9)) == [generation.id]
-    seconds = await case.board.seconds_to_next()
-    assert seconds is not None
-    assert 1700 < seconds <= 1800
+    await case.worker(slots=1)
+    look = await case.board.look(after_user=NOBODY, handed_over=[])
+    assert (look.due, look.seconds_to_next is None) == ([], False)
+    assert 1700 < (look.seconds_to_next or 0) <= 1800
 
 
 async def test_closed_work_is_gone_and_opening_open_work_changes_nothing(case: Case) -> None:
@@ -430,11 +431,12 @@ async def test_credits_are_free_slots_less_what_was_handed_over(case: Case) -> N
     await case.worker(slots=5, lease=timedelta())
     await case.claim(held, worker)
     on_the_way = [DueWork("generate", g.id, g.user_id) for g in (held, handed)]
-    free, unclaimed = await case.board.credits(on_the_way)
-    assert (free, unclaimed) == (2, {on_the_way[1]})
+    look = await case.board.look(after_user=NOBODY, handed_over=on_the_way)
+    assert (look.free_slots, look.waiting) == (2, {on_the_way[1]})
+    assert [due.ref for due in look.due] == [waiting.id]
     await case.board.drain(worker)
-    assert await case.board.credits([]) == (0, set())
-    assert waiting.id not in {work.ref for work in unclaimed}
+    look = await case.board.look(after_user=NOBODY, handed_over=[])
+    assert (look.free_slots, look.waiting, list(look.due)) == (0, frozenset(), [])
 
 
 async def test_what_a_key_was_used_for_is_known_while_it_is_kept(case: Case) -> None:
@@ -475,7 +477,8 @@ async def test_two_kinds_of_work_of_one_generation_do_not_wait_for_each_other(ca
     assert due == [delete]
     await case.worker(slots=8)
     await case.store.append(Command(work=CloseWork("generate", deleted.id)))
-    assert await case.board.credits([generate, delete]) == (7, {delete})
+    look = await case.board.look(after_user=NOBODY, handed_over=[generate, delete])
+    assert (look.free_slots, look.waiting) == (7, {delete})
 
 
 async def test_due_work_comes_in_turn_by_user(case: Case) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import AtWork, DueWork, Stretch, Tidied
+from application.ports import AtWork, DueWork, Look, Stretch, Tidied
 from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.store import PostgresEventStore
 
@@ -97,11 +97,19 @@ class PostgresWorkBoard:
         is_all = keys < MOST_KEYS_AT_ONCE and pictures < MOST_PICTURES_AT_ONCE
         return Tidied(keys, pictures, is_all)
 
-    async def credits(self, handed_over: Sequence[DueWork]) -> tuple[int, set[DueWork]]:
+    async def look(self, *, after_user: UUID, handed_over: Sequence[DueWork]) -> Look:
         pieces = {_piece(work): work for work in handed_over}
-        rows = await self._fetch("SELECT free, waiting FROM credits_v1(%s)", (list(pieces),))
-        free, waiting = rows[0]
-        return free, {pieces[piece] for piece in waiting}
+        rows = await self._fetch(
+            "SELECT free, waiting, kinds, refs, users, seconds FROM look_v1(%s, %s)",
+            (after_user, list(pieces)),
+        )
+        free, waiting, kinds, refs, users, seconds = rows[0]
+        return Look(
+            free_slots=free,
+            due=[DueWork(*row) for row in zip(kinds, refs, users, strict=True)],
+            waiting=frozenset(pieces[piece] for piece in waiting),
+            seconds_to_next=seconds,
+        )
 
     async def next_due(
         self, *, after_user: UUID, limit: int, handed_over: Sequence[DueWork]
@@ -125,11 +133,6 @@ class PostgresWorkBoard:
         last = await self._fetch("SELECT coalesce(max(notification_id), 0) FROM stored_events", ())
         end = min(after + span, last[0][0])
         return Stretch([ref for (ref,) in rows], end, is_last=end == last[0][0])
-
-    async def seconds_to_next(self) -> float | None:
-        rows = await self._fetch("SELECT seconds_to_next_v1()", ())
-        seconds: float | None = rows[0][0]
-        return seconds
 
 
 def _piece(work: DueWork) -> str:

@@ -180,11 +180,19 @@ BEGIN
      ORDER BY due_at LIMIT most;
 END $$;
 
--- Seconds until something that waits for its time becomes due; null without any.
-CREATE FUNCTION seconds_to_next_v1() RETURNS float LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+-- What a dispatcher needs to know: free slots, what of the handed over still waits, as much due work
+-- as may be started, and, when that was all, the seconds until something that waits for its time.
+CREATE FUNCTION look_v1(after_user uuid, handed_over text[])
+RETURNS TABLE (free bigint, waiting text[], kinds text[], refs uuid[], users uuid[], seconds float)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE moment timestamptz := log_now_v1();
 BEGIN
-    RETURN (SELECT extract(epoch FROM due_at - moment) FROM work
-             WHERE worker IS NULL AND due_at > moment ORDER BY due_at LIMIT 1);
+    SELECT c.free, c.waiting INTO free, waiting FROM credits_v1(handed_over) c;
+    SELECT coalesce(array_agg(d.kind), '{}'), coalesce(array_agg(d.ref), '{}'), coalesce(array_agg(d.user_id), '{}')
+      INTO kinds, refs, users FROM next_due_v1(after_user, free::integer, waiting) d;
+    IF cardinality(refs) < free THEN
+        SELECT extract(epoch FROM w.due_at - moment) INTO seconds FROM work w
+         WHERE w.worker IS NULL AND w.due_at > moment ORDER BY w.due_at LIMIT 1;
+    END IF;
+    RETURN NEXT;
 END $$;
