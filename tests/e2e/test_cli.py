@@ -185,8 +185,16 @@ async def test_migrate_needs_the_address_of_the_database_alone(
     assert await rows(url, "SELECT name FROM follower_positions") != []
 
 
-async def test_a_database_of_a_newer_release_is_told_in_a_sentence(database_url: str) -> None:
+async def test_a_database_of_a_newer_release_is_left_as_it_is(database_url: str) -> None:
     await rows(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    run = darkroom("migrate", DATABASE_URL=database_url)
+    assert (run.returncode, run.stderr) == (0, "")
+    found = await rows(database_url, "SELECT version_num FROM alembic_version")
+    assert found == [("9999",)]
+
+
+async def test_a_database_of_an_unknown_revision_is_told_in_a_sentence(database_url: str) -> None:
+    await rows(database_url, "UPDATE alembic_version SET version_num = '0000'")
     run = darkroom("migrate", DATABASE_URL=database_url)
     assert_refused(run, 1, "The database was not migrated: Can't locate revision")
 
