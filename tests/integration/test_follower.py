@@ -11,6 +11,7 @@ from eventsourcing.domain import BaseAggregate
 
 from domain.aggregate import Event as DomainEvent
 from domain.generation import Generation
+from infrastructure.event_store import log_pages
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import PostgresEventStore
@@ -40,6 +41,18 @@ async def test_eight_writers_and_a_follower_that_sees_every_event_in_order_once(
         await recorded_all(database_url)
 
     assert len(await recorded(database_url)) == 8 * 40 * 3
+
+
+async def test_a_batch_is_bounded_in_bytes_and_nothing_behind_its_end_is_missed(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pages, "MOST_BYTES", 2000)
+    await write(stores, each=4)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+
+    batches = "SELECT count(*) FROM recording_v1.recording GROUP BY xmin"
+    assert all(count < 20 for (count,) in await rows(database_url, batches))
 
 
 async def test_an_event_recorded_while_nobody_listens_is_found_by_the_first_read(

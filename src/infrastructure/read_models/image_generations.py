@@ -64,6 +64,15 @@ CREATE INDEX image_generations_words_idx ON image_generations USING gin (words, 
 CREATE INDEX image_generations_references_idx ON image_generations
  USING gin (reference_images jsonb_path_ops) WHERE reference_images_count > 0;
 CREATE AGGREGATE merged(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
+-- Nobody looks for them, and sorting them would be most of ANALYZE.
+ALTER TABLE image_generations
+ ALTER COLUMN prompt SET STATISTICS 0,
+ ALTER COLUMN negative_prompt SET STATISTICS 0,
+ ALTER COLUMN metadata SET STATISTICS 0,
+ ALTER COLUMN spec SET STATISTICS 0,
+ ALTER COLUMN calls SET STATISTICS 0,
+ ALTER COLUMN image_url SET STATISTICS 0,
+ ALTER COLUMN images SET STATISTICS 0;
 COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
 COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
 COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
