@@ -163,6 +163,7 @@ class Container(containers.DeclarativeContainer):
         store=store,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
+        lease=lease,
         jitter=providers.Object(random.random),
     )
     performer = providers.Singleton(performers, router=router)

@@ -69,10 +69,7 @@ class FilesystemImageStore:
 
     async def holds(self, key: str, *, sha256: str) -> bool:
         """Whether exactly these bytes can be read there, by reading them."""
-        try:
-            return hashlib.sha256(await self.get(key)).hexdigest() == sha256
-        except ImageNotFoundError:
-            return False
+        return await _in_thread(_holds, self._path(key), sha256)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; absent ones are no error."""
@@ -201,6 +198,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageNotFoundError("No object lies under this key.") from None
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(_read(path)).hexdigest() == sha256
+    except ImageNotFoundError:
+        return False
 
 
 def _sync(folder: Path) -> None:
