@@ -306,6 +306,31 @@ async def test_a_store_away_for_longer_than_a_lease_repeats_no_call(works: Works
         assert "call_lost" not in await works.trail(ref)
 
 
+async def test_a_worker_cut_off_behind_its_call_started_makes_no_call_of_work_it_has_lost(
+    works: Works,
+) -> None:
+    async with Proxy(works.database_url) as proxy:
+        cut_off = works.worker(DATABASE_URL=proxy.url)
+        await works.until_completed(await works.place())
+        proxy.pause_behind = b"generation.call_started"
+        ref = await works.place()
+        await asyncio.wait_for(proxy.paused.wait(), 20)
+        works.worker()
+        await works.until_completed(ref, within=60)
+        proxy.go_on()
+
+        async def given_up() -> bool:
+            return any(
+                entry["event"] == "the work is not this worker's" for entry in cut_off.entries()
+            )
+
+        await eventually(given_up, within=60, why="the worker that was cut off looks again")
+    assert await works.trail(ref) == [
+        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
+    ]  # fmt: skip
+    assert len(works.running.calls()) == 2, "each of the two generations was paid for once"
+
+
 async def test_an_answer_to_a_claim_that_is_lost_blocks_nothing(works: Works) -> None:
     async with Proxy(works.database_url) as proxy:
         works.worker(DATABASE_URL=proxy.url, DARKROOM_SKETCH_SECONDS="0.1")

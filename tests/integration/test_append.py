@@ -150,12 +150,16 @@ async def test_what_was_refused_no_longer_counts_among_those_that_wait(
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as holder,
     ):
         await holder.execute(APPEND_LOCK)
+        sent = asyncio.create_task(store.append(request_command(new_generation(store.now()))))
+        await _until_somebody_waits_for_the_lock(store)
         for _ in range(2):
             outcomes = await asyncio.gather(
                 *(store.append(request_command(new_generation(store.now()))) for _ in range(9)),
                 return_exceptions=True,
             )
             assert not any(isinstance(outcome, StoreBusyError) for outcome in outcomes)
+        with pytest.raises(StoreUnavailableError):
+            await sent
 
 
 async def test_windows_are_the_same_for_sessions_in_other_time_zones(database_url: str) -> None:
