@@ -39,6 +39,10 @@ class Body:
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
+    async def end(self) -> None:
+        async with asyncio.timeout(5):
+            await self.task
+
 
 class Door:
     """A BodyLimit with a budget of ten chunks, before an application that keeps what it reads."""
@@ -85,11 +89,12 @@ async def test_senders_who_have_sent_nothing_refuse_nobody(door: Door) -> None:
 
 async def test_the_body_that_came_last_is_given_up_for_those_before_it(door: Door) -> None:
     first, second, third = (door.body() for _ in range(3))
-    for body in (first, second, third):
-        for _ in range(3):
+    for body, chunks in ((first, 3), (second, 3), (third, 2)):
+        for _ in range(chunks):
             await body.send()
+    assert third.outcome is None
     await first.send()
-    await third.task
+    await third.end()
     assert (first.outcome, second.outcome, third.outcome) == (None, None, "TooMuchInFlightError")
     await second.send()
     assert second.outcome is None, "what the third held is free"
@@ -101,7 +106,7 @@ async def test_the_last_one_itself_is_refused_and_the_others_stay(door: Door) ->
         await first.send()
     for _ in range(4):
         await second.send()
-    await second.task
+    await second.end()
     assert (first.outcome, second.outcome) == (None, "TooMuchInFlightError")
     for _ in range(3):
         await first.send()
@@ -116,7 +121,7 @@ async def test_a_body_that_is_whole_is_given_up_for_nobody(door: Door) -> None:
         await whole.send(is_last=number == 4)
     for _ in range(4):
         await first.send()
-    await first.task
+    await first.end()
     assert (first.outcome, whole.outcome) == ("TooMuchInFlightError", "read")
 
 
@@ -127,7 +132,7 @@ async def test_what_is_held_is_free_again_when_a_request_ends(door: Door) -> Non
             await body.send(is_last=number == 8)
         assert body.outcome == "read"
         door.go_on.set()
-        await body.task
+        await body.end()
 
 
 async def test_a_small_body_is_taken_however_little_is_left(door: Door) -> None:
@@ -144,9 +149,10 @@ async def test_who_sends_slower_than_the_least_speed_is_given_up(
     monkeypatch.setattr(middleware, "LEAST_SPEED", 100 * CHUNK)  # a chunk each 10 milliseconds
     door = Door(stalled_after=0.1)
     slow = door.body()
-    while slow.outcome is None:
-        await slow.send(KIBIBYTE)
-        await asyncio.wait({slow.task}, timeout=0.02)
+    async with asyncio.timeout(5):
+        while slow.outcome is None:
+            await slow.send(KIBIBYTE)
+            await asyncio.wait({slow.task}, timeout=0.02)
     assert slow.outcome == "RequestTimeoutError"
 
 
