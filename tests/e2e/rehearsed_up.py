@@ -33,8 +33,8 @@ def rehearse(how: str) -> int:
 
 def play(how: str, part: str) -> None:
     """Be one of the programs."""
-    note(f"{part} started {os.getpid()}")
     if part == "migrate":
+        note(f"{part} started {os.getpid()}")
         time.sleep(60 if how == "slowly" else 0)
         sys.exit("The tables do not fit." if how == "badly" else 0)
 
@@ -45,6 +45,7 @@ def play(how: str, part: str) -> None:
         sys.exit()
 
     signal.signal(signal.SIGTERM, told_to_stop)
+    note(f"{part} started {os.getpid()}")
     if part == "api":
         serve()
     time.sleep(60)

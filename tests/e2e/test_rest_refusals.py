@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -23,6 +23,7 @@ from tests.e2e.stack import ADMIN_KEY, Stack, encoded
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 URL = "/api/v1/generations"
+SOMEBODYS = UUID("0b5b1a3e-5a6c-4c0e-9b39-6c1f0c6f6c11")
 PROMPT = "an unrepeatable wish"
 JSON = {"Content-Type": "application/json"}
 
@@ -217,8 +218,8 @@ PRIVATE = [
     ("POST", URL),
     ("POST", "/api/v1/generate-image"),
     ("GET", URL),
-    ("GET", f"{URL}/{uuid4()}"),
-    ("GET", f"{URL}/{uuid4()}/events"),
+    ("GET", f"{URL}/{SOMEBODYS}"),
+    ("GET", f"{URL}/{SOMEBODYS}/events"),
     ("GET", "/api/v1/me/quota"),
     ("GET", f"/references/{ADMINISTRATOR}/{'0' * 64}.png"),
 ]
@@ -240,7 +241,7 @@ async def test_without_a_valid_key_nothing_private_is_told(
 
 @pytest.mark.parametrize("suffix", ["", "/events"])
 @pytest.mark.parametrize(
-    "id_", [str(uuid4()), str(ADMINISTRATOR), "no-id", "0", "%00", "{}", f"urn:uuid:{uuid4()}"]
+    "id_", [str(SOMEBODYS), str(ADMINISTRATOR), "no-id", "0", "%00", "{}", f"urn:uuid:{SOMEBODYS}"]
 )
 async def test_what_is_no_generation_is_404(stack: Stack, id_: str, suffix: str) -> None:
     assert_problem(await stack.client.get(f"{URL}/{id_}{suffix}"), 404, "not-found")
@@ -255,8 +256,8 @@ async def test_what_is_nowhere_is_404(stack: Stack, path: str) -> None:
     ("method", "path", "offered"),
     [
         ("PUT", URL, "GET, HEAD, POST"),
-        ("PUT", f"{URL}/{uuid4()}", "DELETE, GET, HEAD"),
-        ("GET", f"{URL}/{uuid4()}/cancel", "POST"),
+        ("PUT", f"{URL}/{SOMEBODYS}", "DELETE, GET, HEAD"),
+        ("GET", f"{URL}/{SOMEBODYS}/cancel", "POST"),
         ("GET", "/api/v1/generate-image", "POST"),
         ("DELETE", "/livez", "GET, HEAD"),
         ("POST", "/openapi.json", "GET, HEAD"),

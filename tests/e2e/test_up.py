@@ -123,6 +123,7 @@ def test_its_servers_are_told_to_commands_beside_it_while_it_runs(start: Start) 
 def test_a_second_ctrl_c_waits_for_nobody(start: Start) -> None:
     up = start(*rehearsal("stubbornly"))
     up.until_ready()
+    until(lambda: len(diary(up)) == 4)  # all have started
     up.ctrl_c()
     until(lambda: "worker told to stop" in diary(up))
     up.ctrl_c()
@@ -179,6 +180,7 @@ def test_servers_of_ones_own_are_used_and_left_alone(
 ) -> None:
     up = start(*rehearsal("well"), DATABASE_URL=database_url, REDIS_URL=redis_server.url)
     up.until_ready()
+    until(lambda: len(diary(up)) == 4)  # all have started
     assert not working_below(up.data)
     up.ctrl_c()
     assert up.status() == 0
