@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Literal
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg import AsyncConnection, IsolationLevel, errors
 
 from infrastructure.event_store import bulk
 from infrastructure.event_store.comparison import Build, Difference, differences
-from infrastructure.event_store.connections import connect
+from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
     forget,
     hold,
@@ -24,8 +25,9 @@ from infrastructure.event_store.follower_tables import (
     take_place,
 )
 from infrastructure.event_store.leadership import take_duty
-from infrastructure.event_store.log_pages import page
+from infrastructure.event_store.log_pages import END, page
 from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.pace import HEAD, Pace
 from infrastructure.event_store.projection import Projection, describe
 from infrastructure.event_store.read_model_schemas import exclusively, show
 from infrastructure.event_store.read_model_tables import SETTINGS, Page, ReadModelTables
@@ -34,10 +36,16 @@ from infrastructure.read_models.read_model import ReadModel
 log = logging.getLogger(__name__)
 
 A_PAGE = 5000
+A_SMALL_PAGE = 250  # while a service appends: who waits behind it waits for milliseconds
 A_SLICE = 250  # events that are decoded before PostgreSQL is given what it waits for
 NEAR = 1000  # events that the two may be apart when the writers are made to wait
 MOST_PARKED = 1000
 INDEXING = {"maintenance_work_mem": "128MB"}
+ON_ONE_PROCESSOR = {
+    "max_parallel_maintenance_workers": "0",
+    "max_parallel_workers_per_gather": "0",
+    "vacuum_cost_delay": "2ms",  # as autovacuum's: ANALYZE is as long as all indexes
+}
 TRIES, PAUSE = 30, 0.2
 
 # Others wait meanwhile: a process that is stopped in the middle loses its session.
@@ -207,6 +215,7 @@ class Replay:
         self._beside = read_model.beside
         self._projection = projection
         self._tell = tell
+        self._pace = Pace(self._last_position)
         self._tables = ReadModelTables(writer, self._beside, projection, pipelined=True)
 
     async def build(self) -> None:
@@ -217,8 +226,11 @@ class Replay:
             await start_over(self._writer, self._beside)
             indexes = await bulk.begin(self._writer, self._beside)
         await self._tables.look()
-        await self._read(goal)
+        await self._read(goal, gently=True)
         self._tell(Progress("indexing", self._tables.position, goal))
+        if await self._pace.others_append():
+            for connection in (self._writer, self._reader):
+                await configure(connection, **ON_ONE_PROCESSOR)
         await bulk.end(self._writer, self._beside, indexes)
         await self._catch_up()
 
@@ -267,25 +279,47 @@ class Replay:
             raise NothingToReplayError(self._live)
         return position
 
+    async def _last_position(self) -> int:
+        row = await (await self._reader.execute(HEAD)).fetchone()
+        return int(row[0]) if row else 0
+
     async def _catch_up(self) -> None:
+        """Gently as long as that halves what is missing."""
+        gently, missed = True, END
         while True:
             goal = await self._live_position()
-            if goal - self._tables.position <= NEAR:
+            missing = goal - self._tables.position
+            if missing <= NEAR:
                 return
-            await self._read(goal)
+            gently, missed = gently and missing <= missed // 2, missing
+            await self._read(goal, gently=gently)
 
-    async def _read(self, goal: int) -> None:
-        """Project up to there: while PostgreSQL writes a page, the next one is decoded."""
-        following = asyncio.create_task(self._page(self._tables.position, goal))
+    async def _read(self, goal: int, *, gently: bool = False) -> None:
+        """Project up to there: while PostgreSQL writes a page, the next one is decoded.
+
+        Or `gently` while others append: smaller pages, one thing at a time, and rests.
+        """
+        began, following = monotonic(), self._following(goal, self._batch)
         try:
             while taken := await following:
-                following = asyncio.create_task(self._page(taken.last, goal))
-                await asyncio.sleep(0)
+                giving_way = gently and await self._pace.others_append()
+                if not giving_way:
+                    following = self._following(goal, self._batch, after=taken.last)
+                    await asyncio.sleep(0)
                 await self._take(taken)
                 self._tell(Progress("reading", self._tables.position, goal))
+                if giving_way:
+                    await self._pace.rest(monotonic() - began)
+                    began, following = monotonic(), self._following(goal, A_SMALL_PAGE)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+    def _following(
+        self, goal: int, most: int, *, after: int | None = None
+    ) -> asyncio.Task[Page | None]:
+        after = self._tables.position if after is None else after
+        return asyncio.create_task(self._page(after, goal, min(most, self._batch)))
 
     async def _take(self, taken: Page) -> None:
         await self._tables.take(taken, most_parked=MOST_PARKED)
@@ -293,8 +327,8 @@ class Replay:
             raise TooManyParkedError(self._live)
         self.events += len(taken.rows)
 
-    async def _page(self, after: int, goal: int) -> Page | None:
-        rows = await page(self._reader, after, self._batch, until=goal)
+    async def _page(self, after: int, goal: int, most: int) -> Page | None:
+        rows = await page(self._reader, after, most, until=goal)
         if not rows:
             return None
         return await self._tables.page(self._projection.readable(rows), by=A_SLICE)

@@ -25,10 +25,12 @@ from application.ports import (
 from infrastructure.event_store.appender import PATIENCE, Appender
 from infrastructure.event_store.connections import LIVENESS, LOST, configure
 from infrastructure.event_store.mapper import JsonMapper
+from infrastructure.event_store.pace import HEAD, Pace
 from infrastructure.event_store.wire import decode, encode
 
 READERS = 4  # connections
 MOST_EVENTS_OF_A_STREAM = 10_000
+A_PART = 200  # events of the whole log that are read at once; others' reads have their turn then
 
 Row = tuple[int, datetime, UUID, int, str, bytes]
 
@@ -68,6 +70,7 @@ class PostgresEventStore:
         )
         self._readers = readers
         self._patience = patience
+        self._pace = Pace(self._last_position)
         self._latest = self._told = datetime.now(UTC)  # until it is told
         self._told_at = time.monotonic()
 
@@ -117,6 +120,19 @@ class PostgresEventStore:
         )
 
     async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        found: list[Recorded] = []
+        while len(found) < limit:
+            began = time.monotonic()
+            part = await self._part(after, min(A_PART, limit - len(found)))
+            found += part
+            if len(part) < A_PART:
+                break
+            after = part[-1].position
+            if await self._pace.others_append():
+                await self._pace.rest(time.monotonic() - began)
+        return found
+
+    async def _part(self, after: int, limit: int) -> list[Recorded]:
         return self._recorded(
             await self.fetch(
                 f"SELECT {COLUMNS} FROM stored_events"  # noqa: S608  # a constant
@@ -124,6 +140,9 @@ class PostgresEventStore:
                 (after, limit),
             )
         )
+
+    async def _last_position(self) -> int:
+        return int((await self.fetch(HEAD, ()))[0][0])
 
     async def fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Rows of one statement that may run twice. Raises StoreUnavailableError.
