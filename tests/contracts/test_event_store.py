@@ -34,6 +34,7 @@ from application.ports import (
 from domain.generation import Generation
 from domain.quota import Window, windows_at
 from domain.user import Profile, User
+from infrastructure.event_store import store as postgres_store
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.fakes import NOBODY, MemoryEventStore
@@ -123,6 +124,16 @@ async def test_what_was_appended_is_read_back_in_order(case: Case) -> None:
     assert [r.event.originator_id for r in log] == [first.id, second.id]
     assert [r.position for r in log] == sorted(r.position for r in log)
     assert log[0].recorded_at <= log[1].recorded_at
+
+
+async def test_a_long_read_of_the_log_misses_nothing(case: Case) -> None:
+    placed = [await case.placed() for _ in range(5)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(postgres_store, "A_PART", 2)
+        log = await case.store.read(after=0, limit=10)
+        four = await case.store.read(after=0, limit=4)
+    assert [r.event.originator_id for r in log] == [generation.id for generation in placed]
+    assert four == log[:4]
 
 
 async def test_an_aggregate_is_folded_with_the_stores_times(case: Case) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from application.ports import ClaimWork, Command
 from infrastructure.event_store.appender import PATIENCE
 from tests.e2e.sse import STREAM, everything, following
 from tests.e2e.stack import Stack, running, settings_for
@@ -178,10 +179,11 @@ async def test_what_is_queued_says_where_and_why(stack: Stack) -> None:
 
 
 async def test_busy_workers_are_named_and_a_place_moves(stack: Stack) -> None:
+    worker, held = uuid4(), await stack.generate()
+    await stack.container.board().register(worker, slots=1, lease=stack.container.lease())
+    claim = ClaimWork("generate", UUID(held["id"]), worker)
+    await stack.container.store().append(Command(work=claim))
     first, second = await stack.generate(), await stack.generate()
-    worker = uuid4()
-    board = stack.container.board()
-    await board.register(worker, slots=0, lease=stack.container.lease())
 
     async with following(stack.client, second["links"]["events"]) as stream:
         await anext(stream)

@@ -12,6 +12,7 @@ from eventsourcing.domain import BaseAggregate
 
 from domain.aggregate import Event as DomainEvent
 from domain.generation import Generation
+from infrastructure.event_store import log_pages
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import PostgresEventStore
@@ -42,6 +43,18 @@ async def test_eight_writers_and_a_follower_that_sees_every_event_in_order_once(
         await recorded_all(database_url)
 
     assert len(await recorded(database_url)) == 8 * 40 * 3
+
+
+async def test_a_batch_is_bounded_in_bytes_and_nothing_behind_its_end_is_missed(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_pages, "MOST_BYTES", 2000)
+    await write(stores, each=4)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+
+    batches = "SELECT count(*) FROM recording_v1.recording GROUP BY xmin"
+    assert all(count < 20 for (count,) in await rows(database_url, batches))
 
 
 async def test_an_event_recorded_while_nobody_listens_is_found_by_the_first_read(
@@ -229,12 +242,18 @@ async def test_what_is_made_anew_is_what_the_plain_name_and_views_by_it_show(
            DROP TABLE recording_v1.other CASCADE""",
     )
     async with running(follower(database_url, two)):
+        await eventually(lambda: made_anew(database_url), what="being made anew")
         await recorded_all(database_url)
         assert await rows(database_url, "SELECT count(*) FROM mine") == [(48,)]
     acl = "SELECT relacl::text FROM pg_class WHERE oid = 'recording'::regclass"
     assert "=r/" in (await rows(database_url, acl))[0][0]
     schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%'"
     assert await rows(database_url, schemas) == [("recording_v1",)]
+
+
+async def made_anew(database_url: str) -> bool:
+    other = await rows(database_url, "SELECT to_regclass('recording_v1.other') IS NOT NULL")
+    return other == [(True,)]
 
 
 async def test_what_does_not_concern_it_is_soon_not_behind_also_while_there_is_news_all_the_time(

@@ -92,6 +92,10 @@ class JsonMapper(Mapper[UUID]):
             stored_topic(topic, cls.version): cls for topic, cls in self._classes.items()
         }
         self._prefixes = {cls: _originator_topic(cls, aggregates) for cls in self._classes.values()}
+        # Every event of the log goes through here: pydantic's validators without a call around.
+        self._validate = {
+            cls: cls.__pydantic_validator__.validate_json for cls in self._classes.values()
+        }
 
     @property
     def topics(self) -> frozenset[str]:
@@ -143,7 +147,8 @@ class JsonMapper(Mapper[UUID]):
                 f'{{"originator_id":"{stream}","originator_version":{number},'
                 f'"timestamp":{timestamp},{self._prefixes[cls]}'
             )
-            return cls.model_validate_json(envelope.encode() + state[1:])
+            event: Event = self._validate[cls](envelope.encode() + state[1:])
+            return event
         except (ValidationError, KeyError, ValueError) as error:
             raise UnreadableEventError(
                 stream,

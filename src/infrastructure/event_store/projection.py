@@ -89,9 +89,9 @@ class Batch:
             return
         event = self._projection.mapper.event(stream, version, topic, state, recorded_at)
         for number in self._projection.numbers(type(event)):
-            fields = dict(self._projection.statements[number].row(event))
-            fields |= {"id": stream, "position": position, "recorded_at": recorded_at}
-            self._rows.setdefault(number, []).append(_json(fields))
+            fields = self._projection.statements[number].row(event)
+            written = {**fields, "id": stream, "position": position, "recorded_at": event.timestamp}
+            self._rows.setdefault(number, []).append(_json(written))
 
     @property
     def is_empty(self) -> bool:

@@ -44,7 +44,7 @@ A_PAGE = 5000
 A_SMALL_PAGE = 250  # while a service appends: who waits behind it waits for milliseconds
 A_SLICE = 250  # events that are decoded before PostgreSQL is given what it waits for
 NEAR = 1000  # events that the two may be apart when the writers are made to wait
-INDEXING = {"maintenance_work_mem": "128MB"}
+INDEXING = {"maintenance_work_mem": "128MB", "vacuum_cost_delay": "0"}
 ON_ONE_PROCESSOR = {
     "max_parallel_maintenance_workers": "0",
     "max_parallel_workers_per_gather": "0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import chain
 from typing import Any, get_args
 from uuid import UUID
 
@@ -54,11 +55,24 @@ CREATE TABLE image_generations (
 );
 CREATE INDEX image_generations_history_idx ON image_generations (user_id, position DESC);
 CREATE INDEX image_generations_status_idx ON image_generations (user_id, status, position DESC);
-CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_at);
-CREATE INDEX image_generations_words_idx ON image_generations USING gin (words);
+CREATE INDEX image_generations_provider_idx
+    ON image_generations (user_id, provider_used, position DESC) WHERE provider_used IS NOT NULL;
+CREATE INDEX image_generations_model_idx
+    ON image_generations (user_id, model, position DESC) WHERE model IS NOT NULL;
+CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_at, position);
+CREATE INDEX image_generations_words_idx ON image_generations USING gin (words, (ARRAY[user_id]));
 CREATE INDEX image_generations_references_idx ON image_generations
  USING gin (reference_images jsonb_path_ops) WHERE reference_images_count > 0;
 CREATE AGGREGATE merged(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
+-- Nobody looks for them, and sorting them would be most of ANALYZE.
+ALTER TABLE image_generations
+ ALTER COLUMN prompt SET STATISTICS 0,
+ ALTER COLUMN negative_prompt SET STATISTICS 0,
+ ALTER COLUMN metadata SET STATISTICS 0,
+ ALTER COLUMN spec SET STATISTICS 0,
+ ALTER COLUMN calls SET STATISTICS 0,
+ ALTER COLUMN image_url SET STATISTICS 0,
+ ALTER COLUMN images SET STATISTICS 0;
 COMMENT ON COLUMN image_generations.calls IS 'By number, with what each cost.';
 COMMENT ON COLUMN image_generations.completed_at IS 'When it reached its final state, whichever.';
 COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the history''s order.';
@@ -182,7 +196,7 @@ def _given_up(event: Generation.Failed | Generation.Cancelled) -> dict[str, Any]
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=5,
+    version=6,
     create=CREATE,
     statements=(
         Statement(Generation.Requested, REQUESTED, _requested),
@@ -247,16 +261,53 @@ class HistoryFilter:
 
 TERM = re.compile(r'((?<!\S)-(?=[^\s-]))?("[^"]*"?|[^\s"]+)')  # a minus: what is not wanted
 NAMES = tuple(field.name for field in fields(ImageGenerationRow))
-PAGE = f"""
+TABLE = f"{READ_MODEL.schema}.image_generations"
+PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
        reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
        images::text, missing, error_kind, error_message, on_unknown, retry_of,
        created_at, started_at, completed_at, deadline_at, deleted_at
-  FROM {READ_MODEL.schema}.image_generations
- WHERE {{conditions}}
+  FROM ({found}) found
  ORDER BY position DESC
  LIMIT %s::bigint
+"""
+
+IN_ORDER = f"SELECT * FROM {TABLE} WHERE {{conditions}} ORDER BY position DESC LIMIT %s::bigint"  # noqa: S608
+
+# The index gives those of one status in order: the first of each status hold the first of all.
+OF_EACH_STATUS = """
+SELECT its.* FROM unnest(%s::text[]) AS wanted (status) CROSS JOIN LATERAL ({found}) its
+"""
+
+# No index gives the matches of words in order, so the newest generations are looked through first:
+# a word that is used often fills the page there. All matches among the older ones are fetched and
+# sorted only when the page is not full, which is when there are few of them.
+LOOKED_THROUGH = 20_000
+MATCHES = "words @@ websearch_to_tsquery('simple', %s)"
+WITH_WORDS = f"""
+  WITH among_the_newest AS MATERIALIZED (
+       SELECT * FROM (SELECT * FROM {TABLE} WHERE {{conditions}}
+                       ORDER BY position DESC LIMIT %s::bigint) newest
+        WHERE {MATCHES} ORDER BY position DESC LIMIT %s::bigint),
+       last_of_the_newest AS MATERIALIZED (
+       SELECT position FROM {TABLE} WHERE {{conditions}}
+        ORDER BY position DESC OFFSET %s::bigint - 1 LIMIT 1),
+       among_the_older AS (
+       SELECT * FROM (SELECT * FROM {TABLE} WHERE {MATCHES} AND ARRAY[user_id] @> ARRAY[%s::uuid]
+                      OFFSET 0) matching  -- so that no other index is taken for it
+        WHERE (SELECT count(*) FROM among_the_newest) < %s::bigint
+          AND EXISTS (TABLE last_of_the_newest)
+          AND position < (TABLE last_of_the_newest) AND {{conditions}}
+        ORDER BY position DESC LIMIT %s::bigint)
+ TABLE among_the_newest UNION ALL TABLE among_the_older
 """  # noqa: S608  # constants
+
+# The log's order is that of time: a time is a position.
+FIRST_SINCE = f"""
+(SELECT position FROM {TABLE} WHERE user_id = %s AND created_at >= %s
+  ORDER BY created_at, position LIMIT 1)
+"""  # noqa: S608  # constants
+END = 2**63 - 1
 
 _references = TypeAdapter(tuple[ReferenceImage, ...])
 _images = TypeAdapter(tuple[PublishedImage, ...])
@@ -272,20 +323,43 @@ async def history_page(
     wanted: HistoryFilter = HistoryFilter(),
 ) -> list[ImageGenerationRow]:
     """Up to `limit` generations of one user, the newest first, that are older than `before`."""
-    conditions: dict[str, Any] = {
-        "user_id = %s": user_id,
-        "position < %s::bigint": before,
-        "status = ANY (%s)": list(wanted.statuses) or None,
-        "provider_used = %s": wanted.provider,
-        "model = %s": wanted.model,
-        "created_at >= %s": wanted.created_from,
-        "created_at < %s": wanted.created_before,
-        "words @@ websearch_to_tsquery('simple', %s)": wanted.words and _search(wanted.words),
-    }
-    that_matter = {sql: value for sql, value in conditions.items() if value is not None}
-    query = PAGE.format(conditions=" AND ".join(that_matter))
-    rows = await fetch(query, (*that_matter.values(), limit))
+    conditions, values = _conditions(user_id, before, wanted)
+    found, parameters = IN_ORDER, (*values, limit)
+    if wanted.words:
+        words, newest = _search(wanted.words), (*values, LOOKED_THROUGH)
+        found = WITH_WORDS
+        parameters = (*newest, words, limit, *newest, words, user_id, limit, *values, limit)
+    if wanted.statuses:
+        found = OF_EACH_STATUS.format(found=found)
+        parameters = (sorted(set(wanted.statuses)), *parameters)
+    rows = await fetch(PAGE.format(found=found.format(conditions=conditions)), (*parameters, limit))
     return [_row(dict(zip(NAMES, row, strict=True))) for row in rows]
+
+
+def _conditions(
+    user_id: UUID, before: int | None, wanted: HistoryFilter
+) -> tuple[str, tuple[Any, ...]]:
+    """What every generation of a page meets, except for its words; and the values in it."""
+    conditions: list[tuple[str, Any]] = [
+        ("user_id = %s", user_id),
+        ("position < %s::bigint", before),
+        ("provider_used = %s", wanted.provider),
+        ("model = %s", wanted.model),
+    ]
+    that_matter: list[tuple[str, tuple[Any, ...]]] = [
+        (sql, (value,)) for sql, value in conditions if value is not None
+    ]
+    if wanted.created_from:
+        that_matter += [(f"position >= {FIRST_SINCE}", (user_id, wanted.created_from))]
+    if wanted.created_before:
+        until = f"position < coalesce({FIRST_SINCE}, {END})"
+        that_matter += [(until, (user_id, wanted.created_before))]
+    if wanted.statuses:
+        that_matter += [("status = wanted.status", ())]
+    return (
+        " AND ".join(sql for sql, _ in that_matter),
+        tuple(chain.from_iterable(values for _, values in that_matter)),
+    )
 
 
 def _search(words: str) -> str:
