@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from infrastructure.event_store.follower_tables import ensure_tables
-from infrastructure.event_store.migrate import MIGRATIONS, newest_revision
+from infrastructure.event_store.schema import MIGRATIONS, newest_revision
 from interfaces.cli.main import app
 from tests.conftest import PostgresServer
 from tests.integration.following import rows, write_raw

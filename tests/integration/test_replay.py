@@ -22,7 +22,7 @@ from infrastructure.event_store.replay import (
     ParksMoreError,
     Progress,
     ReplayUnderWayError,
-    compare,
+    compare_with_live,
     replay,
 )
 from infrastructure.event_store.store import PostgresEventStore
@@ -57,7 +57,7 @@ async def test_while_writers_go_on_and_leaders_are_killed_nothing_is_missed_or_t
         await writing
         await told_everything(database_url)
 
-    assert await compare(database_url, TOLD) == ()
+    assert await compare_with_live(database_url, TOLD) == ()
     await no_leftovers(database_url)
 
 
@@ -152,7 +152,7 @@ async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
         await rows(database_url, "DELETE FROM told WHERE id = %s", ids[-1])
         await rows(database_url, "INSERT INTO told VALUES (%s, '{}', '')", stranger)
 
-        (found,) = await compare(database_url, TOLD)
+        (found,) = await compare_with_live(database_url, TOLD)
         assert (found.table, found.only_live, found.only_rebuilt, found.unequal) == (
             ("told", 1, 1, 1)
         )
@@ -164,7 +164,7 @@ async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
         await write(stores, each=1)
         await told_everything(database_url)
 
-    assert await compare(database_url, TOLD) == ()
+    assert await compare_with_live(database_url, TOLD) == ()
 
 
 async def test_what_is_parked_of_the_live_one_is_replaced_by_what_the_rebuilt_one_parks(
@@ -308,7 +308,7 @@ async def test_tables_that_are_not_there_are_a_difference_and_made_again(
         await told_everything(database_url)
     await rows(database_url, "DROP SCHEMA told_v1 CASCADE")
 
-    (found,) = await compare(database_url, TOLD)
+    (found,) = await compare_with_live(database_url, TOLD)
     assert (found.missing, found.only_live, found.only_rebuilt, found.unequal) == (True, 0, 16, 0)
     assert len(found.keys) == 5
     outcome = await replay(database_url, TOLD)

@@ -34,7 +34,7 @@ SELECT a.attname,
 
 
 @dataclass(frozen=True)
-class Difference:
+class TableDifference:
     """In one table: rows that only the live one has, only the rebuilt one, and unequal ones.
 
     `missing` says that the live one has no such table.
@@ -71,7 +71,7 @@ class Build:
     read_model: ReadModel
 
 
-async def differences(live: Build, rebuilt: Build) -> list[Difference]:
+async def differences(live: Build, rebuilt: Build) -> list[TableDifference]:
     """Every table that differs. Both are at the same position, each inside a transaction.
 
     Equal tables cost a pass of PostgreSQL's over each; of unequal ones the keys and hashes of all
@@ -89,7 +89,7 @@ async def differences(live: Build, rebuilt: Build) -> list[Difference]:
     waits = await parked(rebuilt.connection, rebuilt.read_model)
     if waiting != waits:
         found.append(
-            Difference(
+            TableDifference(
                 table=PARKED,
                 only_live=len(waiting - waits),
                 only_rebuilt=len(waits - waiting),
@@ -107,13 +107,13 @@ async def _summary(build: Build, table: str) -> Any:
     return await (await build.connection.execute(query)).fetchone()
 
 
-async def _missing(rebuilt: Build, table: str) -> Difference:
+async def _missing(rebuilt: Build, table: str) -> TableDifference:
     key = (await _key_and_hash(rebuilt, table))[0]
     query = sql.SQL("SELECT {key} FROM {table} ORDER BY 1 LIMIT {most}").format(
         key=key, table=_table(rebuilt, table), most=KEYS_TOLD
     )
     keys = await (await rebuilt.connection.execute(query)).fetchall()
-    return Difference(
+    return TableDifference(
         table=table,
         only_live=0,
         only_rebuilt=(await _summary(rebuilt, table))[0],
@@ -123,7 +123,7 @@ async def _missing(rebuilt: Build, table: str) -> Difference:
     )
 
 
-async def _difference(live: Build, rebuilt: Build, table: str) -> Difference:
+async def _difference(live: Build, rebuilt: Build, table: str) -> TableDifference:
     found = _Found()
     here, there = _rows(live, table), _rows(rebuilt, table)
     row, other = await anext(here), await anext(there)
@@ -137,7 +137,7 @@ async def _difference(live: Build, rebuilt: Build, table: str) -> Difference:
         behind, ahead = row[0] <= other[0], other[0] <= row[0]
         row = await anext(here) if behind else row
         other = await anext(there) if ahead else other
-    return Difference(
+    return TableDifference(
         table=table,
         only_live=found.only_live,
         only_rebuilt=found.only_rebuilt,

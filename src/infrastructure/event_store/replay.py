@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel, errors
 
 from infrastructure.event_store import bulk
-from infrastructure.event_store.comparison import Build, Difference, differences
+from infrastructure.event_store.comparison import Build, TableDifference, differences
 from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
     forget,
@@ -126,7 +126,7 @@ class Outcome:
     read_model: str
     events: int
     seconds: float
-    differences: tuple[Difference, ...]
+    differences: tuple[TableDifference, ...]
     parked: int
     swapped: bool
 
@@ -134,9 +134,9 @@ class Outcome:
 Tell = Callable[[Progress], None]
 
 
-async def compare(
+async def compare_with_live(
     database_url: str, read_model: ReadModel, mapper: JsonMapper | None = None
-) -> Sequence[Difference]:
+) -> Sequence[TableDifference]:
     """What the live one and one built from the log differ in, at one position."""
     return (await replay(database_url, read_model, mapper, check=True)).differences
 
@@ -255,7 +255,7 @@ class Replay:
         await bulk.end(self._writer, self._beside, indexes)
         await self._catch_up()
 
-    async def compare(self) -> list[Difference]:
+    async def compare(self) -> list[TableDifference]:
         """At the position that the live one is at in a snapshot."""
         await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with self._reader.transaction():

@@ -1,9 +1,14 @@
 -- The log of all decisions, and the tables that decisions depend on.
 -- Only append_v1 and the functions beside it write here, under one lock.
 
-CREATE TABLE log (identity uuid NOT NULL DEFAULT gen_random_uuid(), started_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE log (
+    identity   uuid        NOT NULL DEFAULT gen_random_uuid(),
+    started_at timestamptz NOT NULL DEFAULT now(),
+    made_of    text
+);
 INSERT INTO log DEFAULT VALUES;
 COMMENT ON TABLE log IS 'One row: which log this is. Positions mean nothing in another one.';
+COMMENT ON COLUMN log.made_of IS 'A hash of the scripts that made this database.';
 
 -- eventsourcing's own table and column names, plus recorded_at.
 CREATE TABLE stored_events (
