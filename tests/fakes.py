@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from eventsourcing.persistence import StoredEvent
 
@@ -25,15 +25,16 @@ from application.ports import (
     HoldWork,
     IdempotencyKey,
     Look,
+    Mark,
     OpenWork,
     Outcome,
+    Outlived,
     OverLimit,
     QueueUnavailableError,
     Recorded,
     ReleaseWork,
     SpoolFullError,
     Stretch,
-    Tidied,
     Units,
     UsedKey,
     WindowClosed,
@@ -46,6 +47,7 @@ from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import encode
 
 NOBODY = UUID(int=0)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FakeClock:
@@ -294,10 +296,10 @@ class MemoryWorkBoard:
             row.worker = taker
         return [row.ref for row in overdue]
 
-    async def tidy(self) -> Tidied:
+    async def forget_outlived(self) -> Outlived:
         now, before = self._store.now(), len(self._store.keys)
         self._store.keys = {k: kept for k, kept in self._store.keys.items() if kept[1] > now}
-        return Tidied(keys=before - len(self._store.keys), pictures=0, is_all=True)
+        return Outlived(keys=before - len(self._store.keys), pictures=0, is_all=True)
 
     def _free_abandoned(self) -> int:
         freed = [
@@ -373,24 +375,42 @@ def _due(row: WorkRow) -> DueWork:
     return DueWork(cast(WorkKind, row.kind), row.ref, row.user_id)
 
 
-class MemoryNames:
-    """What a MemoryEventStore knows of objects; told to be `behind`, it does not know."""
+class MemoryNamedReferences:
+    """Asks a MemoryEventStore; told to be `behind`, it does not know."""
 
     def __init__(self, store: MemoryEventStore) -> None:
         self._store = store
-        self._began_on = store.now()
         self.behind = False
 
-    async def log_age(self) -> timedelta:
-        return self._store.now() - self._began_on
-
-    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+    async def among(self, keys: Sequence[str]) -> set[str] | None:
         if self.behind:
             return None
         events = [recorded.event for recorded in await self._store.read(after=0, limit=10_000)]
         requests = [event for event in events if isinstance(event, Generation.Requested)]
         named = {reference.key for request in requests for reference in request.references}
         return named & set(keys)
+
+
+class MemoryLog:
+    """A MemoryEventStore as one log among others."""
+
+    def __init__(self, store: MemoryEventStore) -> None:
+        self._store = store
+        self._identity = uuid4()
+
+    async def end(self) -> Mark:
+        return self._mark(len(self._store.rows))
+
+    async def not_mine(self, marks: Sequence[Mark]) -> Sequence[Mark]:
+        has = len(self._store.rows)
+        return [m for m in marks if m.position > has or m != self._mark(m.position)]
+
+    async def clock(self) -> datetime:
+        return self._store.now()
+
+    def _mark(self, position: int) -> Mark:
+        recorded_at = self._store.rows[position - 1].recorded_at if position else EPOCH
+        return Mark(self._identity, position, recorded_at)
 
 
 class FakeQueue:

@@ -19,6 +19,7 @@ from application.ports import (
     Capabilities,
     ImageNotFoundError,
     ImageStoreUnavailableError,
+    Mark,
     ObjectDiffersError,
     OutcomeUnknownError,
     Picture,
@@ -119,6 +120,7 @@ class FakeImageStore:
         self.before_put: Callable[[], Awaitable[None]] | None = None
         self.before_look: Callable[[], Awaitable[None]] | None = None
         self.clock = FakeClock()
+        self._marks: list[Mark] = []
         self._put_on: dict[str, datetime] = {}
         self._public_url = public_url
 
@@ -163,6 +165,14 @@ class FakeImageStore:
             del self.objects[key]
         return is_old
 
+    async def marks(self) -> Sequence[Mark]:
+        self._refuse_if_unavailable()
+        return list(self._marks)
+
+    async def mark(self, mark: Mark, *, instead_of: Sequence[Mark] = ()) -> None:
+        self._refuse_if_unavailable()
+        self._marks = [mark, *(m for m in self._marks if m != mark and m not in instead_of)]
+
     def _age(self, key: str) -> timedelta:
         return self.clock() - self._put_on.get(key, self.clock())
 
@@ -174,6 +184,9 @@ class FakeImageStore:
     def _check(self, key: str) -> None:
         if not KEY.fullmatch(key):
             raise ImageKeyRefusedError
+        self._refuse_if_unavailable()
+
+    def _refuse_if_unavailable(self) -> None:
         if self.unavailable:
             raise ImageStoreUnavailableError("The image store was told to be unavailable.")
 

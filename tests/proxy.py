@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Passes bytes on; told to, it cuts a connection instead of an answer, or stands still."""
+    """Passes bytes on; told to, it cuts a connection instead of an answer, or stands still.
+
+    It stands still too once it has passed on `pause_behind`: what follows from that stays unheard.
+    """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -17,6 +20,8 @@ class Proxy:
         self._going.set()
         self.cut_next_answer = False
         self.cuts = 0
+        self.pause_behind: bytes | None = None
+        self.paused = asyncio.Event()
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -56,9 +61,11 @@ class Proxy:
     def pause(self) -> None:
         """Pass nothing on, as a server that is stopped or a network that swallows."""
         self._going.clear()
+        self.paused.set()
 
     def go_on(self) -> None:
         """Pass on what was held back, and all that follows."""
+        self.paused.clear()
         self._going.set()
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
@@ -82,6 +89,9 @@ class Proxy:
                 if sink.is_closing():
                     break
                 sink.write(data)
+                if self.pause_behind and self.pause_behind in data:
+                    self.pause_behind = None
+                    self.pause()
         finally:
             sink.close()  # also when the source was reset
 

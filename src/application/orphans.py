@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from datetime import timedelta
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from application.marking import Marking
 from application.ports import (
     EventStore,
     ImageStore,
-    ObjectNames,
+    Log,
+    NamedReferences,
     SeenObject,
     SeenObjects,
     StoreUnavailableError,
@@ -22,7 +24,13 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 50
 A_DAY = timedelta(days=1)  # longer than anything takes from storing a file to recording it
+CLOCKS_AGREE = timedelta(minutes=1)
 REST = 600.0  # seconds from one walk through the image store to the next
+
+
+def machine_clock() -> datetime:
+    """What the ages of files go by."""
+    return datetime.now(UTC)
 
 
 class OrphanSweep:
@@ -31,31 +39,51 @@ class OrphanSweep:
     Of an ended generation only the published pictures are anybody's: the rest goes at once, and all
     of it once the generation is deleted, whatever became of that work. To an open one anything may
     still belong. What would belong to a generation unknown to the log, or is a reference image that
-    no event names, goes when it is a day old; unless it is older than the log, as nothing of its
-    own can be: then somebody connected another database, and everything stays.
+    no event names, goes when it is a day old.
+
+    That holds only where this log alone says what there is, and the clocks agree on what a day is:
+    otherwise nothing is removed.
     """
 
-    def __init__(self, store: EventStore, images: ImageStore, names: ObjectNames) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        images: ImageStore,
+        named: NamedReferences,
+        log_: Log,
+        *,
+        clock: Callable[[], datetime] = machine_clock,
+    ) -> None:
         self._store = store
         self._images = images
-        self._names = names
+        self._named = named
+        self._log = log_
+        self._marking = Marking(log_, images)
+        self._clock = clock
         self._walk: AsyncGenerator[SeenObjects] | None = None
-        self._seen = self._foreign = 0
+        self._seen = self._strange = self._unreadable = 0
 
-    def sweep(self) -> Sweep:
-        """Its round, and how often."""
-        return Sweep("orphaned files", self.round, rest=REST)
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Its rounds, and how often."""
+        return (self._marking.sweep(), Sweep("orphaned files", self.round, rest=REST))
 
     async def round(self) -> bool:
         """Look at the next few objects; whether that was the end of the walk."""
         if self._walk is None:
-            self._walk, self._seen, self._foreign = self._images.walk(at_once=AT_ONCE), 0, 0
+            await self._marking.round()
+        if not await self._marking.is_alone() or not await self._clocks_agree():
+            self._walk = None
+            return True
+        if self._walk is None:
+            self._walk = self._images.walk(at_once=AT_ONCE)
+            self._seen = self._strange = self._unreadable = 0
         seen = await anext(self._walk, None)
         if seen is None:
             self._walk = None
             self._tell()
             return True
         self._seen += len(seen.objects)
+        self._unreadable += seen.unreadable
         removed = 0
         for folder, objects in _by_folder(seen.objects).items():
             removed += await self._remove_orphans(folder, objects)
@@ -64,18 +92,33 @@ class OrphanSweep:
             log.warning("removed files that nothing names", extra=facts)
         return False
 
+    async def _clocks_agree(self) -> bool:
+        apart = abs(await self._log.clock() - self._clock())
+        if apart > CLOCKS_AGREE:
+            log.warning(
+                "the sweep of orphaned files is put off:"
+                " the clocks of this machine and of PostgreSQL are %d seconds apart",
+                apart.total_seconds(),
+            )
+        return apart <= CLOCKS_AGREE
+
     def _tell(self) -> None:
         log.info("looked through the image store", extra={"objects": self._seen})
-        if self._foreign:
-            facts = {"objects": self._foreign}
-            log.warning("files in the image store are not of this log: they stay", extra=facts)
+        if self._strange:
+            facts = {"objects": self._strange}
+            log.warning(
+                "files in the image store are nobody's by their names: they stay", extra=facts
+            )
+        if self._unreadable:
+            facts = {"entries": self._unreadable}
+            log.warning("parts of the image store cannot be read: they were passed by", extra=facts)
 
     async def _remove_orphans(self, folder: str, objects: Sequence[SeenObject]) -> int:
         kind, _, owner = folder.partition("/")
         if kind == "references":
             return await self._remove_references(objects)
         if (ref := _uuid(owner)) is None:
-            self._foreign += len(objects)
+            self._strange += len(objects)
             return 0
         try:
             generation = await self._store.get(Generation, ref)
@@ -85,7 +128,7 @@ class OrphanSweep:
             log.exception("cannot tell whose files these are", extra={"generation": owner})
             return 0
         if generation is None:
-            return await self._forget(await self._old_ones(objects))
+            return await self._forget(_old_ones(objects))
         if not generation.closed:
             return 0
         published = {image.key for image in generation.published}
@@ -94,22 +137,12 @@ class OrphanSweep:
         return len(keys)
 
     async def _remove_references(self, objects: Sequence[SeenObject]) -> int:
-        keys = await self._old_ones(objects)
-        named = await self._names.named_references(keys) if keys else set()
+        keys = _old_ones(objects)
+        named = await self._named.among(keys) if keys else set()
         if named is None:
             log.warning("whose reference images these are is not known yet: they stay")
             return 0
         return await self._forget([key for key in keys if key not in named])
-
-    async def _old_ones(self, objects: Sequence[SeenObject]) -> list[str]:
-        """The keys of what is a day old, but not older than the log."""
-        old = [seen for seen in objects if seen.age > A_DAY]
-        if not old:
-            return []
-        log_age = await self._names.log_age()
-        ours = [seen.key for seen in old if seen.age <= log_age]
-        self._foreign += len(old) - len(ours)
-        return ours
 
     async def _forget(self, keys: Sequence[str]) -> int:
         return sum([await self._images.forget(key, older_than=A_DAY) for key in keys])
@@ -120,6 +153,10 @@ def _uuid(name: str) -> UUID | None:
         return UUID(name)
     except ValueError:
         return None
+
+
+def _old_ones(objects: Sequence[SeenObject]) -> list[str]:
+    return [seen.key for seen in objects if seen.age > A_DAY]
 
 
 def _by_folder(objects: Sequence[SeenObject]) -> dict[str, list[SeenObject]]:

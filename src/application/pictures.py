@@ -29,7 +29,8 @@ from domain.image import ContentType, StoredImage, image_key
 log = logging.getLogger(__name__)
 
 IMAGE_STORE_SECONDS = 30.0
-CONFIRM_SECONDS = 2.0
+CONFIRM_SECONDS = 0.2
+UNREADABLE = Failure(kind="no_image", message="the answer held no readable picture")
 
 T = TypeVar("T")
 
@@ -55,34 +56,35 @@ class Pictures:
         return await _in_time(self._images.get(key))
 
     async def keep(self, request: CallRequest, answer: Answer) -> Kept | Failure:
-        """Verify and store each picture of an answer; why none was kept, if none was."""
-        kept: list[StoredImage] = []
-        failure = Failure(kind="no_image", message="the answer held no readable picture")
-        for number, picture in zip(request.images, answer.pictures, strict=False):
-            try:
-                kept.append(await self._keep_one(request.generation, number, picture))
-            except NotAnImageError as error:
-                log.warning("the provider's picture is unusable: %s", error)
-            except (SpoolFullError, ObjectDiffersError) as error:
-                log.error("a picture is lost: %s", error)
-                failure = Failure(kind="image_store_unavailable", message=str(error))
-        return Kept(tuple(kept), await self._seen_soon(kept)) if kept else failure
+        """Verify and store the pictures of an answer, all at once; why none was kept, if none was.
+
+        All together they take as long as one may: what is paid for is soon to be recorded.
+        """
+        async with asyncio.TaskGroup() as group:
+            keeping = [
+                group.create_task(self._try_to_keep(request.generation, number, picture))
+                for number, picture in zip(request.images, answer.pictures, strict=False)
+            ]
+        ended = [task.result() for task in keeping]
+        kept = [image for image in ended if isinstance(image, StoredImage)]
+        if kept:
+            return Kept(tuple(kept), await self._seen_soon(kept))
+        failures = [why for why in ended if isinstance(why, Failure)]
+        return next((why for why in failures if why != UNREADABLE), UNREADABLE)
 
     async def readable(self, images: Iterable[StoredImage]) -> dict[int, str]:
         """The permanent URLs, by number, of those that can be read from the image store.
 
-        What still lies in the spool is moved there first.
+        What still lies in the spool is moved there first. The store is asked for all of them at
+        once: however many they are, they take as long as one may.
         """
-        urls: dict[int, str] = {}
-        for image in images:
-            try:
-                if image.held == "spool":
-                    await self._move_from_spool(image)
-                if await _in_time(self._images.holds(image.key, sha256=image.sha256)):
-                    urls[image.number] = self._images.url(image.key)
-            except ImageStoreUnavailableError as error:
-                log.warning("a picture cannot be read yet: %s", error)
-        return urls
+        async with asyncio.TaskGroup() as group:
+            looking = {image: group.create_task(self._is_readable(image)) for image in images}
+        return {
+            image.number: self._images.url(image.key)
+            for image, look in looking.items()
+            if look.result()
+        }
 
     async def erase(self, keys: Sequence[str]) -> None:
         """Leave nothing of these objects anywhere; absent ones are no error.
@@ -111,6 +113,27 @@ class Pictures:
             return {}
         return {image.key: urls[image.number] for image in images if image.number in urls}
 
+    async def _is_readable(self, image: StoredImage) -> bool:
+        try:
+            if image.held == "spool":
+                return await self._move_from_spool(image)
+            return await _in_time(self._images.holds(image.key, sha256=image.sha256))
+        except ImageStoreUnavailableError as error:
+            log.warning("a picture cannot be read yet: %s", error)
+            return False
+
+    async def _try_to_keep(
+        self, generation: UUID, number: int, picture: Picture
+    ) -> StoredImage | Failure:
+        try:
+            return await self._keep_one(generation, number, picture)
+        except NotAnImageError as error:
+            log.warning("the provider's picture is unusable: %s", error)
+            return UNREADABLE
+        except (SpoolFullError, ObjectDiffersError) as error:
+            log.error("a picture is lost: %s", error)
+            return Failure(kind="image_store_unavailable", message=str(error))
+
     async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
         facts = await self._inspector.inspect(picture.data)
         key = image_key(generation, number, facts.sha256, facts.content_type)
@@ -137,12 +160,15 @@ class Pictures:
             return "spool"
         return "store"
 
-    async def _move_from_spool(self, image: StoredImage) -> None:
+    async def _move_from_spool(self, image: StoredImage) -> bool:
+        """Whether it can be read from the image store then, be it that it was moved before."""
         data = await patiently(lambda: self._spool.get(image.key), what="read a spooled picture")
         if data is not None:
             await _in_time(self._images.put(image.key, data, image.content_type))
-            if await _in_time(self._images.holds(image.key, sha256=image.sha256)):
-                await patiently(lambda: self._spool.remove(image.key), what="empty the spool")
+        is_there = await _in_time(self._images.holds(image.key, sha256=image.sha256))
+        if is_there and data is not None:
+            await patiently(lambda: self._spool.remove(image.key), what="empty the spool")
+        return is_there
 
 
 async def _in_time(answer: Awaitable[T]) -> T:

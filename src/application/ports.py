@@ -300,7 +300,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Tidied:
+class Outlived:
     """How many idempotency keys and spooled pictures were removed; `is_all` says none are left."""
 
     keys: int
@@ -351,7 +351,7 @@ class WorkBoard(Protocol):
         """
         ...
 
-    async def tidy(self) -> Tidied:
+    async def forget_outlived(self) -> Outlived:
         """Remove some of what has outlived its use: idempotency keys, forgotten pictures."""
         ...
 
@@ -549,10 +549,46 @@ class SeenObject:
 
 @dataclass(frozen=True)
 class SeenObjects:
-    """Some of what lies in the image store; `leftovers` of killed puts were removed on the way."""
+    """Some of what lies in the image store; `leftovers` of killed puts were removed on the way.
+
+    `unreadable` files and folders were passed by.
+    """
 
     objects: Sequence[SeenObject]
     leftovers: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Says in an image store that a log uses it, and how far that log had come.
+
+    Position 0 is an empty log. `recorded_at` tells the event at that position from another one that
+    took its place after a backup was restored.
+    """
+
+    log: UUID
+    position: int
+    recorded_at: datetime
+
+
+class Log(Protocol):
+    """The log as the one among others that may use an image store.
+
+    Each may raise StoreUnavailableError.
+    """
+
+    async def end(self) -> Mark:
+        """How far it has come."""
+        ...
+
+    async def not_mine(self, marks: Sequence[Mark]) -> Sequence[Mark]:
+        """Those of other logs, or of events that this one does not have (any more)."""
+        ...
+
+    async def clock(self) -> datetime:
+        """The clock of the machine that it lives on, which may step back."""
+        ...
 
 
 class ImageStore(Protocol):
@@ -591,22 +627,26 @@ class ImageStore(Protocol):
         """
         ...
 
+    async def marks(self) -> Sequence[Mark]:
+        """Those that logs have left here. Raises ImageStoreUnavailableError."""
+        ...
+
+    async def mark(self, mark: Mark, *, instead_of: Sequence[Mark] = ()) -> None:
+        """Leave a mark durably, then remove others. Raises ImageStoreUnavailableError."""
+        ...
+
     def url(self, key: str) -> str:
         """The permanent public URL of an image; it does not say whether it is there."""
         ...
 
 
-class ObjectNames(Protocol):
-    """What the log knows of objects. Each may raise StoreUnavailableError."""
+class NamedReferences(Protocol):
+    """Which reference images the history knows."""
 
-    async def log_age(self) -> timedelta:
-        """How long ago the log began: an object that is older is none of its own."""
-        ...
-
-    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+    async def among(self, keys: Sequence[str]) -> set[str] | None:
         """Those of the keys that some event names; None when that cannot be known now.
 
-        What was recorded within the last hour may be missing.
+        What was recorded within the last hour may be missing. Raises StoreUnavailableError.
         """
         ...
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from application.ports import AtWork, WorkBoard
+from application.ports import AtWork, StoreUnavailableError, WorkBoard
 from domain.generation import Generation
 
 WaitReason = Literal["workers-busy", "no-workers", "starting", "not-handed-over", "put-off"]
@@ -73,6 +73,8 @@ class QueuePlaces:
         self._looking = asyncio.Lock()
         self._queue = _Queue({}, (), AtWork(0, 0, 0), now())
         self._seen_at: float | None = None
+        self._failures = 0
+        self._why = ""
 
     async def of(self, queued: Generation) -> QueuePlace:
         """Its place, at most a second old. Raises StoreUnavailableError."""
@@ -89,17 +91,26 @@ class QueuePlaces:
         return QueuePlace(place, reason, f"{_ahead(place)} {_sentence(reason, queue.at_work)}")
 
     async def _look(self) -> _Queue:
+        """Whoever waits for a look that fails has the failure, and does not look again itself."""
+        failures = self._failures
         async with self._looking:
+            if self._failures > failures:
+                raise StoreUnavailableError(self._why)
             if self._seen_at is None or self._clock() - self._seen_at >= GOOD_FOR:
-                seen_on = self._now()
-                due = await self._board.next_due(
-                    after_user=FIRST_USER, limit=FAR_AWAY, handed_over=()
-                )
-                places = {work.ref: place for place, work in enumerate(due, 1)}
-                put_off = frozenset(await self._board.put_off(limit=FAR_AWAY))
-                self._queue = _Queue(places, put_off, await self._board.at_work(), seen_on)
+                try:
+                    self._queue = await self._look_anew()
+                except StoreUnavailableError as error:
+                    self._failures, self._why = self._failures + 1, str(error)
+                    raise
                 self._seen_at = self._clock()
             return self._queue
+
+    async def _look_anew(self) -> _Queue:
+        seen_on = self._now()
+        due = await self._board.next_due(after_user=FIRST_USER, limit=FAR_AWAY, handed_over=())
+        places = {work.ref: place for place, work in enumerate(due, 1)}
+        put_off = frozenset(await self._board.put_off(limit=FAR_AWAY))
+        return _Queue(places, put_off, await self._board.at_work(), seen_on)
 
 
 def _reason(at_work: AtWork, waited: timedelta) -> WaitReason:

@@ -20,12 +20,12 @@ class Sweep:
     """Something that has to be looked for again and again.
 
     `round` deals with a bounded piece of it, logs what it did, and says whether nothing is left for
-    now: then it rests for `rest` seconds. Two processes may be in a round at once: the former
-    leader may not know yet that it is one no more.
+    now (a round that is always all says nothing): then it rests for `rest` seconds. Two processes
+    may be in a round at once: the former leader may not know yet that it is one no more.
     """
 
     name: str
-    round: Callable[[], Awaitable[bool]]
+    round: Callable[[], Awaitable[bool | None]]
     rest: float
     between: float = BETWEEN_ROUNDS
 
@@ -47,7 +47,7 @@ async def _repeat(sweep: Sweep) -> None:
 
 async def _pause_after_a_round(sweep: Sweep) -> float:
     try:
-        return sweep.rest if await sweep.round() else sweep.between
+        return sweep.between if await sweep.round() is False else sweep.rest
     except (StoreUnavailableError, ImageStoreUnavailableError) as error:
         log.warning("the sweep of %s is put off: %s", sweep.name, error)
     except Exception:  # a bug in one sweep, or one row: the others are not to wait for it

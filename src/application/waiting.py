@@ -16,6 +16,8 @@ from domain.generation import ENDINGS, Generation
 
 log = logging.getLogger(__name__)
 
+LOOK_AGAIN = 1.0  # seconds, after a look that failed: there may be no other news
+
 
 class Waiting:
     """Folds the generation when it has ended; `stop` lets everybody go at once."""
@@ -62,14 +64,18 @@ class Waiting:
         news = self._news.watch(placed.id, kinds=ENDINGS, after=placed.position)
         async with aclosing(news):
             async for _ in news:
-                try:
-                    generation = await self._now(placed.id)
-                except StoreUnavailableError as error:
-                    log.warning("cannot look yet: %s", error)
-                    continue
+                generation = await self._look(placed.id)
                 if generation.closed:
                     return generation
         raise AssertionError("The news of a stream never ends.")
+
+    async def _look(self, id_: UUID) -> Generation:
+        while True:
+            try:
+                return await self._now(id_)
+            except StoreUnavailableError as error:
+                log.warning("cannot look yet: %s", error)
+                await asyncio.sleep(LOOK_AGAIN)
 
     async def _now(self, id_: UUID) -> Generation:
         generation = await self._store.get(Generation, id_)

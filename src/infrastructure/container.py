@@ -11,10 +11,13 @@ from dependency_injector import containers, providers
 
 from application.accounts import Accounts
 from application.deletion import Deletions
-from application.dispatch import Dispatcher, Sweeper
+from application.dispatch import Dispatcher
 from application.following import Following
 from application.generations import Generations
+from application.leases import LeaseSweep
+from application.missing_work import MissingWorkSweep
 from application.orphans import OrphanSweep
+from application.outlived import OutlivedSweep
 from application.overdue import OverdueSweep
 from application.perform import Performer
 from application.pictures import Pictures
@@ -27,7 +30,7 @@ from application.waiting import Waiting
 from domain.quota import WindowType
 from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
-from infrastructure.event_store.names import PostgresNames
+from infrastructure.event_store.named_references import PostgresNamedReferences
 from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.quota import PostgresQuota
 from infrastructure.event_store.spool import PostgresSpool
@@ -100,8 +103,20 @@ def _image_store(settings: Settings) -> FilesystemImageStore:
     return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
 
 
-def _sweeps(sweeper: Sweeper, overdue: OverdueSweep, orphans: OrphanSweep) -> tuple[Sweep, ...]:
-    return (*sweeper.sweeps(), overdue.sweep(), orphans.sweep())
+def _sweeps(
+    store: PostgresEventStore,
+    board: PostgresWorkBoard,
+    overdue: OverdueSweep,
+    orphans: OrphanSweep,
+    settings: Settings,
+) -> tuple[Sweep, ...]:
+    return (
+        LeaseSweep(board, lease=_seconds(settings.lease_seconds)).sweep(),
+        MissingWorkSweep(store, board, deadline=_seconds(settings.deadline_seconds)).sweep(),
+        OutlivedSweep(board).sweep(),
+        overdue.sweep(),
+        *orphans.sweeps(),
+    )
 
 
 def _seconds(seconds: float) -> timedelta:
@@ -127,6 +142,7 @@ class Container(containers.DeclarativeContainer):
     spool = providers.Singleton(PostgresSpool, store, most_bytes=settings.provided.spool_bytes)
     news = providers.Singleton(PostgresNews, database_url)
     waiting = providers.Singleton(Waiting, store, news)
+    image_store = providers.Singleton(_image_store, settings)
     places = providers.Singleton(QueuePlaces, board, store.provided.now)
     following = providers.Singleton(Following, store, news, places)
     queue = providers.Singleton(_queue, redis_url)
@@ -134,9 +150,8 @@ class Container(containers.DeclarativeContainer):
     log = providers.Singleton(PostgresLog, fetch)
     quota = providers.Singleton(PostgresQuota, fetch, limits)
     history_page = providers.Callable(history_page, fetch)
-    readiness = providers.Singleton(Readiness, fetch, queue.provider)
+    readiness = providers.Singleton(Readiness, fetch, queue.provider, image_store.provider)
 
-    image_store = providers.Singleton(_image_store, settings)
     inspector = providers.Singleton(PillowInspector)
     router = providers.Singleton(Router, providers.Singleton(_providers, settings))
 
@@ -163,17 +178,24 @@ class Container(containers.DeclarativeContainer):
         store=store,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
+        lease=lease,
         jitter=providers.Object(random.random),
     )
     performer = providers.Singleton(performers, router=router)
     finisher = providers.Singleton(performers, router=providers.Singleton(Router, {}))
     sweeps = providers.Singleton(
         _sweeps,
-        providers.Singleton(Sweeper, store, board, lease=lease, deadline=deadline),
-        providers.Singleton(OverdueSweep, board, finisher),
-        providers.Singleton(
-            OrphanSweep, store, image_store, providers.Singleton(PostgresNames, fetch)
+        store,
+        board,
+        overdue=providers.Singleton(OverdueSweep, board, finisher),
+        orphans=providers.Singleton(
+            OrphanSweep,
+            store,
+            image_store,
+            providers.Singleton(PostgresNamedReferences, fetch),
+            log,
         ),
+        settings=settings,
     )
     dispatching = providers.Singleton(
         Dispatching,

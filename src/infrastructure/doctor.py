@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 import psycopg
 from psycopg import AsyncConnection
 
+from application.orphans import CLOCKS_AGREE, machine_clock
 from application.ports import ImageStoreUnavailableError, StoreUnavailableError
 from infrastructure.beside_up import NotRunningError, servers_left
 from infrastructure.connection_budget import Budget, connection_budget
@@ -98,6 +100,9 @@ async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         yield _of_check("redis", checks["redis"])
         yield await _workers(asking, checks["workers"])
+        yield _marks(checks["imageStore"])
+        if checks["database"].state == "ok":
+            yield await _clocks(asking)
 
 
 class Asking:
@@ -121,7 +126,9 @@ async def _nobody(_query: str, _parameters: tuple[Any, ...]) -> list[tuple[Any, 
 
 async def _readiness(fetch: Fetch, settings: Settings) -> dict[str, Check]:
     container = Container(settings=settings)
-    checks = await Readiness(fetch, container.queue, patience=PATIENCE).check()
+    checks = await Readiness(
+        fetch, container.queue, container.image_store, patience=PATIENCE
+    ).check()
     if checks["redis"].wrong is None or "cannot be used" not in checks["redis"].wrong:
         await container.queue().close()
     return checks
@@ -262,6 +269,44 @@ async def _workers(fetch: Fetch, check: Check) -> Finding:
 
 def _of_check(name: str, check: Check) -> Finding:
     return Finding(name, check.state, check.wrong or "It answers.", check.remedy, check.facts)
+
+
+# --- clocks and marks ----------------------------------------------------------------------------
+
+
+def _marks(check: Check) -> Finding:
+    if check.state != "ok":
+        return _of_check("orphaned files", check)
+    return Finding("orphaned files", "ok", "This log alone uses the image store.")
+
+
+async def _clocks(fetch: Fetch) -> Finding:
+    """PostgreSQL's against the newest event's, which it stamped, and against this machine's."""
+    rows = await fetch("SELECT clock_timestamp(), max(recorded_at) FROM stored_events", ())
+    clock, recorded_at = rows[0]
+    return _of_clocks(clock, recorded_at or clock, machine_clock())
+
+
+def _of_clocks(clock: datetime, recorded_at: datetime, machine: datetime) -> Finding:
+    if recorded_at > clock:
+        behind = (recorded_at - clock).total_seconds()
+        return Finding(
+            "clocks",
+            "degraded",
+            f"PostgreSQL's clock is {behind:.0f} seconds behind the newest event: until then the"
+            " log's time stands still, and with it leases, deadlines and windows.",
+            "Correct the clock of PostgreSQL's machine; if it is right now, wait.",
+        )
+    apart = abs(clock - machine)
+    if apart > CLOCKS_AGREE:
+        return Finding(
+            "clocks",
+            "degraded",
+            f"The clocks of this machine and of PostgreSQL are {apart.total_seconds():.0f} seconds"
+            " apart: no orphaned files are removed from here.",
+            "Correct the one that is wrong.",
+        )
+    return Finding("clocks", "ok", "They agree.")
 
 
 # --- the image store -----------------------------------------------------------------------------

@@ -11,8 +11,14 @@ from typing import Any, Literal, Protocol
 
 from psycopg.errors import UndefinedTable
 
-from application.ports import QueueUnavailableError, StoreUnavailableError
+from application.ports import (
+    ImageStore,
+    ImageStoreUnavailableError,
+    QueueUnavailableError,
+    StoreUnavailableError,
+)
 from infrastructure.event_store.follower_tables import FollowerState, follower_states
+from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.schema import (
     EARLIER_BUILD,
     MADE_OF,
@@ -20,6 +26,7 @@ from infrastructure.event_store.schema import (
     is_of_an_earlier_build,
     newest_revision,
 )
+from infrastructure.image_stores.filesystem_marks import name_of
 from infrastructure.read_models import Fetch, discover
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,11 @@ REDIS_SILENT = Check(
     "Redis does not answer; what is due waits in PostgreSQL.",
     "Bring it back: nothing needs repair.",
 )
+IMAGES_SILENT = Check(
+    "degraded",
+    "The image store does not answer.",
+    "Bring it back: pictures wait in PostgreSQL meanwhile.",
+)
 NO_SCHEMA = Check("failing", "The database has no schema.", "Run `darkroom migrate`.")
 LEAVING = Check("failing", "This process is about to stop.", "Send requests to another one.")
 ANOTHER_SCHEMA = Check("failing", EARLIER_BUILD, MAKE_A_NEW_ONE)
@@ -67,22 +79,29 @@ OLD_SCHEMA = Check("failing", "The schema is an older release's.", "Run `darkroo
 
 
 class Readiness:
-    """Asks the database, the read models, Redis, and who is at work.
+    """Asks the database, the read models, Redis, the image store, and who is at work.
 
-    Without Redis or workers requests are accepted and wait: degraded. Without the rest they are
-    not: failing.
+    Without Redis, image store or workers requests are accepted and wait: degraded. Without the
+    rest they are not: failing.
     """
 
     def __init__(
-        self, fetch: Fetch, queue: Callable[[], Reachable], *, patience: float = PATIENCE
+        self,
+        fetch: Fetch,
+        queue: Callable[[], Reachable],
+        images: Callable[[], ImageStore],
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         self._fetch = fetch
         self._patience = patience
         self._queue = queue
+        self._images = images
         self._checks = {
             "database": (self._database, SILENT),
             "readModels": (self._read_models, SILENT),
             "redis": (self._redis, REDIS_SILENT),
+            "imageStore": (self._image_store, IMAGES_SILENT),
             "workers": (self._workers, SILENT),
         }
         self._under_way: dict[str, asyncio.Task[Check]] = {}
@@ -137,6 +156,25 @@ class Readiness:
             )
         await queue.ping()
         return Check("ok")
+
+    async def _image_store(self) -> Check:
+        try:
+            marks = await self._images().marks()
+        except ImageStoreUnavailableError as error:
+            wrong, _, remedy = f"{error}".partition(". ")
+            return Check("degraded", f"{wrong}.", remedy)
+        others = await PostgresLog(self._fetch).not_mine(marks)
+        if not others:
+            return Check("ok")
+        names = ", ".join(sorted({f"logs/{name_of(mark)}" for mark in others}))
+        return Check(
+            "degraded",
+            "Another log uses the image store, or a backup of this one was restored:"
+            " orphaned files are not removed.",
+            "Give each log an image store of its own. Where nobody needs what only the other log"
+            f" knows, remove from the image store: {names}.",
+            {"marks": len(others)},
+        )
 
     async def _workers(self) -> Check:
         rows = await self._fetch(

@@ -84,7 +84,11 @@ class Works:
             assert trail[-1] == "completed"
 
     def objects(self, ref: UUID) -> list[Path]:
-        return [p for p in self.running.data.rglob(f"{ref}/*") if p.suffix == ".png"]
+        try:
+            found = list((self.running.data / "objects" / "images" / str(ref)).iterdir())
+        except FileNotFoundError:  # the folder goes with its last object
+            return []
+        return [path for path in found if path.suffix == ".png"]
 
 
 @pytest.fixture
@@ -304,6 +308,30 @@ async def test_a_store_away_for_longer_than_a_lease_repeats_no_call(works: Works
     assert len(works.running.calls()) == len(refs)
     for ref in refs:
         assert "call_lost" not in await works.trail(ref)
+
+
+async def test_a_worker_cut_off_behind_its_call_started_makes_no_call_of_work_it_has_lost(
+    works: Works,
+) -> None:
+    async with Proxy(works.database_url) as proxy:
+        cut_off = works.worker(DATABASE_URL=proxy.url)
+        await works.until_completed(await works.place())
+        proxy.pause_behind = b"generation.call_started"
+        ref = await works.place()
+        await asyncio.wait_for(proxy.paused.wait(), 20)
+        works.worker()
+        await works.until_completed(ref, within=60)
+        proxy.go_on()
+        cut_off.send(signal.SIGTERM)  # it ends what it has begun, and goes
+
+        async def gone() -> bool:
+            return cut_off.ended()
+
+        await eventually(gone, within=60)
+    assert await works.trail(ref) == [
+        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
+    ]  # fmt: skip
+    assert len(works.running.calls()) == 2, "each of the two generations was paid for once"
 
 
 async def test_an_answer_to_a_claim_that_is_lost_blocks_nothing(works: Works) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +13,7 @@ from application.ports import (
     ImageNotFoundError,
     ImageStore,
     ImageStoreUnavailableError,
+    Mark,
     ObjectDiffersError,
 )
 from domain.image import image_key, reference_key
@@ -177,6 +178,23 @@ async def test_only_an_object_that_is_old_is_forgotten(store: ImageStore) -> Non
     assert await store.get(old) == DATA
 
 
+async def test_marks_lie_beside_each_other_until_they_are_replaced(store: ImageStore) -> None:
+    assert list(await store.marks()) == []
+    mine, another, later = a_mark(1), a_mark(0), a_mark(2)
+    for mark in (mine, another, mine):
+        await store.mark(mark)
+    assert set(await store.marks()) == {mine, another}
+    await store.mark(later, instead_of=[mine, a_mark(7)])
+    assert set(await store.marks()) == {another, later}
+    await store.mark(later, instead_of=[later])
+    assert set(await store.marks()) == {another, later}
+    assert await all_seen(store) == {}, "a mark is no object"
+
+
+def a_mark(position: int) -> Mark:
+    return Mark(uuid4(), position, datetime(2026, 11, 25, 4, 5, 6, 789, tzinfo=UTC))
+
+
 async def test_deleting_twice_is_no_error_and_one_can_put_again(store: ImageStore) -> None:
     key = new_key()
     await store.put(key, DATA, "image/png")
@@ -218,6 +236,8 @@ async def test_an_unavailable_store_says_so_without_a_path(broken_store: ImageSt
         await broken_store.get(key)
     with pytest.raises(ImageStoreUnavailableError):
         await broken_store.holds(key, sha256=HASH)
+    with pytest.raises(ImageStoreUnavailableError):
+        await broken_store.mark(a_mark(1))
     with pytest.raises(ImageStoreUnavailableError):
         await broken_store.forget(key, older_than=timedelta())
     assert "/" not in str(put.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from application.ports import Mark
 from infrastructure.beside_up import left_for_others
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables
@@ -74,7 +76,15 @@ async def test_all_is_well_where_everything_runs(patient: Patient) -> None:
     assert at_work == {"api": 1, "worker": 1, "projector": 1}
     marks = [line[0] for line in typed.lines[:-2]]
     assert marks == ["✓"] * len(marks)
-    for name in ("configuration", "sessions", "connections", "redis", "workers", "image store"):
+    for name in (
+        "configuration",
+        "sessions",
+        "connections",
+        "redis",
+        "workers",
+        "image store",
+        "orphaned files",
+    ):
         assert f"✓ {name}  " in typed.out
 
 
@@ -212,6 +222,28 @@ async def test_an_image_store_that_takes_nothing_is_told(patient: Patient) -> No
     assert findings["image store"]["state"] == "failing"
     assert "The image store's disk refused" in findings["image store"]["sentence"]
     assert "permissions" in findings["image store"]["remedy"]
+
+
+async def test_another_logs_mark_in_the_image_store_is_told(patient: Patient) -> None:
+    assert (await patient.found())["orphaned files"]["state"] == "ok"
+    images = patient.stack.container.image_store()
+    mark = Mark(uuid4(), 7, datetime(2026, 11, 25, tzinfo=UTC))
+    await images.mark(mark)
+    finding = (await patient.found())["orphaned files"]
+    assert finding["state"] == "degraded"
+    assert finding["sentence"].startswith("Another log uses the image store")
+    (file,) = (patient.stack.settings.data_dir / "objects" / "logs").iterdir()
+    assert f"remove from the image store: logs/{file.name}." in finding["remedy"]
+    file.unlink()
+    assert (await patient.found())["orphaned files"]["state"] == "ok"
+
+
+async def test_a_clock_that_stepped_back_is_told(patient: Patient) -> None:
+    assert (await patient.found())["clocks"]["state"] == "ok"
+    await patient.stack.rows("UPDATE stored_events SET recorded_at = now() + interval '9 minutes'")
+    finding = (await patient.found())["clocks"]
+    assert finding["state"] == "degraded"
+    assert "behind the newest event" in finding["sentence"]
 
 
 async def test_an_api_that_is_away_or_knows_no_such_key_is_told(patient: Patient) -> None:

@@ -64,7 +64,7 @@ async def test_a_body_that_dribbles_is_408(
         writer.close()
 
         assert head.startswith(b"HTTP/1.1 408")
-        assert "within 1.5 seconds" in json.loads(body)["detail"]
+        assert "less than 131072 bytes a second" in json.loads(body)["detail"]
         assert await stack.recorded() == 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -66,6 +67,20 @@ async def test_without_redis_it_is_degraded(tmp_path: Path, database_url: str) -
         status, told = await readiness(stack)
 
     assert (status, told["checks"]["redis"]["state"]) == (200, "degraded")
+
+
+async def test_with_another_logs_mark_in_the_image_store_it_is_degraded(stack: Stack) -> None:
+    await stack.container.board().register(uuid4(), slots=8, lease=LEASE)
+    await stack.container.image_store().mark(await stack.container.log().end())
+    assert (await readiness(stack))[1]["status"] == "ready"
+    mark = replace(await stack.container.log().end(), log=uuid4())
+    await stack.container.image_store().mark(mark)
+
+    status, told = await readiness(stack)
+
+    assert (status, told["status"]) == (200, "degraded")
+    assert told["checks"]["imageStore"] == {"state": "degraded", "marks": 1}
+    assert f"logs/{mark.log}" in told["reasons"][0]
 
 
 async def test_a_read_model_that_stands_still_shows(stack: Stack) -> None:

@@ -19,9 +19,11 @@ from application.ports import (
     StoreBusyError,
     StoreUnavailableError,
 )
+from application.recording import record_patiently
 from infrastructure.event_store import appender
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command
+from tests.processes import eventually
 from tests.proxy import Proxy
 
 APPEND_LOCK = "SELECT pg_advisory_lock(7232406001)"
@@ -104,6 +106,60 @@ async def test_more_commands_than_may_wait_are_refused(
         )
     assert sum(isinstance(o, StoreBusyError) for o in outcomes) == 20
     assert sum(isinstance(o, Accepted) for o in outcomes) == 10
+
+
+async def test_what_was_refused_before_it_was_sent_is_not_recorded_later(database_url: str) -> None:
+    async with opened(database_url, patience=0.5) as store:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as holder:
+            await holder.execute(APPEND_LOCK)
+            appending = [
+                asyncio.create_task(store.append(request_command(new_generation(store.now()))))
+            ]
+            await _until_somebody_waits_for_the_lock(store)
+            appending += [
+                asyncio.create_task(store.append(request_command(new_generation(store.now()))))
+                for _ in range(200)
+            ]
+            outcomes = await asyncio.gather(*appending, return_exceptions=True)
+            assert all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes)
+        last = request_command(new_generation(store.now()))
+        assert isinstance(await record_patiently(store, last), Accepted)
+        recorded = [one.event.originator_id for one in await store.read(after=0, limit=1000)]
+        assert recorded[-1] == last.events[0].originator_id
+        assert len(recorded) <= 2, "the one that had been sent may be recorded"
+
+
+async def _until_somebody_waits_for_the_lock(store: PostgresEventStore) -> None:
+    async def somebody_waits() -> bool:
+        rows = await store.fetch(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (),
+        )
+        return bool(rows[0][0])
+
+    await eventually(somebody_waits)
+
+
+async def test_what_was_refused_no_longer_counts_among_those_that_wait(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "MOST_WAITING", 10)
+    async with (
+        opened(database_url, patience=0.5) as store,
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as holder,
+    ):
+        await holder.execute(APPEND_LOCK)
+        sent = asyncio.create_task(store.append(request_command(new_generation(store.now()))))
+        await _until_somebody_waits_for_the_lock(store)
+        for _ in range(2):
+            outcomes = await asyncio.gather(
+                *(store.append(request_command(new_generation(store.now()))) for _ in range(9)),
+                return_exceptions=True,
+            )
+            assert not any(isinstance(outcome, StoreBusyError) for outcome in outcomes)
+        with pytest.raises(StoreUnavailableError):
+            await sent
 
 
 async def test_windows_are_the_same_for_sessions_in_other_time_zones(database_url: str) -> None:

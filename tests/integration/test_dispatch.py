@@ -9,9 +9,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.dispatch import LONGEST_PAUSE, Dispatcher, Sweeper
+from application.dispatch import LONGEST_PAUSE, Dispatcher
+from application.missing_work import MissingWorkSweep
 from application.ports import Accepted, ClaimWork, CloseWork, Command, QueueUnavailableError
 from domain.generation import Generation
+from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.fakes import FakeQueue
@@ -49,8 +51,8 @@ class Desk:
             await self.store.append(Command(work=ClaimWork("generate", work.ref, worker)))
         self.queue.handed_over.clear()
 
-    def sweeper(self) -> Sweeper:
-        return Sweeper(self.store, self.board, lease=LEASE, deadline=DEADLINE)
+    def missing_work(self) -> MissingWorkSweep:
+        return MissingWorkSweep(self.store, self.board, deadline=DEADLINE)
 
     async def waiting(self) -> int:
         rows = await self.store.fetch("SELECT count(*) FROM work WHERE worker IS NULL", ())
@@ -162,7 +164,7 @@ async def test_missing_work_of_open_generations_is_recreated(desk: Desk) -> None
     await desk.store.append(Command(work=CloseWork("generate", lost.id)))
     ended.cancel(by=ended.user_id)
     await desk.store.append(Command(events_of(ended), work=CloseWork("generate", ended.id)))
-    assert await desk.sweeper().recreate_missing()
+    assert await desk.missing_work().round()
     await desk.worker(slots=4)
     await desk.dispatcher.hand_over()
     assert [work.ref for work in desk.queue.handed_over] == [lost.id]
@@ -177,8 +179,25 @@ async def test_one_unreadable_generation_does_not_keep_the_others_from_their_wor
     await desk.store.fetch(
         "UPDATE stored_events SET state = '{}' WHERE originator_id = %s RETURNING 1", (broken.id,)
     )
-    await desk.sweeper().recreate_missing()
+    await desk.missing_work().round()
     assert await desk.waiting() == 1
+
+
+async def test_old_pictures_in_the_spool_go_unless_their_generation_is_still_open(
+    desk: Desk,
+) -> None:
+    (open_,) = await desk.place()
+    spool = PostgresSpool(desk.store, most_bytes=1000)
+    kept, ended = f"images/{open_.id}/1-a.png", f"images/{uuid4()}/1-a.png"
+    for key in (kept, ended):
+        await spool.put(key, b"a picture")
+    assert (await desk.board.forget_outlived()).pictures == 0
+    await desk.store.fetch(
+        "UPDATE spool SET spooled_at = spooled_at - interval '3 days' RETURNING 1", ()
+    )
+    assert (await desk.board.forget_outlived()).pictures == 1
+    assert await spool.get(kept) is not None
+    assert await spool.get(ended) is None
 
 
 async def test_work_that_waits_for_later_costs_a_look_for_each_user_not_for_each_piece(

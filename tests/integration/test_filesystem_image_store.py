@@ -9,16 +9,19 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from application.ports import ImageStoreUnavailableError
 from domain.image import image_key
+from infrastructure.image_stores import filesystem
 from infrastructure.image_stores.filesystem import UNFINISHED, FilesystemImageStore
 
 DATA = b"not looked into by the store" * 1000
@@ -142,6 +145,23 @@ async def test_an_object_that_rotted_is_no_longer_held(tmp_path: Path) -> None:
     await store.put(key, DATA, "image/png")
     (tmp_path / key).write_bytes(DATA[:-1])
     assert not await store.holds(key, sha256=HASH)
+
+
+async def test_a_picture_is_hashed_outside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, key = store_in(tmp_path), new_key()
+    await store.put(key, DATA, "image/png")
+    hashing: list[threading.Thread] = []
+
+    def noted(data: bytes) -> Any:
+        hashing.append(threading.current_thread())
+        return sha256(data)
+
+    monkeypatch.setattr(filesystem.hashlib, "sha256", noted)
+    assert await store.holds(key, sha256=HASH)
+    assert hashing
+    assert threading.main_thread() not in hashing
 
 
 async def test_the_file_of_an_object_can_be_served(tmp_path: Path) -> None:

@@ -112,3 +112,16 @@ async def test_a_walk_knows_only_its_own_kind_of_files(shelf: Shelf) -> None:
     await shelf.store.put(image, DATA, "image/png")
     assert sorted((await shelf.walk())[0]) == sorted([shelf.key(path), image])
     assert (path.parent / "notes.txt").exists()
+
+
+async def test_what_cannot_be_read_is_passed_by_and_the_walk_goes_on(shelf: Shelf) -> None:
+    before, after = await shelf.put(), await shelf.put()
+    for kind in ("images", "references"):
+        endless = shelf.folder / kind / "leads-to-itself"
+        endless.parent.mkdir(exist_ok=True)
+        endless.symlink_to(endless)
+    (before.parent / "1.png").symlink_to(before.parent / "1.png")
+    pages = [page async for page in shelf.store.walk(at_once=2)]
+    seen = {object_.key for page in pages for object_ in page.objects}
+    assert seen == {shelf.key(before), shelf.key(after)}
+    assert sum(page.unreadable for page in pages) == 3

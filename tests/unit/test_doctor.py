@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from infrastructure.connection_budget import Budget, connections_of_each
-from infrastructure.doctor import _connections, _read_model, _version
+from infrastructure.doctor import _connections, _of_clocks, _read_model, _version
 
 WELL: dict[str, Any] = {"behind": 0, "parked": 0, "error": None}
 
@@ -62,3 +63,23 @@ def test_connections_must_do_for_a_rolling_restart(usable: int, others: int, sta
     if found.remedy:
         missing = 30 + others + 15 - usable
         assert f"by {missing}, or run fewer processes." in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("behind_event", "behind_machine", "state", "sentence"),
+    [
+        (-5, 59, "ok", "They agree."),
+        (300, 0, "degraded", "PostgreSQL's clock is 300 seconds behind the newest event"),
+        (-5, 61, "degraded", "The clocks of this machine and of PostgreSQL are 61 seconds apart"),
+        (-5, -61, "degraded", "The clocks of this machine and of PostgreSQL are 61 seconds apart"),
+    ],
+)
+def test_clocks_must_agree_and_not_be_behind_the_log(
+    behind_event: int, behind_machine: int, state: str, sentence: str
+) -> None:
+    clock = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    newest = clock + timedelta(seconds=behind_event)
+    found = _of_clocks(clock, newest, clock + timedelta(seconds=behind_machine))
+    assert found.state == state
+    assert found.sentence.startswith(sentence)
+    assert (found.remedy is None) == (state == "ok")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from application.ports import Command, ImageStoreUnavailableError
 from application.references import References
 from domain.image import image_key, reference_key
 from infrastructure.images import PillowInspector, decode_reference
-from tests.fakes import MemoryNames
+from tests.fakes import MemoryEventStore, MemoryLog, MemoryNamedReferences
 from tests.fakes_images import small_png
 from tests.generations import events_of
 from tests.unit.test_perform import Studio
@@ -28,15 +29,26 @@ class Archive(Studio):
     def __init__(self) -> None:
         super().__init__()
         self.images.clock = self.clock
-        self.names = MemoryNames(self.store)
-        self.sweep = OrphanSweep(self.store, self.images, self.names)
+        self.named = MemoryNamedReferences(self.store)
+        self.log = MemoryLog(self.store)
+        self.sweep = self.sweep_of(self.store, self.log)
         self.references = References(
             images=self.images, inspector=PillowInspector(), decode=decode_reference
         )
 
-    async def walk(self) -> None:
-        while not await self.sweep.round():
+    def sweep_of(self, store: MemoryEventStore, log: MemoryLog) -> OrphanSweep:
+        named = self.named if store is self.store else MemoryNamedReferences(store)
+        return OrphanSweep(store, self.images, named, log, clock=self.clock)
+
+    async def walk(self, sweep: OrphanSweep | None = None) -> None:
+        while not await (sweep or self.sweep).round():
             pass
+
+    async def forget_marks(self, *logs: MemoryLog) -> None:
+        """As an operator does who removes the files by hand."""
+        for log in logs:
+            lost = await log.not_mine(await self.images.marks())
+            self.images._marks = [mark for mark in self.images._marks if mark not in lost]
 
     async def put(self, key: str) -> str:
         await self.images.put(key, PNG, "image/png")
@@ -108,19 +120,83 @@ async def test_the_files_of_an_unknown_generation_go_when_they_are_a_day_old(
     assert archive.there() == set()
 
 
-async def test_files_older_than_the_log_belong_to_another_and_stay(
+async def test_files_whose_names_say_nobody_stay(
     archive: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    image = await archive.put_image_of(uuid4())
-    reference = await archive.put(reference_key(uuid4(), "f" * 64, "image/png"))
     strange = await archive.put("images/by-hand/1.png")
     archive.clock.advance(days=3)
-    archive.names = MemoryNames(archive.store)  # a log that began just now
-    archive.sweep = OrphanSweep(archive.store, archive.images, archive.names)
+    await archive.walk()
+    assert archive.there() == {strange}
+    assert "nobody's by their names" in caplog.text
+
+
+async def test_where_two_logs_use_one_store_neither_removes_anything(
+    archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    other_store = MemoryEventStore(archive.clock)
+    other_log = MemoryLog(other_store)
+    other = archive.sweep_of(other_store, other_log)
+    ref = await archive.place()
+    published = {image.key for image in (await archive.perform(ref)).published}
+    of_nobody = await archive.put_image_of(uuid4())
+    await archive.walk()
+    archive.clock.advance(days=2)
+    for _ in range(3):
+        await archive.walk(other)
+        await archive.walk()
+    assert archive.there() == {*published, of_nobody}
+    assert caplog.text.count("marks that this log does not know") == 2, "each says it once"
+
+    await archive.forget_marks(archive.log)
+    await archive.walk()
+    assert archive.there() == published
+
+
+async def test_a_log_that_was_restored_removes_nothing_until_its_old_mark_is_removed(
+    archive: Archive,
+) -> None:
+    await archive.place()
+    backup = list(archive.store.rows)
+    ref = await archive.place()
+    published = {image.key for image in (await archive.perform(ref)).published}
+    await archive.walk()
+    archive.store.rows = backup
     archive.clock.advance(days=2)
     await archive.walk()
-    assert archive.there() == {image, reference, strange}
-    assert "not of this log" in caplog.text
+    for _ in range(9):  # further than the mark: other events lie at its position
+        await archive.place()
+    await archive.walk()
+    assert archive.there() == published
+    await archive.forget_marks(archive.log)
+    await archive.walk()
+    assert archive.there() == set(), "the log does not know them, and the operator said so"
+
+
+async def test_while_the_clocks_differ_nothing_is_removed(
+    archive: Archive, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await archive.put_image_of(uuid4())
+    archive.clock.advance(days=2)
+    monkeypatch.setattr(archive.sweep, "_clock", lambda: archive.clock() + timedelta(seconds=61))
+    await archive.walk()
+    assert archive.there() == {key}
+    assert "61 seconds apart" in caplog.text
+    monkeypatch.setattr(archive.sweep, "_clock", lambda: archive.clock() - timedelta(seconds=59))
+    await archive.walk()
+    assert archive.there() == set()
+
+
+async def test_another_log_that_comes_in_the_middle_of_a_walk_ends_it(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "AT_ONCE", 1)
+    keys = {await archive.put_image_of(uuid4()) for _ in range(3)}
+    archive.clock.advance(days=2)
+    assert not await archive.sweep.round()
+    other_store = MemoryEventStore(archive.clock)
+    await archive.walk(archive.sweep_of(other_store, MemoryLog(other_store)))
+    await archive.walk()
+    assert len(archive.there() & keys) == 2
 
 
 async def test_reference_images_go_a_day_after_the_last_request_if_no_event_names_them(
@@ -142,7 +218,7 @@ async def test_reference_images_go_a_day_after_the_last_request_if_no_event_name
 async def test_reference_images_stay_while_the_history_is_behind(archive: Archive) -> None:
     key = await archive.put(reference_key(uuid4(), "f" * 64, "image/png"))
     archive.clock.advance(days=2)
-    archive.names.behind = True
+    archive.named.behind = True
     await archive.walk()
     assert archive.there() == {key}
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
-from application import overdue
+from application import overdue, pictures
 from application.overdue import OverdueSweep
 from application.ports import Answer, CallFailedError, CallRequest, ClaimWork, Command
 from application.routing import Router
@@ -171,3 +172,49 @@ async def test_a_store_that_goes_away_leaves_it_for_the_next_round(office: Offic
     assert taken == [ref], "its sweeper was killed here"
     assert (await office.sweep_up(ref)).status == "failed"
     await until(lambda: not office.store.work)
+
+
+async def test_ten_pictures_that_cannot_be_looked_at_take_as_long_as_one(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.05)
+    hanging = Hanging()
+    office.images.before_look = hanging
+    ref = await office.place(count=10)
+    assert (await office.perform(ref)).status == "processing"
+    office.clock.advance(hours=2)
+    hanging.most = 0
+    generation = await office.sweep_up(ref)
+    assert hanging.most == 10
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert office.units() == {0}
+
+
+async def test_ten_pictures_that_cannot_be_stored_are_safe_as_soon_as_one(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.05)
+    hanging = Hanging()
+    office.images.before_put = hanging
+    office.provider.capabilities = replace(office.provider.capabilities, images_per_call=10)
+    ref = await office.place(count=10)
+    generation = await office.perform(ref)
+    assert hanging.most == 10
+    assert [call.outcome for call in generation.calls.values()] == ["answered"]
+    assert len(office.spool.kept) == 10
+
+
+class Hanging:
+    """An image store that never answers; `most` were waiting for it at once."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+
+    async def __call__(self) -> None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.waiting -= 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,6 +27,7 @@ from application.ports import (
     StoreUnavailableError,
 )
 from application.routing import Router
+from domain.aggregate import Event
 from domain.failure import Failure
 from domain.generation import Generation
 from domain.image import Cost
@@ -61,7 +63,9 @@ class Studio:
             router=Router({"fake": self.provider}),
             pictures=Pictures(self.images, self.spool, PillowInspector()),
             call_timeout=timedelta(seconds=0.2),
+            lease=LEASE,
             jitter=lambda: 0.5,
+            clock=lambda: self.clock().timestamp(),
         )
 
     async def place(self, **wanted: object) -> UUID:
@@ -124,17 +128,25 @@ async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -
     assert studio.store.work == {}
 
 
-async def test_the_last_answer_and_the_end_are_recorded_in_one_append(studio: Studio) -> None:
+async def test_the_ordinary_way_is_one_read_and_two_appends(studio: Studio) -> None:
     ref = await studio.place()
     recorded: list[list[str]] = []
-    append = studio.store.append
+    reads = 0
+    append, get = studio.store.append, studio.store.get
 
     async def noted(command: Command) -> Outcome:
         recorded.append([event.topic.removeprefix("generation.") for event in command.events])
         return await append(command)
 
+    async def counted(aggregate: type[Generation], stream: UUID) -> Generation | None:
+        nonlocal reads
+        reads += 1
+        return await get(aggregate, stream)
+
     studio.store.append = noted  # type: ignore[method-assign]
-    await studio.perform(ref)
+    studio.store.get = counted  # type: ignore[method-assign, assignment]
+    await studio.performer.perform(ref, await studio.worker())
+    assert reads == 1
     assert recorded == [["call_started"], ["call_answered", "completed"]]
 
 
@@ -740,6 +752,179 @@ async def test_a_bug_in_an_abandoned_call_leaves_no_call_open(studio: Studio) ->
     assert (studio.store.work, studio.images.objects) == ({}, {})
 
 
+class Interrupted:
+    """The store as it is to a process to which something happens right after `call_started`."""
+
+    def __init__(self, studio: Studio, happens: Callable[[], Awaitable[None]]) -> None:
+        self._studio, self._happens = studio, happens
+        self.happened = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._studio.store, name)
+
+    async def append(self, command: Command) -> Outcome:
+        outcome = await self._studio.store.append(command)
+        starts = any(isinstance(event, Generation.CallStarted) for event in command.events)
+        if starts and not self.happened:
+            self.happened = True
+            await self._happens()
+        return outcome
+
+
+async def performed_by_an_interrupted_process(
+    studio: Studio, ref: UUID, happens: Callable[[], Awaitable[None]]
+) -> None:
+    process, worker = studio.another_process(), await studio.worker()
+    process.store = interrupted = Interrupted(studio, happens)  # type: ignore[assignment]
+    await process.perform(ref, worker)
+    assert interrupted.happened
+
+
+async def its_lease_ended_and_another_did_it(studio: Studio, ref: UUID) -> None:
+    await studio.store.board.sweep(studio.clock.now + LEASE)
+    await studio.another_process_performs(ref)
+
+
+COMPLETED_BY_ANOTHER = [
+    "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
+]  # fmt: skip
+
+
+async def test_a_worker_that_lost_the_work_while_call_started_was_in_doubt_calls_nobody(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+
+    async def cut_off() -> None:
+        await its_lease_ended_and_another_did_it(studio, ref)
+        raise StoreUnavailableError("the answer is lost")
+
+    await performed_by_an_interrupted_process(studio, ref, cut_off)
+    assert await studio.trail(ref) == COMPLETED_BY_ANOTHER
+    assert len(studio.provider.asked) == 1, "the other's"
+
+
+async def test_a_process_stopped_before_its_call_for_longer_than_its_lease_calls_nobody(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+
+    async def stopped() -> None:
+        studio.clock.advance(seconds=31)
+        await its_lease_ended_and_another_did_it(studio, ref)
+
+    await performed_by_an_interrupted_process(studio, ref, stopped)
+    assert await studio.trail(ref) == COMPLETED_BY_ANOTHER
+    assert len(studio.provider.asked) == 1, "the other's"
+
+
+async def test_a_generation_cancelled_while_call_started_was_in_doubt_is_not_called_for(
+    studio: Studio,
+) -> None:
+    ref = await studio.place(count=2)
+
+    async def cut_off() -> None:
+        await studio.cancel(ref)
+        raise StoreUnavailableError("the answer is lost")
+
+    await performed_by_an_interrupted_process(studio, ref, cut_off)
+    assert studio.provider.asked == []
+    assert (await studio.trail(ref))[-3:] == ["cancelled", "call_lost", "call_lost"]
+    assert studio.store.work == {}
+
+
+@pytest.mark.parametrize("seconds", [0, 8])
+async def test_calls_whose_work_is_still_held_are_made_however_their_start_was_confirmed(
+    studio: Studio, seconds: float
+) -> None:
+    ref = await studio.place(count=2)
+
+    async def cut_off() -> None:
+        studio.clock.advance(seconds=seconds)
+        if not seconds:
+            raise StoreUnavailableError("the answer is lost")
+
+    await performed_by_an_interrupted_process(studio, ref, cut_off)
+    assert (await studio.load(ref)).status == "completed"
+    assert [(request.call, request.images) for request in studio.provider.asked] == [
+        (1, (1,)), (2, (2,)),
+    ]  # fmt: skip
+
+
+async def test_what_is_confirmed_too_slowly_is_confirmed_again(studio: Studio) -> None:
+    ref = await studio.place()
+    holds = 0
+    append = studio.store.append
+
+    async def slow(command: Command) -> Outcome:
+        nonlocal holds
+        outcome = await append(command)
+        if isinstance(command.work, HoldWork) and not command.events:
+            holds += 1
+        if not studio.provider.asked and holds < 3:
+            studio.clock.advance(seconds=8)
+        return outcome
+
+    studio.store.append = slow  # type: ignore[method-assign]
+    assert (await studio.perform(ref)).status == "completed"
+    assert holds == 3
+
+
+async def overtaken_just_before(
+    studio: Studio, ref: UUID, kind: type[Event], *, answer: Callable[[], Awaitable[None]]
+) -> Generation:
+    """Another process performs it; the overtaken worker's answer is recorded before that event."""
+    append = studio.store.append
+
+    async def others_first(command: Command) -> Outcome:
+        if any(isinstance(event, kind) for event in command.events):
+            studio.store.append = append  # type: ignore[method-assign]
+            await answer()
+        return await append(command)
+
+    studio.store.append = others_first  # type: ignore[method-assign]
+    return await studio.another_process_performs(ref)
+
+
+async def test_a_picture_that_came_late_before_the_repeat_is_not_paid_again(studio: Studio) -> None:
+    ref, overtaken = await studio.place(), Overtaken(studio, calls=1)
+    await overtaken.start(ref)
+    generation = await overtaken_just_before(
+        studio, ref, Generation.CallStarted, answer=overtaken.answer
+    )
+    assert await studio.trail(ref) == [
+        "requested", "call_started", "call_lost", "call_answered_late", "completed",
+    ]  # fmt: skip
+    assert (generation.status, len(studio.provider.asked)) == ("completed", 1)
+
+
+async def test_a_picture_that_came_late_before_the_failure_is_published(studio: Studio) -> None:
+    ref, overtaken = await studio.place(on_unknown="fail"), Overtaken(studio, calls=1)
+    await overtaken.start(ref)
+    generation = await overtaken_just_before(
+        studio, ref, Generation.Failed, answer=overtaken.answer
+    )
+    assert await studio.trail(ref) == [
+        "requested", "call_started", "call_lost", "call_answered_late", "completed",
+    ]  # fmt: skip
+    assert {image.key for image in generation.published} == set(studio.images.objects) != set()
+
+
+async def test_a_call_left_open_is_lost_although_the_generation_is_cancelled_at_that_moment(
+    studio: Studio,
+) -> None:
+    ref, overtaken = await studio.place(), Overtaken(studio, calls=1)
+    await overtaken.start(ref)
+
+    async def cancel() -> None:
+        await studio.cancel(ref)
+
+    await overtaken_just_before(studio, ref, Generation.CallLost, answer=cancel)
+    assert (await studio.trail(ref))[-2:] == ["cancelled", "call_lost"]
+    assert studio.store.work == {}
+    await overtaken.answer()
+
+
 class Overtaken:
     """A worker that lost its lease while its calls run; each answers when it is let."""
 
@@ -749,6 +934,7 @@ class Overtaken:
 
     async def start(self, ref: UUID) -> None:
         self.studio.provider.told = [self._call] * self.calls
+        self.studio.performer.calls.timeout *= 1000  # it answers when it is let
         self._performing = asyncio.create_task(self.studio.perform(ref))
         await until(lambda: len(self.studio.provider.asked) == self.calls)
         self.studio.clock.advance(seconds=31)

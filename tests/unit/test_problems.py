@@ -34,10 +34,12 @@ from tests.generations import new_generation
 # What is raised and answered for behind the command line, by workers and dispatchers alone.
 NEVER_AT_A_ROUTE = {
     "CallFailedError": "the worker records it",
-    "FencedError": "the worker gives way",
+    "EndedMeanwhileError": "the worker tidies up",
     "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
+    "NotOursError": "the worker gives way",
     "ObjectDiffersError": "keys carry the hash of what lies there: a damaged store is a 500",
     "OutcomeUnknownError": "the worker records it",
+    "OvertakenError": "the worker decides anew",
     "QueueUnavailableError": "the dispatcher tries again; readiness tells it as data",
     "SpoolFullError": "the worker records it",
 }

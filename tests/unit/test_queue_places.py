@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import ClaimWork, Command, ReleaseWork
+from application.ports import ClaimWork, Command, DueWork, ReleaseWork, StoreUnavailableError
 from application.queue_places import FAR_AWAY, QueuePlaces, _ahead
 from domain.generation import Generation
 from tests.fakes import FakeClock, MemoryEventStore
@@ -120,3 +121,26 @@ async def test_what_came_after_the_look_is_with_no_worker(office: Office) -> Non
 )
 def test_a_place_is_a_sentence(place: int | None, sentence: str) -> None:
     assert _ahead(place) == sentence
+
+
+async def test_who_waits_for_a_look_that_fails_has_the_failure_at_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, failing = 0, asyncio.Event()
+
+    async def fail(**_: object) -> list[DueWork]:
+        nonlocal looks
+        looks += 1
+        await failing.wait()
+        raise StoreUnavailableError("PostgreSQL did not answer in time")
+
+    queued = await office.queued(uuid4())
+    with monkeypatch.context() as patched:
+        patched.setattr(office.store.board, "next_due", fail)
+        asking = [asyncio.create_task(office.places.of(queued)) for _ in range(3)]
+        await asyncio.sleep(0)
+        failing.set()
+        told = await asyncio.gather(*asking, return_exceptions=True)
+    assert [str(error) for error in told] == ["PostgreSQL did not answer in time"] * 3
+    assert looks == 1
+    assert (await office.places.of(queued)).place == 1

@@ -10,6 +10,7 @@ import pytest
 from application.ports import QueueUnavailableError
 from domain.aggregate import caused_by, current_metadata
 from infrastructure.readiness import Readiness
+from tests.fakes_images import FakeImageStore
 
 
 class Redis:
@@ -46,7 +47,7 @@ async def broken(query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...
 
 async def test_a_database_that_hangs_is_waited_for_once_and_not_for_long() -> None:
     database = Database()
-    checking = Readiness(database.fetch, Redis, patience=0.05)
+    checking = Readiness(database.fetch, Redis, FakeImageStore, patience=0.05)
 
     with caused_by(actor="user:1", correlation_id="r-1"):
         async with asyncio.timeout(1):
@@ -55,13 +56,13 @@ async def test_a_database_that_hangs_is_waited_for_once_and_not_for_long() -> No
     await asyncio.gather(*checking._under_way.values())
 
     assert {checks["database"].state for checks in told} == {"failing"}
-    assert database.asked == 3, "each of the three checks that ask it is under way once"
+    assert database.asked == 4, "each of the four checks that ask it is under way once"
     assert database.actors == {"system"}, "what others share belongs to nobody's request"
 
 
 @pytest.mark.parametrize("error", [QueueUnavailableError("gone"), ZeroDivisionError()])
 async def test_it_never_raises(error: Exception) -> None:
-    checks = await Readiness(broken, lambda: Redis(error)).check()
+    checks = await Readiness(broken, lambda: Redis(error), FakeImageStore).check()
 
     assert {check.state for check in checks.values()} <= {"failing", "degraded"}
     assert all(check.reason for check in checks.values())
@@ -71,7 +72,7 @@ async def test_a_queue_that_cannot_be_made_is_degraded() -> None:
     def queue() -> Redis:
         raise TypeError("an option that nobody knows")
 
-    checks = await Readiness(broken, queue).check()
+    checks = await Readiness(broken, queue, FakeImageStore).check()
 
     assert checks["redis"].state == "degraded"
     assert "REDIS_URL" in (checks["redis"].reason or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ SELECT array_to_json(append_v1(ARRAY(SELECT jsonb_array_elements($1::jsonb))))::
 Fields = dict[str, Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     text: str
     outcome: asyncio.Future[Fields]
@@ -53,13 +53,13 @@ class Appender:
 
     After a lost connection it sends the same commands again, which is safe: those recorded
     already are recognised. A command that found no answer for `patience` seconds is given up with
-    StoreUnavailableError.
+    StoreUnavailableError; one that nobody waits for any more is not sent.
     """
 
     def __init__(self, database_url: str, *, patience: float = PATIENCE) -> None:
         self._url = database_url
         self._patience = patience
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: OrderedDict[_Waiting, None] = OrderedDict()
         self._connection: AsyncConnection[Any] | None = None
         self._cursor: AsyncRawCursor[tuple[str]] | None = None
         self._sending: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Appender:
             )
         loop = asyncio.get_running_loop()
         waiting = _Waiting(text, loop.create_future())
-        self._waiting.append(waiting)
+        self._waiting[waiting] = None
         if self._sending is None or self._sending.done():
             # In no request's context: it goes on for whoever comes next.
             self._sending = asyncio.create_task(self._send_all(), context=Context())
@@ -81,6 +81,7 @@ class Appender:
             return await waiting.outcome
         finally:
             giving_up.cancel()
+            self._waiting.pop(waiting, None)
 
     async def close(self) -> None:
         """Record what waits, then disconnect."""
@@ -92,10 +93,11 @@ class Appender:
 
     async def _send_all(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(LARGEST_BATCH, len(self._waiting)))]
-            await self._send(batch)
+            size = min(LARGEST_BATCH, len(self._waiting))
+            await self._send([self._waiting.popitem(last=False)[0] for _ in range(size)])
 
-    async def _send(self, batch: list[_Waiting]) -> None:
+    async def _send(self, taken: list[_Waiting]) -> None:
+        batch = [waiting for waiting in taken if not waiting.outcome.done()]
         if not batch:
             return
         try:
@@ -140,7 +142,9 @@ class Appender:
         if not isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
             await self._disconnect()
         patient = [waiting for waiting in batch if not waiting.outcome.done()]
-        self._waiting.extendleft(reversed(patient))
+        for waiting in reversed(patient):
+            self._waiting[waiting] = None
+            self._waiting.move_to_end(waiting, last=False)
         if patient:
             await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311  # spreads reconnects
 

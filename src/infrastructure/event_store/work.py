@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import AtWork, DueWork, Look, Stretch, Tidied
+from application.ports import AtWork, DueWork, Look, Outlived, Stretch
 from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.store import PostgresEventStore
 
@@ -28,7 +28,8 @@ SELECT count(*), coalesce(sum(slots), 0)::bigint, (SELECT free FROM credits_v1('
 """
 FORGET_OLD_PICTURES = """
 DELETE FROM spool WHERE key IN (
-    SELECT key FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days' LIMIT %s)
+    SELECT key FROM spool WHERE spooled_at < clock_timestamp() - interval '2 days'
+       AND NOT EXISTS (SELECT FROM work WHERE ref::text = split_part(key, '/', 2)) LIMIT %s)
 RETURNING key
 """
 
@@ -89,13 +90,12 @@ class PostgresWorkBoard:
         )
         return [ref for (ref,) in rows]
 
-    async def tidy(self) -> Tidied:
+    async def forget_outlived(self) -> Outlived:
         rows = await self._fetch("SELECT sweep_idempotency_keys_v1(%s)", (MOST_KEYS_AT_ONCE,))
         keys = rows[0][0]
-        # Longer than any deadline: who wanted them has ended.
         pictures = len(await self._fetch(FORGET_OLD_PICTURES, (MOST_PICTURES_AT_ONCE,)))
         is_all = keys < MOST_KEYS_AT_ONCE and pictures < MOST_PICTURES_AT_ONCE
-        return Tidied(keys, pictures, is_all)
+        return Outlived(keys, pictures, is_all)
 
     async def look(self, *, after_user: UUID, handed_over: Sequence[DueWork]) -> Look:
         pieces = {_piece(work): work for work in handed_over}

@@ -15,10 +15,12 @@ from uuid import uuid4
 from application.ports import (
     ImageNotFoundError,
     ImageStoreUnavailableError,
+    Mark,
     ObjectDiffersError,
     SeenObjects,
 )
 from domain.image import ContentType
+from infrastructure.image_stores.filesystem_marks import leave_mark, marks_in, sync
 from infrastructure.image_stores.filesystem_walk import (
     KEY,
     UNFINISHED,
@@ -69,10 +71,7 @@ class FilesystemImageStore:
 
     async def holds(self, key: str, *, sha256: str) -> bool:
         """Whether exactly these bytes can be read there, by reading them."""
-        try:
-            return hashlib.sha256(await self.get(key)).hexdigest() == sha256
-        except ImageNotFoundError:
-            return False
+        return await _in_thread(_holds, self._path(key), sha256)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; absent ones are no error."""
@@ -87,6 +86,14 @@ class FilesystemImageStore:
     async def forget(self, key: str, *, older_than: timedelta) -> bool:
         """Remove an object unless it was put within that time; whether it was removed."""
         return await _in_thread(self._forget, self._path(key), older_than)
+
+    async def marks(self) -> Sequence[Mark]:
+        """Those that logs have left here, as empty files of the folder `logs`."""
+        return await _in_thread(marks_in, self._folder)
+
+    async def mark(self, mark: Mark, *, instead_of: Sequence[Mark] = ()) -> None:
+        """Leave a mark durably, then remove others."""
+        await _in_thread(leave_mark, self._folder, mark, instead_of)
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; references have none."""
@@ -161,7 +168,7 @@ class FilesystemImageStore:
             return
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync(self._folder.parent)
+            sync(self._folder.parent)
         if not folder.parent.is_dir():
             self._named_durably.discard(folder.parent)
             folder.parent.mkdir(mode=0o700, exist_ok=True)
@@ -172,7 +179,7 @@ class FilesystemImageStore:
         above = () if folder.parent in self._named_durably else (self._folder,)
         for naming in (folder, folder.parent, *above):
             with suppress(FileNotFoundError):
-                _sync(naming)
+                sync(naming)
         self._named_durably.add(folder.parent)
 
 
@@ -203,12 +210,11 @@ def _read(path: Path) -> bytes:
         raise ImageNotFoundError("No object lies under this key.") from None
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _holds(path: Path, sha256: str) -> bool:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return hashlib.sha256(_read(path)).hexdigest() == sha256
+    except ImageNotFoundError:
+        return False
 
 
 async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

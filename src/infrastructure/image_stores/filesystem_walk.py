@@ -23,21 +23,43 @@ GIVEN_UP = timedelta(hours=1)  # no put takes that long
 def seen_below(folder: Path, *, at_once: int) -> Iterator[SeenObjects]:
     """Every object below the folder, after each `at_once` entries what was seen until then.
 
-    Holds no more in memory than that. What killed puts and removals left is cleared away.
+    Holds no more in memory than that. What killed puts and removals left is cleared away; what
+    cannot be read is passed by.
     """
-    objects: list[SeenObject] = []
-    leftovers = looked_at = 0
-    for path in _entries(folder):
-        looked_at += 1
-        if KEY.fullmatch(key := str(path.relative_to(folder))):
-            with suppress(FileNotFoundError):
-                objects.append(SeenObject(key, age_of(path)))
-        else:
-            leftovers += _clear_away(path)
-        if looked_at == at_once:
-            yield SeenObjects(objects, leftovers)
-            objects, leftovers, looked_at = [], 0, 0
-    yield SeenObjects(objects, leftovers)
+    seen = _Seen()
+    for path in _entries(folder, seen):
+        seen.look_at(path, key=str(path.relative_to(folder)))
+        if seen.looked_at == at_once:
+            yield seen.told()
+    yield seen.told()
+
+
+class _Seen:
+    """What was seen since it was last told."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self.objects: list[SeenObject] = []
+        self.leftovers = self.unreadable = self.looked_at = 0
+
+    def look_at(self, path: Path, *, key: str) -> None:
+        self.looked_at += 1
+        try:
+            if KEY.fullmatch(key):
+                self.objects.append(SeenObject(key, age_of(path)))
+            else:
+                self.leftovers += _clear_away(path)
+        except FileNotFoundError:  # it has just been removed
+            pass
+        except OSError:
+            self.unreadable += 1
+
+    def told(self) -> SeenObjects:
+        seen = SeenObjects(self.objects, self.leftovers, self.unreadable)
+        self._start()
+        return seen
 
 
 def age_of(path: Path) -> timedelta:
@@ -66,11 +88,14 @@ def remove_if_empty(folder: Path) -> None:
             raise
 
 
-def _entries(folder: Path) -> Iterator[Path]:
+def _entries(folder: Path, seen: _Seen) -> Iterator[Path]:
     """Every folder two levels below, and behind it what lies in it."""
     for kind in KINDS:
         for inner in _inside(folder / kind):
-            yield from _inside(inner)
+            try:
+                yield from _inside(inner)
+            except OSError:
+                seen.unreadable += 1
             yield inner
 
 

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
-from interfaces.rest.body_budget import BodyBudget
-from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError
+from interfaces.rest.body_budget import BodyBudget, Share
+from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError, TooMuchInFlightError
 from interfaces.rest.problems import problem
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 CLIENT_WENT_AWAY = 499  # nginx's word for it; nobody receives it
 STALLED_AFTER = 60.0  # seconds
-STALLS_IN_ALL = 10
+LEAST_SPEED = 128 * 1024  # bytes a second: 1 Mbit/s, which takes 4 minutes for the largest body
+AHEAD = 64 * 1024  # bytes that a connection may have read when nobody has asked yet
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -85,10 +86,10 @@ class Requests:
 
 
 class BodyLimit:
-    """Refuses a body of more than `most` bytes, or without one for `stalled_after` seconds.
+    """Refuses a body of more than `most` bytes, or one that comes too slowly.
 
-    Nor may all of it take longer than ten times that, nor all bodies together be more than the
-    budget: refused before it is read. Not Starlette's: its answers are plain text.
+    Nor may all bodies together be more than the budget: what has arrived counts, and a little
+    ahead. Not Starlette's: its answers are plain text.
     """
 
     def __init__(
@@ -108,26 +109,27 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = dict(scope["headers"]).get(b"content-length", b"0")
-        announced = int(told[:19]) if told.isdigit() else 0
-        received, complete = 0, False
-        share = self._budget.share()
-        give_up_at = time.monotonic() + STALLS_IN_ALL * self._stalled_after
+        told = dict(scope["headers"]).get(b"content-length", b"")
+        announced = int(told[:19]) if told.isdigit() else None
+        share, sender = self._budget.share(), Sender(receive, self._stalled_after)
+        complete = False
 
         async def receive_bounded() -> Message:
-            nonlocal received, complete
-            if announced > self._most:
+            nonlocal complete
+            if announced is not None and announced > self._most:
                 raise BodyTooLargeError(self._most)
             if complete:  # who asks what comes behind the body is done with it
                 share.give_back()
                 return await receive()
-            share.grow_to(announced)
-            message = await self._soon(receive, give_up_at)
+            ahead = sender.received + AHEAD
+            share.grow_to(ahead if announced is None else min(ahead, announced))
+            message = await sender.more(share)
             complete = not message.get("more_body", False)
-            received += len(message.get("body", b""))
-            if received > self._most:
+            if sender.received > self._most:
                 raise BodyTooLargeError(self._most)
-            share.grow_to(received)
+            share.grow_to(sender.received)
+            if complete:
+                share.arrived()
             return message
 
         try:
@@ -135,17 +137,41 @@ class BodyLimit:
         finally:
             share.give_back()
 
-    async def _soon(self, receive: Receive, give_up_at: float) -> Message:
-        left = give_up_at - time.monotonic()
+
+class Sender:
+    """Who sends a body: never silent for `stalled_after` seconds, and not slower than LEAST_SPEED.
+
+    The first `stalled_after` seconds do not count, nor does the time in which nobody reads.
+    """
+
+    def __init__(self, receive: Receive, stalled_after: float) -> None:
+        self._receive = receive
+        self._stalled_after = stalled_after
+        self._waited = 0.0
+        self.received = 0
+
+    async def more(self, share: Share) -> Message:
+        """Raises RequestTimeoutError, and TooMuchInFlightError when it is given up for others."""
+        left = self._stalled_after + self.received / LEAST_SPEED - self._waited
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(min(self._stalled_after, left)):
-                return await receive()
+            async with asyncio.timeout(min(left, self._stalled_after)) as waiting:
+                share.waits(waiting)
+                message = await self._receive()
         except TimeoutError:
-            what = f"Nothing more of the body came within {self._stalled_after:g} seconds."
-            if left < self._stalled_after:
-                in_all = STALLS_IN_ALL * self._stalled_after
-                what = f"The body did not come within {in_all:g} seconds."
-            raise RequestTimeoutError(what) from None
+            if share.is_refused:
+                raise TooMuchInFlightError from None
+            raise RequestTimeoutError(self._what_is_wrong(left)) from None
+        finally:
+            share.waits(None)
+        self._waited += time.monotonic() - began
+        self.received += len(message.get("body", b""))
+        return message
+
+    def _what_is_wrong(self, left: float) -> str:
+        if left < self._stalled_after:
+            return f"The body came at less than {LEAST_SPEED} bytes a second."
+        return f"Nothing more of the body came within {self._stalled_after:g} seconds."
 
 
 def _request_id(sent: bytes | None) -> str:

@@ -1,23 +1,22 @@
-"""What the log knows of objects: PostgreSQL with its history, and the store in memory."""
+"""Which reference images the history knows: of PostgreSQL, and of the store in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from application.ports import EventStore, ObjectNames
+from application.ports import EventStore, NamedReferences
 from domain.image import ReferenceImage, reference_key
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
-from infrastructure.event_store.names import PostgresNames
+from infrastructure.event_store.named_references import PostgresNamedReferences
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.image_generations import READ_MODEL
-from tests.fakes import MemoryEventStore, MemoryNames
+from tests.fakes import MemoryEventStore, MemoryNamedReferences
 from tests.generations import new_generation, reference_image, request_command
 from tests.processes import eventually
 
@@ -26,9 +25,9 @@ class Case:
     """A log and who knows its names, with what it takes until all of them are known."""
 
     def __init__(
-        self, store: EventStore, names: ObjectNames, caught_up: Callable[[], Awaitable[None]]
+        self, store: EventStore, named: NamedReferences, caught_up: Callable[[], Awaitable[None]]
     ) -> None:
-        self.store, self.names, self.caught_up = store, names, caught_up
+        self.store, self.named, self.caught_up = store, named, caught_up
 
     async def refer_to(self, *references: ReferenceImage) -> None:
         generation = new_generation(self.store.now(), references=references)
@@ -39,7 +38,7 @@ class Case:
 async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
     if request.param == "memory":
         store = MemoryEventStore()
-        yield Case(store, MemoryNames(store), nothing_to_wait_for)
+        yield Case(store, MemoryNamedReferences(store), nothing_to_wait_for)
         return
     async with postgres_case(request.getfixturevalue("database_url")) as case:
         yield case
@@ -70,7 +69,7 @@ async def postgres_case(database_url: str) -> AsyncIterator[Case]:
         await asyncio.gather(following, return_exceptions=True)
 
     try:
-        yield Case(store, PostgresNames(store.fetch), caught_up)
+        yield Case(store, PostgresNamedReferences(store.fetch), caught_up)
     finally:
         await store.close()
 
@@ -87,12 +86,8 @@ async def test_what_some_event_names_is_named(case: Case) -> None:
     await case.refer_to(second)
     await case.caught_up()
     keys = [reference.key for reference in (second, third)]
-    assert await case.names.named_references(keys) == {second.key}
-    assert await case.names.named_references([]) == set()
-
-
-async def test_a_new_log_is_young(case: Case) -> None:
-    assert timedelta() <= await case.names.log_age() < timedelta(minutes=30)
+    assert await case.named.among(keys) == {second.key}
+    assert await case.named.among([]) == set()
 
 
 async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_hour(
@@ -100,11 +95,11 @@ async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_ho
 ) -> None:
     async with postgres_case(database_url) as case:
         await case.refer_to(another_reference())
-        assert await case.names.named_references([]) == set(), "it is not yet an hour old"
+        assert await case.named.among([]) == set(), "it is not yet an hour old"
         await aged(case, hours=2)
-        assert await case.names.named_references([]) is None
+        assert await case.named.among([]) is None
         await case.caught_up()
-        assert await case.names.named_references([]) == set()
+        assert await case.named.among([]) == set()
 
 
 async def test_nothing_is_known_while_something_is_parked(database_url: str) -> None:
@@ -115,7 +110,7 @@ async def test_nothing_is_known_while_something_is_parked(database_url: str) -> 
             " VALUES (%s, %s, %s, 1, 'unreadable') RETURNING 1",
             (READ_MODEL.name, READ_MODEL.version, uuid4()),
         )
-        assert await case.names.named_references([]) is None
+        assert await case.named.among([]) is None
 
 
 async def aged(case: Case, *, hours: int) -> None:

@@ -1,14 +1,11 @@
-"""Which objects the log names, where the history has them."""
+"""Which reference images some event names: the history has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from infrastructure.read_models import Fetch
 from infrastructure.read_models.image_generations import READ_MODEL
-
-LOG_AGE = "SELECT clock_timestamp() - started_at FROM log"
 
 # In one snapshot: whether the history has all that is older than an hour, and what it names. An
 # aggregate that it could not project might name anything.
@@ -28,18 +25,13 @@ SELECT (SELECT coalesce(next.recorded_at > log_now_v1() - interval '1 hour', tru
 """  # noqa: S608  # a constant
 
 
-class PostgresNames:
-    """Asks the log's row and the history."""
+class PostgresNamedReferences:
+    """Asks the history, when it knows enough."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def log_age(self) -> timedelta:
-        rows = await self._fetch(LOG_AGE, ())
-        age: timedelta = rows[0][0]
-        return age
-
-    async def named_references(self, keys: Sequence[str]) -> set[str] | None:
+    async def among(self, keys: Sequence[str]) -> set[str] | None:
         history = READ_MODEL.name, READ_MODEL.version
         rows = await self._fetch(NAMED, (*history, *history, list(keys)))
         is_known, named = rows[0]

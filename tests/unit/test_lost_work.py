@@ -1,4 +1,4 @@
-"""The sweeper: whose work is freed, and where missing work is looked for."""
+"""Two sweeps: whose work is freed, and where missing work is looked for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application import dispatch
-from application.dispatch import Sweeper
+from application import missing_work
+from application.leases import LeaseSweep
+from application.missing_work import MissingWorkSweep
 from application.ports import ClaimWork, CloseWork, Command
 from domain.generation import Generation
 from tests.fakes import FakeClock, MemoryEventStore
@@ -19,12 +20,13 @@ DEADLINE = timedelta(minutes=15)
 
 
 class Floor:
-    """A sweeper over a store in memory whose time moves when told to."""
+    """Sweeps over a store in memory whose time moves when told to."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.store = MemoryEventStore(self.clock)
-        self.sweeper = Sweeper(self.store, self.store.board, lease=LEASE, deadline=DEADLINE)
+        self.leases = LeaseSweep(self.store.board, lease=LEASE)
+        self.missing = MissingWorkSweep(self.store, self.store.board, deadline=DEADLINE)
 
     async def place(self) -> Generation:
         generation = new_generation(self.clock.now)
@@ -47,7 +49,7 @@ class Floor:
     async def sweep_each_second(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.advance(seconds=1)
-            await self.sweeper.free_abandoned()
+            await self.leases.round()
 
 
 @pytest.fixture
@@ -80,25 +82,25 @@ async def test_a_store_that_was_away_gives_every_worker_a_whole_lease_to_come_ba
 async def test_the_log_is_looked_through_a_stretch_at_a_time(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "POSITIONS_A_STRETCH", 2)
+    monkeypatch.setattr(missing_work, "POSITIONS_A_STRETCH", 2)
     generations = [await floor.place() for _ in range(5)]
     await floor.lose_work(generations[0], generations[4])
-    assert not await floor.sweeper.recreate_missing()
+    assert not await floor.missing.round()
     assert len(floor.store.work) == 4
-    assert not await floor.sweeper.recreate_missing()
-    assert await floor.sweeper.recreate_missing()
+    assert not await floor.missing.round()
+    assert await floor.missing.round()
     assert len(floor.store.work) == 5
 
 
 async def test_a_later_pass_begins_where_generations_may_still_be_open(floor: Floor) -> None:
     old = await floor.place()
-    assert await floor.sweeper.recreate_missing()
+    assert await floor.missing.round()
     floor.clock.advance(minutes=14)
     await floor.lose_work(old)
-    assert await floor.sweeper.recreate_missing()
+    assert await floor.missing.round()
     assert len(floor.store.work) == 1, "within the deadline it is found again"
     floor.clock.advance(minutes=2)
     new = await floor.place()
     await floor.lose_work(old, new)
-    assert await floor.sweeper.recreate_missing()
+    assert await floor.missing.round()
     assert set(floor.store.work) == {("generate", new.id)}, "the old one is over by now"
