@@ -17,10 +17,15 @@ SELECT least(current_setting('max_connections')::int
        count(*) FILTER (WHERE application_name = 'darkroom news')::int,
        count(*) FILTER (WHERE application_name = 'darkroom dispatcher')::int,
        count(*) FILTER (WHERE application_name ~ %s)::int,
-       count(*) FILTER (WHERE application_name NOT LIKE 'darkroom %%')::int
+       count(*) FILTER (WHERE application_name NOT LIKE 'darkroom %%' OR application_name ~ %s
+                        AND pid <> pg_backend_pid())::int
   FROM pg_stat_activity
  WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
 """
+
+
+# Commands that an operator runs beside the processes.
+COMMANDS = "^darkroom (check|replay|retry-parked|migrate|doctor)( |$)"
 
 
 def connections_of_each() -> dict[str, int]:
@@ -61,6 +66,6 @@ class Budget:
 async def connection_budget(fetch: Fetch) -> Budget:
     """Raises StoreUnavailableError."""
     a_follower = f"^darkroom follower {discover()[0].name}_v[0-9]+$"  # of any release
-    usable, apis, workers, projectors, others = (await fetch(LOOK, (a_follower,)))[0]
+    usable, apis, workers, projectors, others = (await fetch(LOOK, (a_follower, COMMANDS)))[0]
     processes = {"api": apis, "worker": workers, "projector": projectors}
     return Budget(usable, processes, others)

@@ -95,6 +95,7 @@ async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
         yield _connections(await connection_budget(asking))
         checks = await _readiness(asking, settings)
         yield _schema(checks["database"])
+        yield await _role(asking)
         for finding in await _read_models(asking, checks["readModels"]):
             yield finding
         yield _of_check("redis", checks["redis"])
@@ -188,6 +189,22 @@ def _schema(check: Check) -> Finding:
         return _of_check("schema", check)
     schema = check.facts["schema"]
     return Finding("schema", "ok", f"The schema is at {schema}, the newest.", facts=check.facts)
+
+
+async def _role(fetch: Fetch) -> Finding:
+    ((role, database, may_create),) = await fetch(
+        "SELECT quote_ident(current_user), quote_ident(current_database()),"
+        " has_database_privilege(current_database(), 'CREATE')",
+        (),
+    )
+    if may_create:
+        return Finding("role", "ok", f"{role} may create schemas.")
+    return Finding(
+        "role",
+        "failing",
+        f"{role} may not create schemas, in which read models lie.",
+        f"GRANT CREATE ON DATABASE {database} TO {role}, as the database's owner.",
+    )
 
 
 # --- who is at work ------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Any, Literal, Protocol
 
 from psycopg.errors import UndefinedTable
@@ -21,12 +19,21 @@ from application.ports import (
 )
 from infrastructure.event_store.follower_tables import FollowerState, follower_states
 from infrastructure.event_store.log import PostgresLog
+from infrastructure.event_store.schema import (
+    EARLIER_BUILD,
+    MADE_OF,
+    MAKE_A_NEW_ONE,
+    is_of_an_earlier_build,
+    newest_revision,
+)
 from infrastructure.image_stores.filesystem_marks import name_of
 from infrastructure.read_models import Fetch, discover
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # seconds for each check; they run side by side
+
+SCHEMA = f"SELECT max(version_num), ({MADE_OF}) FROM alembic_version"  # noqa: S608  # a constant
 
 State = Literal["ok", "degraded", "failing"]
 
@@ -67,6 +74,7 @@ IMAGES_SILENT = Check(
 )
 NO_SCHEMA = Check("failing", "The database has no schema.", "Run `darkroom migrate`.")
 LEAVING = Check("failing", "This process is about to stop.", "Send requests to another one.")
+ANOTHER_SCHEMA = Check("failing", EARLIER_BUILD, MAKE_A_NEW_ONE)
 OLD_SCHEMA = Check("failing", "The schema is an older release's.", "Run `darkroom migrate`.")
 
 
@@ -125,10 +133,13 @@ class Readiness:
         return task.result() if task.done() else silent
 
     async def _database(self) -> Check:
-        rows = await self._fetch("SELECT max(version_num) FROM alembic_version", ())
-        if (rows[0][0] or "") < newest_migration():
+        rows = await self._fetch(SCHEMA, ())
+        revision, made_of = rows[0]
+        if (revision or "") < newest_revision():
             return OLD_SCHEMA
-        return Check("ok", facts={"schema": rows[0][0]})
+        if is_of_an_earlier_build(revision, made_of):
+            return ANOTHER_SCHEMA
+        return Check("ok", facts={"schema": revision})
 
     async def _read_models(self) -> Check:
         rows = await self._fetch("SELECT to_regclass('follower_positions') IS NOT NULL", ())
@@ -200,14 +211,6 @@ def _of_read_models(states: Sequence[FollowerState]) -> Check:
         names = ", ".join(troubled)
         return Check("degraded", f"Not all of these is up to date: {names}.", facts=facts)
     return Check("ok", facts=facts)
-
-
-@cache
-def newest_migration() -> str:
-    """The revision that this release's schema is at; the files are named by it."""
-    versions = files("infrastructure.event_store").joinpath("migrations", "versions")
-    names = (file.name for file in versions.iterdir() if file.name.endswith(".py"))
-    return max(name.partition("_")[0] for name in names)
 
 
 async def _safely(name: str, check: Coroutine[Any, Any, Check], silent: Check) -> Check:

@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from infrastructure.event_store.follower_tables import ensure_tables
-from infrastructure.event_store.migrate import MIGRATIONS, newest_revision
+from infrastructure.event_store.schema import MIGRATIONS, newest_revision
 from interfaces.cli.main import app
 from tests.conftest import PostgresServer
 from tests.integration.following import rows, write_raw
@@ -165,7 +165,7 @@ def test_a_client_command_loads_no_part_of_the_service() -> None:
 @pytest.mark.parametrize("command", ["migrate", "retry-parked"])
 def test_a_database_that_cannot_be_reached_is_told_in_a_sentence(command: str) -> None:
     run = darkroom(command, DATABASE_URL=NOBODY_THERE)
-    assert_refused(run, 1, 'connection to server at "127.0.0.1", port 1 failed')
+    assert_refused(run, 6, 'connection to server at "127.0.0.1", port 1 failed')
 
 
 @pytest.mark.parametrize("command", ["migrate", "retry-parked"])
@@ -242,11 +242,11 @@ async def test_retry_parked_needs_tables_of_this_release(
     postgres_server: PostgresServer, database_url: str
 ) -> None:
     empty = darkroom("retry-parked", DATABASE_URL=postgres_server.new_database())
-    assert_refused(empty, 1, "run `darkroom migrate`")
+    assert_refused(empty, 6, "run `darkroom migrate`")
     await ensure_tables(database_url)
     await rows(database_url, "UPDATE follower_positions SET version = 99 WHERE name = 'jobs'")
     other = darkroom("retry-parked", "jobs", DATABASE_URL=database_url)
-    assert_refused(other, 1, "Start `darkroom projector` of this release")
+    assert_refused(other, 6, "Start `darkroom projector` of this release")
 
 
 # --- the processes -------------------------------------------------------------------------------

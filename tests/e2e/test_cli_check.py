@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
+import psycopg
 import pytest
 
 from infrastructure.beside_up import left_for_others
@@ -14,8 +16,10 @@ from tests.e2e.stack import Stack
 from tests.e2e.typed import Typed, darkroom, on_a_terminal
 from tests.integration.following import write_raw
 
+LAST = UUID(int=2**128 - 1)  # who is mended after all others
 NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
 WELL = """\
+✓ events       2 events
 ✓ quota        2 counters
 ✓ limits       0 limits of users' own
 ✓ work         1 pieces of work
@@ -96,7 +100,7 @@ async def test_machines_get_json_without_a_whole_key(operator: Operator) -> None
     typed = await operator.types("--json", "--repair")
     found = typed.json
     assert (typed.status, found["ok"], found["more"]) == (0, False, False)
-    assert [part["differences"] for part in found["parts"]] == [1, 1, 1, 1]
+    assert [part["differences"] for part in found["parts"]] == [0, 1, 1, 1, 1]
     assert found["mended"] == sorted(
         found["differences"],
         key=lambda d: ["quota", "limits", "idempotency", "work"].index(d["part"]),
@@ -137,5 +141,57 @@ async def test_a_database_that_cannot_be_looked_at_is_told_apart_from_one_that_d
     empty = postgres_server.new_database()
     bare = await darkroom("check", folder=operator.folder, DATABASE_URL=empty)
     bare.refused(6, "run `darkroom migrate`")
-    await write_raw(operator.stack.container.database_url(), "generation.painted@1", "{}")
-    (await operator.types()).refused(6, "does not know the event 'generation.painted@1'")
+    await write_raw(operator.stack.container.database_url(), "garden.painted@1", "{}")
+    (await operator.types()).refused(6, "does not know the event 'garden.painted@1'")
+
+
+async def test_what_cannot_be_read_is_told_without_its_words_and_keeps_the_rest_as_it_is(
+    operator: Operator,
+) -> None:
+    await operator.stack.rows(SPOIL)
+    url = operator.stack.container.database_url()
+    await write_raw(url, "generation.cancelled@1", '{"by": "a hidden wish", oops}')
+    before = await operator.stack.rows("SELECT * FROM quota_counters")
+
+    named, kept = await operator.types(), await operator.types("--repair", "--json")
+
+    assert (named.status, kept.status) == (1, 1)
+    assert "\tnobody knows whose\tcannot be read\t" in named.out
+    assert "Nothing was mended, because some events cannot be read" in kept.err
+    assert kept.json["mended"] == []
+    assert "hidden" not in named.out + named.err + kept.out + kept.err
+    assert await operator.stack.rows("SELECT * FROM quota_counters") == before
+
+
+async def test_what_makes_no_sense_in_an_event_is_not_repeated(operator: Operator) -> None:
+    url = operator.stack.container.database_url()
+    await write_raw(url, "generation.requested@1", '{"user_id": "a hidden wish", "units": 1}')
+    typed = await operator.types()
+    typed.refused(6, "It was not checked to the end: InvalidTextRepresentation")
+    assert "hidden" not in typed.out + typed.err
+
+
+async def test_what_only_a_newer_release_knows_is_left_to_it(operator: Operator) -> None:
+    await operator.stack.rows(
+        "INSERT INTO work (kind, ref, user_id, due_at, deadline)"
+        " SELECT 'webhook', ref, user_id, due_at, deadline FROM work"
+    )
+    for arguments in ((), ("--repair",)):
+        typed = await operator.types(*arguments)
+        assert typed.status == 1
+        assert typed.out.endswith("\n0 mended. 1 difference left to the newer release.\n")
+
+
+async def test_what_was_mended_before_it_was_cut_short_is_told(operator: Operator) -> None:
+    await operator.stack.rows(SPOIL)
+    await operator.stack.rows(
+        f"INSERT INTO quota_counters VALUES ('{LAST}', 'daily', '2020-01-01', 1, 1)"
+    )
+    url = operator.stack.container.database_url()
+    async with await psycopg.AsyncConnection.connect(url) as holder:
+        await holder.execute("SELECT * FROM quota_counters WHERE user_id = %s FOR UPDATE", (LAST,))
+        typed = await operator.types("--repair", "--json")
+
+    assert typed.status == 6
+    assert "Only 4 of 5 differences were mended, run it again: LockNotAvailable" in typed.err
+    assert len(typed.json["mended"]) == 4

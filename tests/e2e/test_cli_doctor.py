@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ import pytest
 
 from application.ports import Mark
 from infrastructure.beside_up import left_for_others
+from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models import discover
 from tests.conftest import PostgresServer
@@ -124,6 +126,9 @@ async def test_a_schema_that_is_not_there_or_old_is_to_be_migrated(
 ) -> None:
     findings = await patient.found(DATABASE_URL=postgres_server.new_database())
     assert findings["schema"]["sentence"] == "The database has no schema."
+    await patient.stack.rows("UPDATE log SET made_of = 'something else'")
+    findings = await patient.found()
+    assert findings["schema"]["sentence"].startswith("It was made by an earlier build")
     await patient.stack.rows("UPDATE alembic_version SET version_num = '0000'")
     findings = await patient.found()
     assert findings["schema"]["sentence"] == "The schema is an older release's."
@@ -160,6 +165,31 @@ async def test_few_free_connections_are_told(patient: Patient) -> None:
     assert findings["connections"]["state"] == "degraded"
     assert findings["connections"]["sentence"].endswith("needs 15 more, and there are 14.")
     assert "Raise max_connections" in findings["connections"]["remedy"]
+
+
+async def test_a_role_that_may_not_create_schemas_is_told(patient: Patient) -> None:
+    assert (await patient.found())["role"]["state"] == "ok"
+    await patient.stack.rows(
+        "CREATE ROLE bounded LOGIN PASSWORD 'bounded';"
+        " GRANT pg_read_all_data, pg_monitor TO bounded"
+    )
+    try:
+        parts = urlsplit(patient.stack.container.database_url())
+        url = parts._replace(netloc=f"bounded:bounded@{parts.netloc.partition('@')[2]}").geturl()
+        findings = await patient.found(DATABASE_URL=url)
+    finally:
+        await patient.stack.rows("DROP ROLE bounded")
+    assert findings["role"]["sentence"] == (
+        "bounded may not create schemas, in which read models lie."
+    )
+    assert (findings["role"]["remedy"] or "").startswith("GRANT CREATE ON DATABASE ")
+
+
+async def test_commands_at_work_have_connections_that_others_cannot(patient: Patient) -> None:
+    before = (await patient.found())["connections"]["facts"]["others"]
+    url = patient.stack.container.database_url()
+    async with await connect(url, "darkroom check"), await connect(url, "darkroom replay jobs_v1"):
+        assert (await patient.found())["connections"]["facts"]["others"] == before + 2
 
 
 async def test_poolers_are_told_by_their_mode(patient: Patient) -> None:

@@ -9,11 +9,13 @@ import signal
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from infrastructure.beside_up import left_for_others
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.event_store.leadership import take_duty
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models import discover
 from tests.e2e.test_cli import assert_refused, darkroom
@@ -103,9 +105,49 @@ async def test_each_mistake_is_a_sentence(database_url: str) -> None:
     unknown = darkroom("replay", "jbos", DATABASE_URL=database_url)
     assert_refused(unknown, 2, "There is no read model 'jbos': choose from image_generations")
     empty = darkroom("replay", "jobs", DATABASE_URL=database_url)
-    assert_refused(empty, 1, "run `darkroom migrate`")
-    away = darkroom("replay", DATABASE_URL="postgresql://darkroom:hidden@127.0.0.1:1/darkroom")
-    assert_refused(away, 1, "Nothing was exchanged: ")
+    assert_refused(empty, 6, "run `darkroom migrate`")
+    nobody = "postgresql://darkroom:hidden@127.0.0.1:1/darkroom"
+    away = darkroom("replay", DATABASE_URL=nobody)
+    assert_refused(away, 6, "image_generations was not exchanged: ")
+    checking = darkroom("replay", "jobs", "--check", DATABASE_URL=nobody)
+    assert_refused(checking, 6, "jobs was not compared: ")
+
+
+async def test_what_was_exchanged_before_one_that_could_not_be_is_told(
+    database: str,
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database) as another:
+        assert await take_duty(another, "replay users_v1")
+        run = await asyncio.to_thread(darkroom, "replay", "--json", DATABASE_URL=database)
+
+    told = [outcome["name"] for outcome in json.loads(run.stdout)["readModels"]]
+    assert told == ["image_generations", "jobs"]
+    assert run.returncode == 6
+    assert "users was not exchanged: Another replay of 'users' is under way." in run.stderr
+
+
+async def test_tables_that_are_not_there_are_named_and_made_again(database: str) -> None:
+    await rows(database, "DROP SCHEMA jobs_v1 CASCADE")
+
+    check, mends = (
+        darkroom("replay", "jobs", *more, DATABASE_URL=database) for more in (("--check",), ())
+    )
+
+    assert (check.returncode, mends.returncode) == (1, 0)
+    assert "  jobs: not there in the live one, " in check.stdout
+    assert await rows(database, "SELECT count(*) FROM jobs") == await rows(
+        database, "SELECT count(*) FROM image_generations"
+    )
+
+
+async def test_migrate_makes_again_what_is_not_there_and_says_so(database: str) -> None:
+    await rows(database, "DROP TABLE jobs_v1.jobs CASCADE")
+
+    run = darkroom("migrate", DATABASE_URL=database)
+
+    assert (run.returncode, run.stdout) == (0, "")
+    assert "made anew, because not there: jobs_v1.jobs" in run.stderr
+    assert await rows(database, "SELECT count(*) FROM jobs") == [(0,)]
 
 
 async def test_ctrl_c_ends_it_and_changes_nothing(database: str) -> None:

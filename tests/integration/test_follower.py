@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -28,6 +29,7 @@ from tests.integration.following import (
     recorded_all,
     rows,
     running,
+    state,
     write,
     write_raw,
 )
@@ -208,3 +210,93 @@ async def test_another_log_under_a_running_follower_is_followed_from_its_beginni
         )
         await write(stores, each=1)
         await recorded_all(database_url)
+
+
+@pytest.mark.parametrize("dropped", ["SCHEMA recording_v1", "TABLE recording_v1.recording"])
+async def test_tables_that_somebody_dropped_are_made_anew_by_who_leads_and_by_who_begins_to(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    dropped: str,
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    await write(stores, each=2)
+    for _ in range(2):
+        async with running(follower(database_url)):
+            await recorded_all(database_url)
+            await rows(database_url, f"DROP {dropped} CASCADE")
+            await recorded_all(database_url)
+        await rows(database_url, f"DROP {dropped} CASCADE")
+
+
+async def test_what_is_made_anew_is_what_the_plain_name_and_views_by_it_show(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    await write(stores, each=2)
+    two = replace(RECORDING, create=f"{RECORDING.create}; CREATE TABLE other (id int PRIMARY KEY)")
+    async with running(follower(database_url, two)):
+        await recorded_all(database_url)
+    await rows(
+        database_url,
+        """CREATE VIEW mine AS SELECT * FROM recording; GRANT SELECT ON recording TO PUBLIC;
+           DROP TABLE recording_v1.other CASCADE""",
+    )
+    async with running(follower(database_url, two)):
+        await eventually(lambda: made_anew(database_url), what="being made anew")
+        await recorded_all(database_url)
+        assert await rows(database_url, "SELECT count(*) FROM mine") == [(48,)]
+    acl = "SELECT relacl::text FROM pg_class WHERE oid = 'recording'::regclass"
+    assert "=r/" in (await rows(database_url, acl))[0][0]
+    schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%'"
+    assert await rows(database_url, schemas) == [("recording_v1",)]
+
+
+async def made_anew(database_url: str) -> bool:
+    other = await rows(database_url, "SELECT to_regclass('recording_v1.other') IS NOT NULL")
+    return other == [(True,)]
+
+
+async def test_what_does_not_concern_it_is_soon_not_behind_also_while_there_is_news_all_the_time(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    untold = replace(RECORDING, statements=())
+    async with running(follower(database_url, untold)):
+        await append(stores[0], new_generation(stores[0].now()))
+        await eventually(lambda: there(database_url, "recording_v1"))
+        writing = asyncio.create_task(write(stores, writers=2, each=2000))
+        for position in (100, 200, 300):
+            await eventually(lambda p=position: is_past(stores[0], p), what="its saving")
+            assert not writing.done()
+        writing.cancel()
+
+
+async def is_past(store: PostgresEventStore, position: int) -> bool:
+    return (await state(store)).position > position
+
+
+async def test_a_version_whose_follower_stands_still_is_not_abandoned(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    old, second = follower(database_url), replace(RECORDING, version=2)
+    new = Follower(database_url, second, JsonMapper([Generation, Tomorrow]))
+    async with running(old):
+        await append(store, new_generation(store.now()))
+        await recorded_all(database_url)
+    await write_raw(database_url, "tomorrow.melted@1", "{}")
+    await rows(database_url, "UPDATE follower_positions SET updated_at = now() - interval '2 days'")
+    async with running(old):
+        await eventually(lambda: is_stuck(old), what="standing still")
+        async with running(new):
+            await eventually(lambda: there(database_url, "recording_v2"))
+            await eventually(lambda: shows(database_url, "recording_v2"), what="being shown")
+            await eventually(lambda: tended(database_url), what="looking for what is abandoned")
+    assert await there(database_url, "recording_v1")
+
+
+async def tended(database_url: str) -> bool:
+    query = "SELECT caught_up_at IS NOT NULL FROM follower_positions WHERE version = 2"
+    return await rows(database_url, query) == [(True,)]
+
+
+async def is_stuck(one: Follower) -> bool:
+    return one.error is not None

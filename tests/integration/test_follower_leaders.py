@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.errors import IdleInTransactionSessionTimeout
 
+from infrastructure.event_store.read_model_schemas import exclusively
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation
 from tests.integration.following import (
@@ -170,3 +173,30 @@ async def is_writing(database_url: str) -> bool:
     query = """SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO recording%'
                   AND state = 'active' AND datname = current_database()"""
     return bool(await rows(database_url, query))
+
+
+async def test_who_is_stopped_while_others_wait_to_lead_loses_its_session(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    await append(store, new_generation(store.now()))
+    async with await psycopg.AsyncConnection.connect(database_url) as stopped:
+        await exclusively(stopped)
+        one = follower(database_url)
+        async with running(one):
+            await recorded_all(database_url)
+        with pytest.raises(IdleInTransactionSessionTimeout):
+            await stopped.execute("SELECT")
+
+
+async def test_who_leads_does_not_wait_for_who_makes_tables(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    async with running(follower(database_url)):
+        await write(stores, each=1)
+        await recorded_all(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as other:
+            await exclusively(other)
+            await write(stores, each=1)
+            await recorded_all(database_url, within=4)
+            await other.execute("SELECT")

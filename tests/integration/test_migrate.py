@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from infrastructure.event_store.migrate import LOCK, migrate
+from infrastructure.event_store.migrate import LOCK, NotMigratedError, migrate
 from tests.conftest import PostgresServer
 
 MIGRATE = "import sys; from infrastructure.event_store.migrate import migrate; migrate(sys.argv[1])"
@@ -82,3 +82,17 @@ def test_a_newer_releases_schema_is_left_as_it_is(empty_database: str) -> None:
     before = tables(empty_database)
     migrate(empty_database)
     assert tables(empty_database) == before
+
+
+@pytest.mark.parametrize(
+    "earlier", ["UPDATE log SET made_of = 'another'", "ALTER TABLE log DROP COLUMN made_of"]
+)
+def test_a_database_of_an_earlier_build_is_told_and_left_as_it_is(
+    empty_database: str, earlier: str
+) -> None:
+    migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(earlier)
+    with pytest.raises(NotMigratedError, match="earlier build of an unreleased version"):
+        migrate(empty_database)
+    assert log_identities(empty_database) == 1

@@ -11,7 +11,8 @@ import pytest
 
 from domain.aggregate import Event
 from domain.generation import Generation
-from infrastructure.event_store.follower import MOST_PARKED, retry_parked
+from infrastructure.event_store.follower import retry_parked
+from infrastructure.event_store.parking import MOST_PARKED
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.read_model import ReadModel, Statement
 from interfaces import projector

@@ -15,11 +15,14 @@ from infrastructure.event_store import log_pages
 from infrastructure.event_store.comparison import PARKED
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.parking import MOST_PARKED
+from infrastructure.event_store.read_model_schemas import LOCK
 from infrastructure.event_store.replay import (
     NothingToReplayError,
+    ParksMoreError,
     Progress,
     ReplayUnderWayError,
-    compare,
+    compare_with_live,
     replay,
 )
 from infrastructure.event_store.store import PostgresEventStore
@@ -54,7 +57,7 @@ async def test_while_writers_go_on_and_leaders_are_killed_nothing_is_missed_or_t
         await writing
         await told_everything(database_url)
 
-    assert await compare(database_url, TOLD) == ()
+    assert await compare_with_live(database_url, TOLD) == ()
     await no_leftovers(database_url)
 
 
@@ -149,7 +152,7 @@ async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
         await rows(database_url, "DELETE FROM told WHERE id = %s", ids[-1])
         await rows(database_url, "INSERT INTO told VALUES (%s, '{}', '')", stranger)
 
-        (found,) = await compare(database_url, TOLD)
+        (found,) = await compare_with_live(database_url, TOLD)
         assert (found.table, found.only_live, found.only_rebuilt, found.unequal) == (
             ("told", 1, 1, 1)
         )
@@ -161,7 +164,7 @@ async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
         await write(stores, each=1)
         await told_everything(database_url)
 
-    assert await compare(database_url, TOLD) == ()
+    assert await compare_with_live(database_url, TOLD) == ()
 
 
 async def test_what_is_parked_of_the_live_one_is_replaced_by_what_the_rebuilt_one_parks(
@@ -295,6 +298,177 @@ async def test_there_has_to_be_a_live_one(database_url: str) -> None:
 
     with pytest.raises(NothingToReplayError, match="darkroom projector"):
         await replay(database_url, TOLD)
+
+
+async def test_tables_that_are_not_there_are_a_difference_and_made_again(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+    await rows(database_url, "DROP SCHEMA told_v1 CASCADE")
+
+    (found,) = await compare_with_live(database_url, TOLD)
+    assert (found.missing, found.only_live, found.only_rebuilt, found.unequal) == (True, 0, 16, 0)
+    assert len(found.keys) == 5
+    outcome = await replay(database_url, TOLD)
+    assert (outcome.swapped, outcome.differences) == (True, (found,))
+    await told_everything(database_url)
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=1)
+        await told_everything(database_url)
+
+
+async def test_a_live_one_that_starts_over_meanwhile_goes_on_from_where_the_rebuilt_one_is(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+
+    def tell(now: Progress) -> None:
+        if now.phase == "comparing":
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("TRUNCATE told_v1.told")
+                connection.execute(
+                    "UPDATE follower_positions SET position = 0, revision = 9 WHERE name = 'told'"
+                )
+
+    await replay(database_url, TOLD, tell=tell)
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=1)
+        await told_everything(database_url)
+
+
+async def test_a_rebuilt_one_that_parks_more_does_not_take_the_live_ones_place(
+    store: PostgresEventStore, database_url: str
+) -> None:
+    refuses = f"{TOLD.create}; ALTER TABLE told ADD CHECK (topics NOT LIKE '%cancelled%')"
+    async with running(Follower(database_url, TOLD)):
+        for count in (1, MOST_PARKED + 1):
+            for _ in range(count):
+                await append(store, generation := new_generation(store.now()))
+                generation.cancel(by=OWNER)
+                await append(store, generation)
+            await told_everything(database_url)
+            with pytest.raises(ParksMoreError, match="The live one stays as it is"):
+                await replay(database_url, replace(TOLD, create=refuses))
+            await told_everything(database_url)
+            assert await parks(database_url, 0)
+    await no_leftovers(database_url)
+
+
+async def test_replaying_an_older_version_leaves_the_plain_name_to_the_newer_one(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    newer = replace(TOLD, version=2)
+    async with running(Follower(database_url, TOLD), Follower(database_url, newer)):
+        await write(stores, each=2)
+        await eventually(lambda: shows(database_url, "told_v2"), what="the newer one's being shown")
+        await replay(database_url, TOLD)
+        assert await shows(database_url, "told_v2")
+        await replay(database_url, newer)
+        assert await shows(database_url, "told_v2")
+        await told_everything(database_url, "told_v1.told")
+        await told_everything(database_url)
+
+
+async def shows(database_url: str, schema: str) -> bool:
+    query = "SELECT pg_get_viewdef(to_regclass('told'))"
+    return schema in ((await rows(database_url, query))[0][0] or "")
+
+
+async def test_views_by_the_plain_name_live_on_with_grants_and_others_are_kept_and_named(
+    stores: Sequence[PostgresEventStore], database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        await rows(
+            database_url,
+            """GRANT SELECT ON told TO pg_monitor, PUBLIC;
+               CREATE VIEW by_plain_name AS SELECT * FROM told;
+               CREATE VIEW by_version AS SELECT * FROM told_v1.told""",
+        )
+        for _ in range(2):
+            await replay(database_url, TOLD)
+            await write(stores, each=1)
+            await told_everything(database_url, "by_plain_name")
+        assert "others depend on them: by_version" in caplog.text
+        assert (await rows(database_url, "SELECT count(*) FROM by_version"))[0][0] == 16
+        assert await granted(database_url) == ["PUBLIC", "pg_monitor"]
+
+    await rows(database_url, "DROP VIEW by_plain_name")
+    other = replace(TOLD, version=2, create=TOLD.create.replace("(id uuid", "(x int, id uuid"))
+    async with running(Follower(database_url, other)):
+        await eventually(lambda: shows(database_url, "told_v2"), what="the newer one's being shown")
+    assert await granted(database_url) == ["PUBLIC", "pg_monitor"]
+
+
+async def granted(database_url: str) -> list[str]:
+    found = await rows(
+        database_url,
+        """SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS who
+             FROM pg_class, aclexplode(relacl) WHERE oid = 'told'::regclass AND grantee <> relowner
+            ORDER BY who""",
+    )
+    return [row[0] for row in found]
+
+
+async def test_who_still_reads_the_old_tables_delays_nobody(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as reader:
+            await reader.execute("SELECT count(*) FROM told_v1.told")
+            replaying = asyncio.create_task(replay(database_url, TOLD))
+            await eventually(lambda: drops(database_url), what="waiting for the reader")
+            assert await common_locks(database_url) == 0
+            await write(stores, each=1)
+            await told_everything(database_url)
+            assert await drops(database_url)
+        assert (await replaying).swapped
+    await no_leftovers(database_url)
+
+
+async def drops(database_url: str) -> bool:
+    query = """SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+                  AND wait_event_type = 'Lock' AND query LIKE 'DROP TABLE "told_old_v1"%'"""
+    return bool(await rows(database_url, query))
+
+
+async def common_locks(database_url: str) -> int:
+    """How many replays hold what whoever wants to lead needs."""
+    query = """SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                  AND (classid::bigint << 32) | objid::bigint = %s
+                  AND application_name LIKE 'darkroom replay%%' AND datname = current_database()"""
+    return int((await rows(database_url, query, LOCK))[0][0])
+
+
+async def test_what_waits_is_told_when_the_swap_does(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    told: list[Progress] = []
+    waits = asyncio.Event()
+
+    def tell(now: Progress) -> None:
+        told.append(now)
+        if now.phase == "waiting":
+            waits.set()
+
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        async with await psycopg.AsyncConnection.connect(database_url) as reader:
+            await reader.execute("SELECT count(*) FROM told")
+            replaying = asyncio.create_task(replay(database_url, TOLD, tell=tell))
+            await waits.wait()
+        assert (await replaying).swapped
+    assert {now.position for now in told if now.phase in ("swapping", "waiting")} == {48}
 
 
 async def test_a_page_of_the_log_is_bounded_in_bytes(

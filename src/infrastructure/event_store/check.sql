@@ -6,12 +6,9 @@
 -- Comparing reads one snapshot and locks nothing. Mending takes the append's lock, says again what the
 -- events say by then, and writes only what differs.
 
--- `problem`: missing, unexplained, differs, owner, deadline, worker, late.
+-- `problem`: missing, unexplained, differs, owner, deadline, worker, late; unknown is a newer release's
+-- business, and unreadable nobody can mend.
 CREATE TYPE difference_v1 AS (part text, user_id uuid, problem text, place jsonb, found jsonb, expected jsonb);
-
-CREATE FUNCTION event_v1(state bytea) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT convert_from(state, 'UTF8')::jsonb
-$$;
 
 -- The owner of a generation; null where there is none.
 CREATE FUNCTION owner_v1(generation uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
@@ -146,6 +143,7 @@ RETURNS SETOF difference_v1 LANGUAGE sql STABLE AS $$
       FROM (SELECT * FROM work w WHERE w.kind = its_kind AND w.ref = its_ref) kept
       FULL JOIN (SELECT * FROM explained_work_v1(its_ref) e WHERE e.kind = its_kind) said USING (kind)
      CROSS JOIN LATERAL (SELECT CASE
+           WHEN its_kind NOT IN ('generate', 'delete') THEN 'unknown'
            WHEN kept.ref IS NULL THEN CASE WHEN said.is_needed THEN 'missing' END
            WHEN said.user_id IS NULL THEN 'unexplained'
            WHEN kept.user_id <> said.user_id THEN 'owner'
@@ -264,7 +262,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Work that is opened, or taken from nobody, is due at once; what somebody holds stays theirs.
+-- Work that is opened, taken from nobody or late is due at once; what somebody holds stays theirs.
 CREATE FUNCTION mend_work_v1(seen difference_v1[], moment timestamptz)
 RETURNS SETOF difference_v1 LANGUAGE plpgsql AS $$
 DECLARE
@@ -272,7 +270,7 @@ DECLARE
 BEGIN
     FOR wrong IN SELECT d.* FROM unnest(seen) f
                   CROSS JOIN LATERAL work_differences_v1(f.place ->> 'kind', (f.place ->> 'ref')::uuid, moment) d
-                  WHERE f.part = 'work' LOOP
+                  WHERE f.part = 'work' AND d.problem <> 'unknown' LOOP
         IF wrong.expected IS NULL THEN
             DELETE FROM work WHERE kind = wrong.place ->> 'kind' AND ref = (wrong.place ->> 'ref')::uuid;
         ELSE
@@ -280,7 +278,10 @@ BEGIN
             VALUES (wrong.place ->> 'kind', (wrong.place ->> 'ref')::uuid, (wrong.expected ->> 'user_id')::uuid,
                     moment, coalesce((wrong.expected ->> 'deadline')::timestamptz, moment))
                 ON CONFLICT (ref, kind) DO UPDATE
-                SET user_id = excluded.user_id, due_at = least(w.due_at, moment),
+                SET user_id = excluded.user_id,
+                    due_at = CASE WHEN w.worker IS NOT NULL AND NOT worker_is_open_v1(w.worker) OR w.due_at
+                                       > greatest((wrong.expected ->> 'deadline')::timestamptz, moment) + interval '10 min'
+                                  THEN least(w.due_at, moment) ELSE w.due_at END,
                     deadline = coalesce((wrong.expected ->> 'deadline')::timestamptz, w.deadline),
                     worker = CASE WHEN worker_is_open_v1(w.worker) THEN w.worker END;
         END IF;

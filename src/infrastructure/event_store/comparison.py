@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
-from infrastructure.event_store.follower_tables import parked
+from infrastructure.event_store.parking import parked
 from infrastructure.event_store.read_model_schemas import tables_of
 from infrastructure.read_models.read_model import ReadModel
 
@@ -34,16 +34,23 @@ SELECT a.attname,
 
 
 @dataclass(frozen=True)
-class Difference:
-    """In one table: rows that only the live one has, only the rebuilt one, and unequal ones."""
+class TableDifference:
+    """In one table: rows that only the live one has, only the rebuilt one, and unequal ones.
+
+    `missing` says that the live one has no such table.
+    """
 
     table: str
     only_live: int
     only_rebuilt: int
     unequal: int
     keys: tuple[str, ...]
+    missing: bool = False
 
     def __str__(self) -> str:
+        if self.missing:
+            rows = f"{self.only_rebuilt} rows only in the rebuilt one"
+            return f"{self.table}: not there in the live one, {rows}"
         return (
             f"{self.table}: {self.only_live} rows only in the live one, {self.only_rebuilt} only in"
             f" the rebuilt one, {self.unequal} unequal ({', '.join(self.keys)}"
@@ -64,22 +71,25 @@ class Build:
     read_model: ReadModel
 
 
-async def differences(live: Build, rebuilt: Build) -> list[Difference]:
+async def differences(live: Build, rebuilt: Build) -> list[TableDifference]:
     """Every table that differs. Both are at the same position, each inside a transaction.
 
     Equal tables cost a pass of PostgreSQL's over each; of unequal ones the keys and hashes of all
     rows are read side by side, in order, a few thousand at a time.
     """
-    found = [
+    there = await tables_of(live.connection, live.read_model)
+    tables = await tables_of(rebuilt.connection, rebuilt.read_model)
+    found = [await _missing(rebuilt, table) for table in tables if table not in there]
+    found += [
         await _difference(live, rebuilt, table)
-        for table in await tables_of(rebuilt.connection, rebuilt.read_model)
-        if await _summary(live, table) != await _summary(rebuilt, table)
+        for table in tables
+        if table in there and await _summary(live, table) != await _summary(rebuilt, table)
     ]
     waiting = await parked(live.connection, live.read_model)
     waits = await parked(rebuilt.connection, rebuilt.read_model)
     if waiting != waits:
         found.append(
-            Difference(
+            TableDifference(
                 table=PARKED,
                 only_live=len(waiting - waits),
                 only_rebuilt=len(waits - waiting),
@@ -97,7 +107,23 @@ async def _summary(build: Build, table: str) -> Any:
     return await (await build.connection.execute(query)).fetchone()
 
 
-async def _difference(live: Build, rebuilt: Build, table: str) -> Difference:
+async def _missing(rebuilt: Build, table: str) -> TableDifference:
+    key = (await _key_and_hash(rebuilt, table))[0]
+    query = sql.SQL("SELECT {key} FROM {table} ORDER BY 1 LIMIT {most}").format(
+        key=key, table=_table(rebuilt, table), most=KEYS_TOLD
+    )
+    keys = await (await rebuilt.connection.execute(query)).fetchall()
+    return TableDifference(
+        table=table,
+        only_live=0,
+        only_rebuilt=(await _summary(rebuilt, table))[0],
+        unequal=0,
+        keys=tuple(row[0] for row in keys),
+        missing=True,
+    )
+
+
+async def _difference(live: Build, rebuilt: Build, table: str) -> TableDifference:
     found = _Found()
     here, there = _rows(live, table), _rows(rebuilt, table)
     row, other = await anext(here), await anext(there)
@@ -111,7 +137,7 @@ async def _difference(live: Build, rebuilt: Build, table: str) -> Difference:
         behind, ahead = row[0] <= other[0], other[0] <= row[0]
         row = await anext(here) if behind else row
         other = await anext(there) if ahead else other
-    return Difference(
+    return TableDifference(
         table=table,
         only_live=found.only_live,
         only_rebuilt=found.only_rebuilt,

@@ -16,18 +16,17 @@ from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
     LeadershipLostError,
     hold,
-    parked,
     prepare,
     revise,
-    tell,
+    stand_still,
     tend,
-    unpark,
 )
 from infrastructure.event_store.leadership import IDLE_SESSION_TIMEOUT, leadership
 from infrastructure.event_store.log_pages import is_full, page
 from infrastructure.event_store.mapper import JsonMapper, UnknownEventError
+from infrastructure.event_store.parking import MOST_PARKED, TooManyParkedError, parked, unpark
 from infrastructure.event_store.projection import Projection, describe
-from infrastructure.event_store.read_model_schemas import look_into
+from infrastructure.event_store.read_model_schemas import give_up_when_stopped, look_into
 from infrastructure.event_store.read_model_tables import SETTINGS, ReadModelTables
 from infrastructure.event_store.store import COLUMNS, Row
 from infrastructure.read_models.read_model import ReadModel
@@ -36,8 +35,8 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 1
 BATCH = 1000
-MOST_PARKED = 10
 POLL_SECONDS = 1.0
+SAVE_SECONDS = 1.0  # what was read and did not concern it does not look unread for longer
 BREATH = 0.01  # seconds from one look at the log to the next, so that one finds what several made
 QUIET_BREATH = 0.1  # after a look that found nothing for this read model
 TEND_SECONDS = 60.0
@@ -49,16 +48,6 @@ SELECT {COLUMNS} FROM stored_events JOIN parked_aggregates USING (originator_id)
  WHERE name = %s AND version = %s AND notification_id BETWEEN position AND %s
  ORDER BY notification_id
 """  # noqa: S608  # a constant
-
-
-class TooManyParkedError(Exception):
-    """That many aggregates that cannot be projected are a bug of ours, not their data's."""
-
-    def __init__(self, name: str, count: int) -> None:
-        super().__init__(
-            f"{count} aggregates cannot be projected into {name!r}, which stands still. "
-            "Mend the read model, then replay it."
-        )
 
 
 class Follower:
@@ -87,6 +76,7 @@ class Follower:
         self._batch = batch
         self._failures = 0
         self._breath = BREATH
+        self._save_at = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled; `error` says why it stands still, if it does."""
@@ -108,25 +98,25 @@ class Follower:
         ) as connection:
             await configure(connection, **SETTINGS)
             await connection.execute("LISTEN stored_events")
-            await prepare(connection, self._read_model)
-            tables = ReadModelTables(connection, self._read_model, self._projection)
-            await tables.look()
-            self.leading = True
-            facts = {"read_model": self._read_model.schema, "position": tables.position}
-            log.info("leading", extra=facts)
             try:
-                await self._follow(connection, tables)
+                await prepare(connection, self._read_model)
+                await self._follow(connection)
             except (TooManyParkedError, UnknownEventError, psycopg.Error) as error:
                 if not connection.closed:
                     with suppress(psycopg.Error):
-                        await tell(connection, self._read_model, describe(error))
+                        await stand_still(connection, self._read_model, describe(error))
                 raise
             finally:
                 self.leading = False
 
-    async def _follow(self, connection: AsyncConnection[Any], tables: ReadModelTables) -> None:
+    async def _follow(self, connection: AsyncConnection[Any]) -> None:
+        tables = ReadModelTables(connection, self._read_model, self._projection)
+        await tables.look()
+        self.leading = True
+        facts = {"read_model": self._read_model.schema, "position": tables.position}
+        log.info("leading", extra=facts)
         now = asyncio.get_running_loop().time
-        tend_at = now()
+        tend_at = self._save_at = now()
         await self._refuse_too_many_parked(connection)
         while True:
             looked_at = now()
@@ -136,15 +126,9 @@ class Follower:
                 await tables.save()
                 await tend(connection, self._read_model, built=True)
                 tend_at = now() + TEND_SECONDS
-            await self._wait_for_news(connection, tables)
+            async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                pass
             await asyncio.sleep(max(looked_at + self._breath - now(), 0))
-
-    async def _wait_for_news(
-        self, connection: AsyncConnection[Any], tables: ReadModelTables
-    ) -> None:
-        told = [n async for n in connection.notifies(timeout=POLL_SECONDS, stop_after=1)]
-        if not told:
-            await tables.save()
 
     async def _step(self, connection: AsyncConnection[Any], tables: ReadModelTables) -> bool:
         """Project a page; whether more of the log is waiting."""
@@ -154,13 +138,21 @@ class Follower:
             self._breath = BREATH if found.concerns else QUIET_BREATH
             if not await tables.take(found, most_parked=MOST_PARKED):
                 await self._refuse_too_many_parked(connection)
+        await self._save_now_and_then(tables)
         self._failures, self.error = 0, None
         return is_full(rows, self._batch)
+
+    async def _save_now_and_then(self, tables: ReadModelTables) -> None:
+        """Also while there is news all the time, so that nobody seems to be far behind."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._save_at:
+            await tables.save()
+            self._save_at = now + SAVE_SECONDS
 
     async def _refuse_too_many_parked(self, connection: AsyncConnection[Any]) -> None:
         count = len(await parked(connection, self._read_model))
         if count > MOST_PARKED:
-            raise TooManyParkedError(self.name, count)
+            raise TooManyParkedError(self._read_model, count)
 
     def _stands_still(self, error: Exception) -> None:
         reason = describe(error)
@@ -188,9 +180,10 @@ async def retry_parked(
     """
     projection = Projection(read_model, mapper or JsonMapper())
     async with (
-        await connect(database_url, "darkroom retry-parked") as connection,
+        await connect(database_url, "darkroom retry-parked", lock_timeout="10s") as connection,
         connection.transaction(),
     ):
+        await give_up_when_stopped(connection)
         place = await hold(connection, read_model)
         await look_into(connection, read_model)
         rows = await _waiting_rows(connection, read_model, place.position)

@@ -1,4 +1,4 @@
-"""How far each read model is, and which aggregates wait because they could not be projected."""
+"""Which versions of read models there are, how far each is, and which one is shown."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from psycopg import AsyncConnection, errors
 
 from infrastructure.event_store.connections import connect
+from infrastructure.event_store.parking import CREATE as CREATE_PARKED
+from infrastructure.event_store.parking import take_parked, unpark
 from infrastructure.event_store.read_model_schemas import (
     create_tables,
     drop_tables,
     exclusively,
     look_into,
+    missing_tables,
     rename,
     show,
+    try_exclusively,
 )
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
@@ -38,21 +41,13 @@ CREATE TABLE follower_positions (
     error        text,
     PRIMARY KEY (name, version)
 ) WITH (fillfactor = 50);
-CREATE TABLE parked_aggregates (
-    name          text        NOT NULL,
-    version       integer     NOT NULL,
-    originator_id uuid        NOT NULL,
-    position      bigint      NOT NULL,
-    error         text        NOT NULL,
-    parked_at     timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (name, version, originator_id)
-);
 """
 
 HOLD = """
 SELECT position, revision FROM follower_positions
  WHERE name = %s AND version = %s AND log_identity = (SELECT identity FROM log) FOR UPDATE
 """
+LOOK = HOLD.replace("FOR UPDATE", "")
 
 MOVE = """
 UPDATE follower_positions SET position = %s, updated_at = now(), error = NULL
@@ -71,7 +66,6 @@ SELECT %s, %s, identity, 0, CASE WHEN EXISTS (SELECT FROM stored_events) THEN NU
        revision = f.revision + 1, updated_at = now(), error = NULL
 """
 
-TAKE_PARKED = "UPDATE parked_aggregates SET name = %s WHERE (name, version) = (%s, %s)"
 BECOME_OLD = """
 WITH old AS (
     INSERT INTO follower_positions (name, version, log_identity, position)
@@ -140,34 +134,32 @@ async def ensure_tables(database_url: str) -> None:
     """Create what is missing of the tables of followers and of every read model."""
     async with await connect(database_url, "darkroom migrate") as connection:
         for read_model in discover():
-            async with connection.transaction():
-                await _create(connection)
-                if not await _is_stored(connection, read_model):
-                    await start_over(connection, read_model)
-                    await _show_best(connection, read_model)
+            await prepare(connection, read_model)
 
 
 async def prepare(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     """Make the tables be there and of this log; the session looks into them from now on."""
     async with connection.transaction():
+        await exclusively(connection)
         await _create(connection)
         if await _is_stored(connection, read_model):
             await look_into(connection, read_model)
         else:
             await start_over(connection, read_model)
             await _show_best(connection, read_model)
+            await drop_tables(connection, read_model.aside)
 
 
 async def start_over(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     """Make the tables anew, empty; the session looks into them from now on."""
     await create_tables(connection, read_model)
     await unpark(connection, read_model)
-    await connection.execute(START_OVER, _key(read_model))
+    await connection.execute(START_OVER, read_model.key)
 
 
 async def hold(connection: AsyncConnection[Any], read_model: ReadModel) -> Place:
     """Lock the position for the rest of the transaction. Raises LeadershipLostError."""
-    cursor = await connection.execute(HOLD, _key(read_model), prepare=True)
+    cursor = await connection.execute(HOLD, read_model.key, prepare=True)
     row: tuple[int, int] | None = await cursor.fetchone()
     if row is None:
         raise LeadershipLostError(f"The tables {read_model.schema!r} are not there for this log.")
@@ -176,8 +168,7 @@ async def hold(connection: AsyncConnection[Any], read_model: ReadModel) -> Place
 
 async def position_of(connection: AsyncConnection[Any], read_model: ReadModel) -> int | None:
     """Where the tables are; None when there are none for this log."""
-    query = HOLD.replace("FOR UPDATE", "")
-    row = await (await connection.execute(query, _key(read_model))).fetchone()
+    row = await (await connection.execute(LOOK, read_model.key)).fetchone()
     return row[0] if row else None
 
 
@@ -188,16 +179,18 @@ async def move(
 
     False when they are at another place, or somebody changed them or what is parked of them.
     """
-    parameters = (position, *_key(read_model), place.position, place.revision)
+    parameters = (position, *read_model.key, place.position, place.revision)
     cursor = await connection.execute(MOVE, parameters, prepare=True)
     return await cursor.fetchone() is not None
 
 
-async def set_back(connection: AsyncConnection[Any], read_model: ReadModel, position: int) -> None:
-    """Save an earlier position, in the transaction that has moved it too far."""
+async def set_position(
+    connection: AsyncConnection[Any], read_model: ReadModel, position: int
+) -> None:
+    """Save where the tables are, in a transaction that holds their position."""
     await connection.execute(
         "UPDATE follower_positions SET position = %s WHERE (name, version) = (%s, %s)",
-        (position, *_key(read_model)),
+        (position, *read_model.key),
     )
 
 
@@ -206,34 +199,43 @@ async def revise(connection: AsyncConnection[Any], read_model: ReadModel) -> Non
     await connection.execute(
         "UPDATE follower_positions SET revision = revision + 1, error = NULL"
         " WHERE (name, version) = (%s, %s)",
-        _key(read_model),
+        read_model.key,
     )
 
 
-async def tell(connection: AsyncConnection[Any], read_model: ReadModel, error: str) -> None:
-    """Let others see why the read model stands still."""
+async def stand_still(connection: AsyncConnection[Any], read_model: ReadModel, error: str) -> None:
+    """Let others see why the read model stands still, and that somebody tries to go on."""
     await connection.execute(
-        "UPDATE follower_positions SET error = %s WHERE (name, version) = (%s, %s)",
-        (error, *_key(read_model)),
+        "UPDATE follower_positions SET error = %s, updated_at = now()"
+        " WHERE (name, version) = (%s, %s)",
+        (error, *read_model.key),
     )
 
 
 async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built: bool) -> None:
-    """Show that it is followed, let the plain names show the best version, drop abandoned ones."""
+    """Show that it is followed, let the plain names show the best version, drop abandoned ones.
+
+    Raises LeadershipLostError when its tables are not there any more.
+    """
+    if missing := await missing_tables(connection, read_model):
+        raise LeadershipLostError(f"Not there any more: {', '.join(missing)}.")
     await connection.execute(
         "UPDATE follower_positions SET updated_at = now(),"
         " caught_up_at = coalesce(caught_up_at, CASE WHEN %s THEN now() END)"
         " WHERE (name, version) = (%s, %s)",
-        (built, *_key(read_model)),
+        (built, *read_model.key),
     )
-    try:
-        async with connection.transaction():
-            await exclusively(connection)
-            await _show_best(connection, read_model)
-            await _drop_abandoned(connection, read_model)
-    except errors.LockNotAvailable:
-        facts = {"read_model": read_model.schema}
-        log.warning("somebody reads for long: views are exchanged later", extra=facts)
+    for step, later in (
+        (_show_best, "the plain names show the best version later"),
+        (_drop_abandoned, "what nobody follows into is dropped later"),
+    ):
+        try:
+            async with connection.transaction():
+                if await try_exclusively(connection):
+                    await step(connection, read_model)
+        except errors.LockNotAvailable:
+            facts = {"read_model": read_model.schema}
+            log.warning("somebody reads for long: %s", later, extra=facts)
 
 
 async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -241,68 +243,37 @@ async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> Non
     await drop_tables(connection, read_model)
     await unpark(connection, read_model)
     await connection.execute(
-        "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", _key(read_model)
+        "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", read_model.key
     )
 
 
-async def take_place(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Let what was built beside be the live one, and the live one the old one."""
+async def take_place(
+    connection: AsyncConnection[Any], read_model: ReadModel, position: int
+) -> None:
+    """Let what was built beside, up to there, be the live one, and the live one the old one."""
     beside, old = read_model.beside, read_model.old
     await rename(connection, read_model, old)
     await rename(connection, beside, read_model)
-    await unpark(connection, read_model)
-    await connection.execute(TAKE_PARKED, (read_model.name, *_key(beside)))
-    await connection.execute(BECOME_OLD, (old.name, *_key(read_model), *_key(beside)))
+    await take_parked(connection, beside, read_model)
+    await connection.execute(BECOME_OLD, (old.name, *read_model.key, *beside.key))
+    await set_position(connection, read_model, position)
     await revise(connection, read_model)
 
 
-async def parked(connection: AsyncConnection[Any], read_model: ReadModel) -> frozenset[UUID]:
-    """The aggregates whose events wait."""
-    cursor = await connection.execute(
-        "SELECT originator_id FROM parked_aggregates WHERE name = %s AND version = %s",
-        _key(read_model),
-        prepare=True,
-    )
-    return frozenset(row[0] for row in await cursor.fetchall())
-
-
-async def park(
-    connection: AsyncConnection[Any],
-    read_model: ReadModel,
-    aggregate: UUID,
-    *,
-    position: int,
-    error: str,
-) -> None:
-    """Let the events of an aggregate wait from this position on."""
-    await connection.execute(
-        "INSERT INTO parked_aggregates (name, version, originator_id, position, error)"
-        " VALUES (%s, %s, %s, %s, %s)",
-        (*_key(read_model), aggregate, position, error),
-    )
-
-
-async def unpark(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Let no aggregate wait any more."""
-    await connection.execute(
-        "DELETE FROM parked_aggregates WHERE (name, version) = (%s, %s)", _key(read_model)
-    )
-
-
-def _key(read_model: ReadModel) -> tuple[str, int]:
-    return read_model.name, read_model.version
-
-
 async def _create(connection: AsyncConnection[Any]) -> None:
-    await exclusively(connection)
     cursor = await connection.execute("SELECT to_regclass('follower_positions') IS NULL")
     if await cursor.fetchone() == (True,):
-        await connection.execute(CREATE)
+        await connection.execute(CREATE + CREATE_PARKED)
 
 
 async def _is_stored(connection: AsyncConnection[Any], read_model: ReadModel) -> bool:
-    cursor = await connection.execute(HOLD, _key(read_model))
-    return await cursor.fetchone() is not None
+    """With a position and its tables: a restore of one schema, or a DROP, leaves the one alone."""
+    if await position_of(connection, read_model) is None:
+        return False
+    if missing := await missing_tables(connection, read_model):
+        facts = {"read_model": read_model.schema}
+        log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
+    return not missing
 
 
 async def _show_best(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -313,9 +284,12 @@ async def _show_best(connection: AsyncConnection[Any], read_model: ReadModel) ->
 
 
 async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """One at a time: another version, or leftovers of a replay, that nobody writes any more."""
+    """One at a time: another version, or leftovers of a replay, that nobody follows into, or tries.
+
+    One that stands still is tried again and again, so it is not abandoned: an api may read it.
+    """
     names = read_model.beside.name, read_model.old.name
-    cursor = await connection.execute(ABANDONED, (*_key(read_model), *names, KEPT))
+    cursor = await connection.execute(ABANDONED, (*read_model.key, *names, KEPT))
     if row := await cursor.fetchone():
         abandoned = replace(read_model, name=row[0], version=row[1])
         log.warning("dropping tables that nobody follows into", extra={"tables": abandoned.schema})

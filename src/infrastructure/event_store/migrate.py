@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
+from psycopg import sql
 
 from infrastructure.event_store.connections import LIVENESS
+from infrastructure.event_store.schema import (
+    EARLIER_BUILD,
+    MADE_OF,
+    MAKE_A_NEW_ONE,
+    MIGRATIONS,
+    is_of_an_earlier_build,
+    newest_revision,
+)
 
 LOCK = 7232406002
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class NotMigratedError(Exception):
     """The schema stayed as it was; the message says why, in one sentence."""
 
-    def __init__(self, reason: Exception) -> None:
+    def __init__(self, reason: Exception | str) -> None:
         super().__init__(f"The database was not migrated: {' '.join(str(reason).split())}")
 
 
@@ -28,24 +34,22 @@ def migrate(database_url: str) -> None:
     lock and everything half done end with the connection.
     """
     try:
-        is_new = (_revision(database_url) or "") >= newest_revision()
+        revision, made_of = _found(database_url)
     except psycopg.Error as error:
         raise NotMigratedError(error) from error
-    if not is_new:
+    if is_of_an_earlier_build(revision, made_of):
+        raise NotMigratedError(f"{EARLIER_BUILD} {MAKE_A_NEW_ONE}")
+    if revision < newest_revision():
         _upgrade(database_url)
 
 
-def newest_revision() -> str:
-    """The number that the name of the last migration begins with."""
-    return max(path.name for path in MIGRATIONS.glob("versions/*.py")).split("_")[0]
-
-
-def _revision(database_url: str) -> str | None:
+def _found(database_url: str) -> tuple[str, str | None]:
+    """The schema's revision, empty for none, and what it was made of."""
     with _connect(database_url) as connection:
         if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
-            return None
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return str(row[0]) if row else None
+            return "", None
+        query = sql.SQL("SELECT version_num, ({}) FROM alembic_version").format(sql.SQL(MADE_OF))
+        return connection.execute(query).fetchone() or ("", None)
 
 
 def _upgrade(database_url: str) -> None:

@@ -17,10 +17,9 @@ from infrastructure.event_store.follower_tables import (
     Place,
     hold,
     move,
-    park,
-    parked,
-    set_back,
+    set_position,
 )
+from infrastructure.event_store.parking import park, parked
 from infrastructure.event_store.projection import DATA_ERRORS, Batch, Projection, Write, describe
 from infrastructure.event_store.store import Row
 from infrastructure.read_models.read_model import ReadModel
@@ -150,7 +149,7 @@ class ReadModelTables:
             await self._move(rows[-1][0])
             position = await self.apply_each(rows, most_parked=most_parked)
             if position != rows[-1][0]:  # too many are parked
-                await set_back(self._connection, self._read_model, position)
+                await set_position(self._connection, self._read_model, position)
             self.waiting = await parked(self._connection, self._read_model)
         self._is_at(position)
 

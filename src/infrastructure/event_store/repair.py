@@ -25,20 +25,34 @@ LAST = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 SINCE = "SELECT * FROM units_between_v1(%s, %s)"
 MEND = "SELECT * FROM mend_user_v1(%s, %s, %s)"
 
-Counter = tuple[UUID, str, datetime]
+Counter = tuple[UUID | None, str, datetime]
+
+
+class UnreadableLogError(Exception):
+    """With an event missing, what the others say is not what there should be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing was mended, because some events cannot be read, and the others do not say all."
+            " Bring those back from a backup, or run a release that can read them."
+        )
 
 
 async def repair(database_url: str, snapshot: Snapshot) -> AsyncIterator[Difference]:
     """Mend what was found wrong and still is; yields what was, in order of the users.
 
     The lock is taken for each user, and again for each few rows. What the events say is
-    asked under it: a counter is what they said up to the snapshot, and what came since.
+    asked under it: a counter is what they said up to the snapshot, and what came since. What only
+    a newer release knows stays as it is. Raises UnreadableLogError.
     """
+    if not snapshot.is_readable:
+        raise UnreadableLogError
     async with visiting(database_url) as connection:
         mending = _Mending(connection, snapshot)
         await mending.catch_up()
         await connection.execute(f"SET statement_timeout = '{LONGEST_MENDING}'")
-        for user_id, wrong in _by_user(snapshot.differences):
+        known = [found for found in snapshot.differences if found.problem != "unknown"]
+        for user_id, wrong in _by_user(known):
             rows = 0
             for first in range(0, len(wrong), MOST_AT_ONCE):
                 await mending.catch_up(at_least=FAR_BEHIND)
@@ -98,7 +112,8 @@ class _Mending:
 def _by_user(differences: Iterable[Difference]) -> list[tuple[UUID, list[Difference]]]:
     of_user: defaultdict[UUID, list[Difference]] = defaultdict(list)
     for difference in differences:
-        of_user[difference.user_id].append(difference)
+        if difference.user_id is not None:
+            of_user[difference.user_id].append(difference)
     return sorted(of_user.items())
 
 

@@ -14,12 +14,11 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel, errors
 
 from infrastructure.event_store import bulk
-from infrastructure.event_store.comparison import Build, Difference, differences
+from infrastructure.event_store.comparison import Build, TableDifference, differences
 from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
     forget,
     hold,
-    parked,
     position_of,
     start_over,
     take_place,
@@ -28,8 +27,14 @@ from infrastructure.event_store.leadership import take_duty
 from infrastructure.event_store.log_pages import END, page
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.pace import HEAD, Pace
+from infrastructure.event_store.parking import MOST_PARKED, parked
 from infrastructure.event_store.projection import Projection, describe
-from infrastructure.event_store.read_model_schemas import exclusively, show
+from infrastructure.event_store.read_model_schemas import (
+    exclusively,
+    give_up_when_stopped,
+    missing_tables,
+    show,
+)
 from infrastructure.event_store.read_model_tables import SETTINGS, Page, ReadModelTables
 from infrastructure.read_models.read_model import ReadModel
 
@@ -39,7 +44,6 @@ A_PAGE = 5000
 A_SMALL_PAGE = 250  # while a service appends: who waits behind it waits for milliseconds
 A_SLICE = 250  # events that are decoded before PostgreSQL is given what it waits for
 NEAR = 1000  # events that the two may be apart when the writers are made to wait
-MOST_PARKED = 1000
 INDEXING = {"maintenance_work_mem": "128MB", "vacuum_cost_delay": "0"}
 ON_ONE_PROCESSOR = {
     "max_parallel_maintenance_workers": "0",
@@ -48,10 +52,10 @@ ON_ONE_PROCESSOR = {
 }
 TRIES, PAUSE = 30, 0.2
 
-# Others wait meanwhile: a process that is stopped in the middle loses its session.
-BOUNDS = "SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
+PATIENCE = "SET LOCAL lock_timeout = '1s'"  # for who reads by a plain name
+LONG_PATIENCE = "SET LOCAL lock_timeout = '10s'"  # for who still reads what nobody else waits for
 
-Phase = Literal["reading", "indexing", "comparing", "swapping"]
+Phase = Literal["reading", "indexing", "comparing", "swapping", "waiting"]
 
 
 class ReplayUnderWayError(Exception):
@@ -73,13 +77,23 @@ class NothingToReplayError(Exception):
         )
 
 
-class TooManyParkedError(Exception):
-    """So many aggregates that cannot be projected are a bug of ours: nothing was exchanged."""
+class ParksMoreError(Exception):
+    """The rebuilt one would be worse than the live one, or nobody would follow into it."""
+
+    def __init__(self, read_model: ReadModel, bound: int) -> None:
+        super().__init__(
+            f"More aggregates than {bound} cannot be projected into {read_model.name!r} when it is"
+            " built anew. The live one stays as it is. Mend the read model, then repeat."
+        )
+
+
+class StillReadError(Exception):
+    """What an earlier replay left cannot be removed yet."""
 
     def __init__(self, read_model: ReadModel) -> None:
         super().__init__(
-            f"More than {MOST_PARKED} aggregates cannot be projected into {read_model.name!r}. The"
-            " live one stays as it is. Mend the read model."
+            f"Tables that an earlier replay of {read_model.name!r} left could not be removed,"
+            " because a transaction has been reading them all the while. End that one, and repeat."
         )
 
 
@@ -95,7 +109,10 @@ class NotSwappedError(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a replay is: events read of those that the live one has, and what it does now."""
+    """How far a replay is: events read of those that the live one has, and what it does now.
+
+    When it is `waiting`, it is for transactions that read or hold what it is to exchange.
+    """
 
     phase: Phase
     position: int
@@ -109,7 +126,7 @@ class Outcome:
     read_model: str
     events: int
     seconds: float
-    differences: tuple[Difference, ...]
+    differences: tuple[TableDifference, ...]
     parked: int
     swapped: bool
 
@@ -117,9 +134,9 @@ class Outcome:
 Tell = Callable[[Progress], None]
 
 
-async def compare(
+async def compare_with_live(
     database_url: str, read_model: ReadModel, mapper: JsonMapper | None = None
-) -> Sequence[Difference]:
+) -> Sequence[TableDifference]:
     """What the live one and one built from the log differ in, at one position."""
     return (await replay(database_url, read_model, mapper, check=True)).differences
 
@@ -136,8 +153,8 @@ async def replay(
     """Build beside the live one, catch up with it, compare; unless it is a check, swap.
 
     The service may run meanwhile. Whatever ends it early, the live one stays as it is. Raises
-    ReplayUnderWayError, NothingToReplayError, UnknownEventError, TooManyParkedError,
-    NotSwappedError and psycopg.Error.
+    ReplayUnderWayError, NothingToReplayError, UnknownEventError, ParksMoreError, StillReadError,
+    NotSwappedError, LeadershipLostError and psycopg.Error.
     """
     began = asyncio.get_running_loop().time()
     projection = Projection(read_model, mapper or JsonMapper())
@@ -170,7 +187,10 @@ async def _alone(
     ):
         if not await take_duty(writer, f"replay {read_model.schema}"):
             raise ReplayUnderWayError(read_model)
-        await _remove_leftovers(writer, read_model)
+        try:
+            await _remove_leftovers(writer, read_model)
+        except errors.LockNotAvailable as error:
+            raise StillReadError(read_model) from error
         try:
             yield writer, reader
         finally:
@@ -179,10 +199,11 @@ async def _alone(
 
 
 async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """They are this replay's alone: nobody else waits while it waits for their last readers."""
     for leftover in (read_model.beside, read_model.old):
         async with connection.transaction():
-            await connection.execute("SET LOCAL lock_timeout = '10s'")
-            await exclusively(connection)
+            await give_up_when_stopped(connection)
+            await connection.execute(LONG_PATIENCE)
             await forget(connection, leftover)
 
 
@@ -234,7 +255,7 @@ class Replay:
         await bulk.end(self._writer, self._beside, indexes)
         await self._catch_up()
 
-    async def compare(self) -> list[Difference]:
+    async def compare(self) -> list[TableDifference]:
         """At the position that the live one is at in a snapshot."""
         await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with self._reader.transaction():
@@ -259,19 +280,28 @@ class Replay:
             with suppress(errors.LockNotAvailable, errors.DeadlockDetected):
                 await self._swap()
                 return
+            self._tell(Progress("waiting", self._tables.position, self._tables.position))
             await asyncio.sleep(PAUSE)
         raise NotSwappedError(self._live)
 
     async def _swap(self) -> None:
         async with self._writer.transaction():
-            await self._writer.execute(BOUNDS)
             await exclusively(self._writer)
+            await self._writer.execute(PATIENCE)
             await show(self._writer, self._beside, becomes=self._live)
             place = await hold(self._writer, self._live)
             await self._read(place.position)
-            await take_place(self._writer, self._live)
+            await self._refuse_to_park_more()
+            await take_place(self._writer, self._live, self._tables.position)
             facts = {"read_model": self._live.schema, "position": place.position}
         log.info("the rebuilt read model took the live one's place", extra=facts)
+
+    async def _refuse_to_park_more(self) -> None:
+        bound = MOST_PARKED
+        if not await missing_tables(self._writer, self._live):
+            bound = min(bound, len(await parked(self._writer, self._live)))
+        if len(await parked(self._writer, self._beside)) > bound:
+            raise ParksMoreError(self._live, bound)
 
     async def _live_position(self) -> int:
         position = await position_of(self._reader, self._live)
@@ -324,7 +354,7 @@ class Replay:
     async def _take(self, taken: Page) -> None:
         await self._tables.take(taken, most_parked=MOST_PARKED)
         if len(self._tables.waiting) > MOST_PARKED:
-            raise TooManyParkedError(self._live)
+            raise ParksMoreError(self._live, MOST_PARKED)
         self.events += len(taken.rows)
 
     async def _page(self, after: int, goal: int, most: int) -> Page | None:

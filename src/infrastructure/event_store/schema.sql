@@ -1,9 +1,14 @@
 -- The log of all decisions, and the tables that decisions depend on.
 -- Only append_v1 and the functions beside it write here, under one lock.
 
-CREATE TABLE log (identity uuid NOT NULL DEFAULT gen_random_uuid(), started_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE log (
+    identity   uuid        NOT NULL DEFAULT gen_random_uuid(),
+    started_at timestamptz NOT NULL DEFAULT now(),
+    made_of    text
+);
 INSERT INTO log DEFAULT VALUES;
 COMMENT ON TABLE log IS 'One row: which log this is. Positions mean nothing in another one.';
+COMMENT ON COLUMN log.made_of IS 'A hash of the scripts that made this database.';
 
 -- eventsourcing's own table and column names, plus recorded_at.
 CREATE TABLE stored_events (
@@ -17,9 +22,24 @@ CREATE TABLE stored_events (
 );
 CREATE UNIQUE INDEX stored_events_notification_id_idx ON stored_events (notification_id);
 
+-- What an event says; null when it cannot be read. A prompt may hold a NUL, jsonb may not: U+FFFD
+-- stands in for it, as in read models.
+CREATE FUNCTION event_v1(state bytea) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+DECLARE
+    said text;
+BEGIN
+    said := convert_from(state, 'UTF8');
+    IF position('\u0000' IN said) > 0 THEN
+        said := regexp_replace(said, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g');
+    END IF;
+    RETURN said::jsonb;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END $$;
+
 CREATE VIEW events AS
 SELECT notification_id AS position, recorded_at, originator_id, originator_version, topic,
-       convert_from(state, 'UTF8')::jsonb AS event
+       event_v1(state) AS event
   FROM stored_events;
 COMMENT ON VIEW events IS 'The log for human eyes.';
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -49,6 +50,16 @@ class ReadModel:
         return f"{self.name}_v{self.version}"
 
     @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from others in the tables about all of them."""
+        return self.name, self.version
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the tables that `create` makes."""
+        return re.findall(r"\bCREATE TABLE (\w+)", self.create)
+
+    @property
     def beside(self) -> ReadModel:
         """The same, to be built beside the one that is followed into."""
         return replace(self, name=f"{self.name}_beside")
@@ -57,3 +68,8 @@ class ReadModel:
     def old(self) -> ReadModel:
         """The same, after another one took its place."""
         return replace(self, name=f"{self.name}_old")
+
+    @property
+    def aside(self) -> ReadModel:
+        """The same, while its tables are made anew."""
+        return replace(self, name=f"{self.name}_aside")

@@ -15,13 +15,15 @@ from rich.text import Text
 
 from infrastructure.event_store.check import MOST_DIFFERENCES, Compared, Difference, Part, compare
 from infrastructure.event_store.mapper import UnknownEventError
-from infrastructure.event_store.repair import repair
+from infrastructure.event_store.projection import describe
+from infrastructure.event_store.repair import UnreadableLogError, repair
 from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
 from infrastructure.logging import configure_logging
 from interfaces.cli.endings import CommandError, Exit
 from interfaces.cli.terminal import output, printable, side
 
 ROWS: Mapping[Part, str] = {
+    "events": "events",
     "quota": "counters",
     "limits": "limits of users' own",
     "work": "pieces of work",
@@ -46,35 +48,52 @@ class _Found:
     def more(self) -> bool:
         return any(part.more for part in self.compared)
 
+    @property
+    def unknown(self) -> int:
+        """What only a newer release may mend."""
+        return sum(difference.problem == "unknown" for difference in self.differences)
+
 
 def check(database_url: str, *, mend: bool, as_json: bool) -> Exit:
     """Compare, say what differs, mend it if wanted; whether something is left to mend."""
     if mend:
         configure_logging()
+    found = _Found()
     try:
-        found = asyncio.run(_check(database_url, mend=mend, as_json=as_json))
+        asyncio.run(_check(database_url, found, mend=mend, as_json=as_json))
     except SharedSessionsError as error:
         raise CommandError(f"{error}", Exit.MISUSED) from error
-    except UnknownEventError as error:
-        raise CommandError(f"{error}", Exit.UNAVAILABLE) from error
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
-        raise CommandError(
-            "The database has not the tables of this release: run `darkroom migrate`.",
-            Exit.UNAVAILABLE,
-        ) from error
-    except psycopg.Error as error:
-        reason = " ".join(str(error).split())
-        raise CommandError(f"It was not checked to the end: {reason}", Exit.UNAVAILABLE) from error
+    except (UnknownEventError, UnreadableLogError, psycopg.Error) as error:
+        if as_json and found.differences and mend:
+            output().print_json(json.dumps(_document(found, mend=mend)))
+        raise _cut_short(found, error) from error
     if as_json:
         output().print_json(json.dumps(_document(found, mend=mend)))
     else:
         output().print(f"\n{_ending(found, mend=mend)}")
-    return Exit.FAILED if found.more or (found.differences and not mend) else Exit.DONE
+    left = found.unknown if mend else len(found.differences)
+    return Exit.FAILED if found.more or left else Exit.DONE
 
 
-async def _check(database_url: str, *, mend: bool, as_json: bool) -> _Found:
+def _cut_short(found: _Found, error: Exception) -> CommandError:
+    """Why it did not come to its end, with what was mended until then."""
+    match error:
+        case UnreadableLogError():
+            return CommandError(f"{error}")
+        case UnknownEventError():
+            return CommandError(f"{error}", Exit.UNAVAILABLE)
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedFunction():
+            sentence = "The database has not the tables of this release: run `darkroom migrate`."
+            return CommandError(sentence, Exit.UNAVAILABLE)
+    reason = " ".join(describe(error).split())
+    if not found.mended:
+        return CommandError(f"It was not checked to the end: {reason}", Exit.UNAVAILABLE)
+    count = f"{len(found.mended)} of {_differences(len(found.differences))}"
+    return CommandError(f"Only {count} were mended, run it again: {reason}", Exit.UNAVAILABLE)
+
+
+async def _check(database_url: str, found: _Found, *, mend: bool, as_json: bool) -> None:
     await refuse_shared_sessions(database_url)
-    found = _Found()
 
     def tell(compared: Compared) -> None:
         found.compared.append(compared)
@@ -89,7 +108,6 @@ async def _check(database_url: str, *, mend: bool, as_json: bool) -> _Found:
             async for mended in repair(database_url, snapshot):
                 found.mended.append(mended)
                 status.update(f"mended {len(found.mended)} of {len(found.differences)}")
-    return found
 
 
 def _show_part(compared: Compared) -> None:
@@ -128,11 +146,13 @@ def _ending(found: _Found, *, mend: bool) -> str:
         return f"{only}: run it again." if mend else f"{only}."
     if not found.differences:
         return "All is as the events say."
-    if not mend:
-        return f"{_differences(len(found.differences))}: `darkroom check --repair` mends them."
-    gone = len(found.differences) - len(found.mended)
-    since = f" {_differences(gone)} had gone by then." if gone else ""
-    return f"{len(found.mended)} mended.{since}"
+    known = len(found.differences) - found.unknown
+    left = f" {_differences(found.unknown)} left to the newer release." if found.unknown else ""
+    if not mend and known:
+        return f"{_differences(known)}: `darkroom check --repair` mends them.{left}"
+    gone = known - len(found.mended)
+    since = f" {_differences(gone)} had gone by then." if gone and mend else ""
+    return f"{len(found.mended)} mended.{since}{left}"
 
 
 def _differences(count: int) -> str:
@@ -158,7 +178,7 @@ def _as_json(difference: Difference) -> dict[str, Any]:
     return {
         "part": difference.part,
         "problem": difference.problem,
-        "user": str(difference.user_id),
+        "user": str(difference.user_id) if difference.user_id else None,
         "place": _without_secrets(difference.place),
         "found": _without_secrets(difference.found),
         "expected": _without_secrets(difference.expected),
@@ -179,6 +199,8 @@ def _shortened(secret: str) -> str:
 def _cells(difference: Difference) -> tuple[str, str, str, str]:
     place = difference.place
     match difference.part:
+        case "events":
+            what = f"event {place['position']}: {place['topic']} of {place['ref']}"
         case "quota":
             what = f"{place['window_type']} units since {place['starts_at'][:10]}"
         case "limits":
@@ -188,12 +210,17 @@ def _cells(difference: Difference) -> tuple[str, str, str, str]:
         case _:
             what = f"key {_shortened(place['key'])} of {place['ref']}"
     it_is, said = _two_sides(difference)
-    return printable(what), str(difference.user_id), printable(it_is), printable(said)
+    user = str(difference.user_id or "nobody knows whose")
+    return printable(what), user, printable(it_is), printable(said)
 
 
 def _two_sides(difference: Difference) -> tuple[str, str]:
     """The row and what the events say, without what is the same in both."""
     match difference.problem:
+        case "unreadable":
+            return "cannot be read", "not known"
+        case "unknown":
+            return "a kind that only a newer release knows", "not known"
         case "worker":
             worker = (difference.found or {})["worker"]
             return f"held by {worker}, a worker that is gone", "held by nobody"

@@ -8,11 +8,13 @@ import json
 import psycopg
 import typer
 
+from infrastructure.event_store.connections import LOST
 from infrastructure.event_store.follower import retry_parked as retry_one
 from infrastructure.event_store.follower_tables import LeadershipLostError, ensure_tables
 from infrastructure.event_store.mapper import UnknownEventError
 from infrastructure.event_store.migrate import NotMigratedError
 from infrastructure.event_store.migrate import migrate as apply_migrations
+from infrastructure.event_store.projection import describe
 from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
@@ -48,9 +50,9 @@ def migrate(database_url: str) -> int:
     except SharedSessionsError as error:
         return _fail(error, Exit.MISUSED)
     except NotMigratedError as error:
-        return _fail(error)
+        return _fail(error, _status_of(error.__cause__))
     except psycopg.Error as error:
-        return _fail(NotMigratedError(error))
+        return _fail(NotMigratedError(error), _status_of(error))
     return Exit.DONE
 
 
@@ -63,20 +65,27 @@ def retry_parked(database_url: str, name: str | None) -> int:
     try:
         return max([_retry(database_url, read_model) for read_model in read_models])
     except UnknownEventError as error:
-        return _fail(error)
+        return _fail(error, Exit.UNAVAILABLE)
     except psycopg.errors.UndefinedTable:
-        return _fail("The database has no tables of Darkroom's: run `darkroom migrate`.")
+        sentence = "The database has no tables of Darkroom's: run `darkroom migrate`."
+        return _fail(sentence, Exit.UNAVAILABLE)
     except psycopg.Error as error:
-        return _fail(f"What is parked was not retried: {' '.join(str(error).split())}")
+        words = " ".join(describe(error).split())
+        return _fail(f"What is parked was not retried: {words}", Exit.UNAVAILABLE)
 
 
 def _retry(database_url: str, read_model: ReadModel) -> int:
     try:
         count = asyncio.run(retry_one(database_url, read_model))
     except LeadershipLostError as error:
-        return _fail(f"{error} Start `darkroom projector` of this release, then retry.")
+        sentence = f"{error} Start `darkroom projector` of this release, then retry."
+        return _fail(sentence, Exit.UNAVAILABLE)
     typer.echo(f"{read_model.name}: {count} parked")
     return Exit.FAILED if count else Exit.DONE
+
+
+def _status_of(error: BaseException | None) -> int:
+    return Exit.UNAVAILABLE if isinstance(error, LOST) else Exit.FAILED
 
 
 def _fail(reason: object, status: int = Exit.FAILED) -> int:

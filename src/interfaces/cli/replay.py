@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +17,17 @@ import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from infrastructure.event_store.follower_tables import LeadershipLostError
 from infrastructure.event_store.mapper import UnknownEventError
+from infrastructure.event_store.projection import describe
 from infrastructure.event_store.replay import (
     NothingToReplayError,
     NotSwappedError,
     Outcome,
+    ParksMoreError,
     Progress,
     ReplayUnderWayError,
-    TooManyParkedError,
+    StillReadError,
     replay,
 )
 from infrastructure.event_store.session_mode import SharedSessionsError, refuse_shared_sessions
@@ -34,13 +38,15 @@ from interfaces.cli.terminal import side
 
 BETWEEN_LINES = 5.0  # seconds, where there is no terminal
 GIVES_WAY = 5  # how much less of a processor it wants than the service does
-REFUSALS = (
+NOT_NOW = (
     NothingToReplayError,
     NotSwappedError,
     ReplayUnderWayError,
-    TooManyParkedError,
+    StillReadError,
     UnknownEventError,
+    LeadershipLostError,
 )
+PHASES = {"waiting": "waiting for transactions that read it"}
 
 Tell = Callable[[Progress], None]
 
@@ -51,20 +57,25 @@ def run(database_url: str, name: str | None, *, check: bool, as_json: bool) -> i
     Raises CommandError.
     """
     os.nice(GIVES_WAY)
+    chosen = _chosen(name)
+    outcomes: list[Outcome] = []
     try:
-        outcomes = uvloop.run(_replay_all(database_url, _chosen(name), check=check, quiet=as_json))
+        uvloop.run(_replay_all(database_url, chosen, outcomes, check=check, quiet=as_json))
     except SharedSessionsError as error:
         raise CommandError(str(error), Exit.MISUSED) from error
-    except REFUSALS as error:
+    except ParksMoreError as error:
         raise CommandError(str(error)) from error
     except psycopg.errors.UndefinedTable as error:
         sentence = "The database has no tables of Darkroom's: run `darkroom migrate`."
-        raise CommandError(sentence) from error
-    except psycopg.Error as error:
-        words = " ".join(str(error).split())
-        raise CommandError(f"Nothing was exchanged: {words}") from error
-    if as_json:
-        typer.echo(json.dumps({"readModels": [_in_json(outcome) for outcome in outcomes]}))
+        raise CommandError(sentence, Exit.UNAVAILABLE) from error
+    except (*NOT_NOW, psycopg.Error) as error:
+        done = "compared" if check else "exchanged"
+        words = " ".join(describe(error).split())
+        sentence = f"{chosen[len(outcomes)].name} was not {done}: {words}"
+        raise CommandError(sentence, Exit.UNAVAILABLE) from error
+    finally:
+        if as_json and (outcomes or sys.exception() is None):
+            typer.echo(json.dumps({"readModels": [_in_json(outcome) for outcome in outcomes]}))
     return Exit.FAILED if check and any(o.differences for o in outcomes) else Exit.DONE
 
 
@@ -77,17 +88,20 @@ def _chosen(name: str | None) -> Sequence[ReadModel]:
 
 
 async def _replay_all(
-    database_url: str, read_models: Sequence[ReadModel], *, check: bool, quiet: bool
-) -> list[Outcome]:
+    database_url: str,
+    read_models: Sequence[ReadModel],
+    outcomes: list[Outcome],
+    *,
+    check: bool,
+    quiet: bool,
+) -> None:
     await refuse_shared_sessions(database_url)
-    outcomes = []
     for read_model in read_models:
         with _progress(read_model.name) as tell:
             outcome = await replay(database_url, read_model, check=check, tell=tell)
         outcomes.append(outcome)
         if not quiet:
             typer.echo(_in_words(outcome))
-    return outcomes
 
 
 @contextmanager
@@ -107,7 +121,7 @@ def _progress(name: str) -> Iterator[Tell]:
         task = bar.add_task(name, total=None)
 
         def tell(now: Progress) -> None:
-            described = f"{name}: {now.phase}"
+            described = f"{name}: {PHASES.get(now.phase, now.phase)}"
             bar.update(task, description=described, completed=now.position, total=now.goal)
 
         yield tell
@@ -121,8 +135,8 @@ class _Lines:
     def tell(self, now: Progress) -> None:
         if time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + BETWEEN_LINES
-            line = f"{self._name}: {now.phase}, {now.position:,} of {now.goal:,} events"
-            typer.echo(line, err=True)
+            how_far = f", {now.position:,} of {now.goal:,} events" if now.phase == "reading" else ""
+            typer.echo(f"{self._name}: {PHASES.get(now.phase, now.phase)}{how_far}", err=True)
 
 
 def _in_words(outcome: Outcome) -> str:
