@@ -36,7 +36,8 @@ END $$;
 -- Generations' work whose deadline has passed, the longest first: what waits and is due after `grace`,
 -- what somebody holds after `margin`.
 CREATE FUNCTION overdue_v1(moment timestamptz, grace interval, margin interval, most integer)
-RETURNS SETOF uuid LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+RETURNS SETOF uuid LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 BEGIN
     RETURN QUERY
     SELECT overdue.ref FROM (
@@ -89,7 +90,8 @@ $$;
 CREATE FUNCTION due_of_user_v1(its_user uuid, moment timestamptz, handed_over text[],
                                behind timestamptz DEFAULT '-infinity',
                                behind_ref uuid DEFAULT '00000000-0000-0000-0000-000000000000')
-RETURNS work LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+RETURNS work LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 DECLARE due work;
 BEGIN
     SELECT * INTO due FROM work w
@@ -104,7 +106,7 @@ END $$;
 CREATE FUNCTION next_due_v1(after_user uuid, most integer, handed_over text[])
 RETURNS TABLE (kind text, ref uuid, user_id uuid) LANGUAGE plpgsql VOLATILE
 -- Plans must not depend on statistics: this table is empty one minute and full the next.
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 DECLARE
     moment  timestamptz := log_now_v1();
     turn    uuid := after_user;
@@ -172,7 +174,7 @@ END $$;
 
 -- Up to `most` generations that nobody holds and that wait for their time, the soonest first.
 CREATE FUNCTION put_off_v1(most integer) RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 DECLARE moment timestamptz := log_now_v1();
 BEGIN
     RETURN QUERY
@@ -184,7 +186,8 @@ END $$;
 -- as may be started, and, when that was all, the seconds until something that waits for its time.
 CREATE FUNCTION look_v1(after_user uuid, handed_over text[])
 RETURNS TABLE (free bigint, waiting text[], kinds text[], refs uuid[], users uuid[], seconds float)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_incremental_sort = off AS $$
 DECLARE moment timestamptz := log_now_v1();
 BEGIN
     SELECT c.free, c.waiting INTO free, waiting FROM credits_v1(handed_over) c;
