@@ -185,10 +185,19 @@ def test_a_kill_explains_the_calls_under_way_in_that_process_alone() -> None:
     promise = promises.a_worker_is_given_up_only_when_it_was_silent
     story, other = lost(), lost()
     killed_at = NOON + timedelta(seconds=2.5)
-    story.happened.silences.append(Silence("killed", killed_at, killed_at, WORKER))
-    other.happened.silences.append(Silence("killed", killed_at, killed_at, WORKER + 1))
+    story.happened.silences.append(Silence("killed", killed_at, process=WORKER))
+    other.happened.silences.append(Silence("killed", killed_at, process=WORKER + 1))
     assert told(story.facts(), promise) == ""
     assert "without a reason" in told(other.facts(), promise)
+
+
+def test_a_kill_explains_a_call_whose_beginning_was_committed_after_it() -> None:
+    story, ended = lost(), lost()
+    story.happened.silences.append(Silence("killed", NOON, process=WORKER))
+    ended.happened.silences.append(Silence("killed", NOON + timedelta(hours=1), process=WORKER))
+    promise = promises.a_worker_is_given_up_only_when_it_was_silent
+    assert told(story.facts(), promise) == ""
+    assert "without a reason" in told(ended.facts(), promise)
 
 
 def test_a_unit_that_leaked_is_noticed() -> None:

@@ -59,12 +59,13 @@ async def told_everything(database_url: str, table: str = "told") -> None:
     await eventually(complete, within=30, what="every event's being told, in order, once")
 
 
-async def no_leftovers(database_url: str) -> None:
+async def no_leftovers(database_url: str, model: ReadModel = TOLD) -> None:
     """Nothing of a replay is left but what took the live one's place."""
-    schemas = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^told_'"
-    assert await rows(database_url, schemas) == [("told_v1",)]
-    positions = "SELECT name, version FROM follower_positions WHERE name LIKE 'told%'"
-    assert await rows(database_url, positions) == [("told", 1)]
+    schemas = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s || '_')"
+    kept = [(model.schema,)] if model.create else []
+    assert await rows(database_url, schemas, model.name) == kept
+    positions = "SELECT name, version FROM follower_positions WHERE starts_with(name, %s)"
+    assert await rows(database_url, positions, model.name) == [(model.name, model.version)]
 
 
 async def is_building(database_url: str) -> bool:

@@ -29,6 +29,12 @@ TABLES = """
 SELECT relname FROM pg_class
  WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relkind IN ('r', 'p') ORDER BY relname
 """
+ROUTINES = """
+SELECT quote_ident(nspname) || '.' || quote_ident(proname)
+       || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+ WHERE pronamespace = to_regnamespace(quote_ident(%s))
+"""
 # The schema whose table a view shows.
 SHOWN = """
 SELECT n.nspname
@@ -113,7 +119,7 @@ async def create_tables(connection: AsyncConnection[Any], read_model: ReadModel)
 
 
 async def drop_tables(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Drop the schema and its tables, if it is there.
+    """Drop the schema with its tables and functions, if it is there.
 
     What others' views depend on is not ours to drop: it is kept under another name.
     """
@@ -122,6 +128,9 @@ async def drop_tables(connection: AsyncConnection[Any], read_model: ReadModel) -
             if tables := await tables_of(connection, read_model):
                 named = [sql.Identifier(read_model.schema, table) for table in tables]
                 await connection.execute(sql.SQL("DROP TABLE {}").format(sql.SQL(", ").join(named)))
+            cursor = await connection.execute(ROUTINES, (read_model.schema,))
+            for (routine,) in await cursor.fetchall():
+                await connection.execute(sql.SQL("DROP ROUTINE {}").format(sql.SQL(routine)))
             await connection.execute(_sql("DROP SCHEMA IF EXISTS {}", read_model.schema))
     except errors.DependentObjectsStillExist:
         await _keep(connection, read_model)

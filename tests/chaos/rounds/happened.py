@@ -100,6 +100,8 @@ class Happened:
                 span.until = now()
 
     def was_killed(self, process: int) -> None:
-        """From now on nothing is heard of it; what it had under way is lost."""
-        moment = now()
-        self.silences.append(Silence("killed", moment, moment, process))
+        """From now on nothing is heard of it; what it had under way is lost.
+
+        That has no end: a PostgreSQL that stood may commit what it sent long after.
+        """
+        self.silences.append(Silence("killed", now(), process=process))
