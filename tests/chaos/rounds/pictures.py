@@ -12,7 +12,7 @@ import httpx
 
 from domain.image import PublishedImage
 from tests.chaos.rounds.facts import Facts
-from tests.chaos.rounds.stack import Stack
+from tests.chaos.rounds.stack import Stack, rows
 
 
 async def urls_serve_what_is_recorded(stack: Stack, facts: Facts) -> AsyncIterator[str]:
@@ -42,11 +42,12 @@ async def deleted_pictures_are_gone(stack: Stack, facts: Facts) -> AsyncIterator
 
 
 async def orphans(stack: Stack, facts: Facts) -> list[str]:
-    """Files that no generation publishes: what lost calls left, which a sweep may remove."""
+    """Pictures that no generation publishes: what lost calls left, which a sweep may remove."""
     folder = stack.running.data / "objects" / "images"
     found = await asyncio.to_thread(_files, folder)
     published = {image.key for id_ in facts.streams for image in facts.generation(id_).published}
-    return sorted(name for name in found if f"images/{name}" not in published)
+    spooled = [key for (key,) in await rows(stack.database_url, "SELECT key FROM spool")]
+    return sorted({f"images/{name}" for name in found} - published) + sorted(spooled)
 
 
 def _files(folder: Path) -> list[str]:

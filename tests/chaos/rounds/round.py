@@ -35,7 +35,16 @@ EXCEPT
 SELECT originator_id::text FROM stored_events
  WHERE topic LIKE ANY ('{generation.completed@%,generation.failed@%,generation.cancelled@%}')
 """
-LEFT = "SELECT kind || ' ' || ref FROM work UNION ALL SELECT 'spooled ' || key FROM spool"
+# What a worker spooled whose answer was never recorded is an orphan, and goes after two days.
+LEFT = """
+SELECT kind || ' ' || ref FROM work
+UNION ALL
+SELECT 'spooled ' || key FROM spool
+ WHERE EXISTS (SELECT FROM events, jsonb_array_elements(event -> 'images') AS image
+                WHERE originator_id = split_part(key, '/', 2)::uuid
+                  AND topic LIKE 'generation.call_answered@%'
+                  AND image ->> 'key' = key AND image ->> 'held' = 'spool')
+"""
 BEHIND = """
 SELECT name || ' is behind' FROM follower_positions
  WHERE position < (SELECT max(notification_id) FROM stored_events)

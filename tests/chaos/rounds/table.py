@@ -72,7 +72,7 @@ kills: with -9; pauses: for longer than a lease; both of processes and servers.
 lost: calls whose worker was given up; repeated: calls that ask again for their images;
 in flight: calls under way when their worker was killed, stopped or cut off.
 cost + of lost: recorded, and billed besides for calls recorded as lost.
-orphans: files that no generation publishes."""
+orphans: pictures, stored or spooled, that no generation publishes."""
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
