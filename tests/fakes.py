@@ -209,7 +209,8 @@ class MemoryEventStore:
         if row is None or worker is None or not self.is_open(worker):
             return False
         if isinstance(change, ClaimWork):
-            if row.worker != worker and (row.worker is not None or row.due_at > self.now()):
+            is_free = row.worker is None and row.due_at <= self.now()
+            if row.worker != worker and not (is_free and self.takes_work(worker)):
                 return False
             row.worker, row.calls = worker, row.calls + calls
             return True
@@ -226,6 +227,10 @@ class MemoryEventStore:
 
     def is_open(self, worker: UUID) -> bool:
         return worker in self.workers
+
+    def takes_work(self, worker: UUID) -> bool:
+        _, expires_at = self.workers[worker]
+        return expires_at > self.now()
 
     def _write(self, command: Command, stored: list[StoredEvent]) -> Outcome:
         if command.units is not None:

@@ -29,6 +29,10 @@ OLDEST_POSTGRES = 16
 MANY_EVENTS_BEHIND = 1000
 PATIENCE = 5.0  # seconds for each check of readiness
 
+CLOCK_AND_NEWEST = """
+SELECT clock_timestamp(),
+       (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1)
+"""
 PICTURE = bytes.fromhex(  # a transparent pixel
     "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364f8"
     "0f00010501012718e3660000000049454e44ae426082"
@@ -282,7 +286,7 @@ def _marks(check: Check) -> Finding:
 
 async def _clocks(fetch: Fetch) -> Finding:
     """PostgreSQL's against the newest event's, which it stamped, and against this machine's."""
-    rows = await fetch("SELECT clock_timestamp(), max(recorded_at) FROM stored_events", ())
+    rows = await fetch(CLOCK_AND_NEWEST, ())
     clock, recorded_at = rows[0]
     return _of_clocks(clock, recorded_at or clock, machine_clock())
 

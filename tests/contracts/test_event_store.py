@@ -334,17 +334,24 @@ async def test_a_worker_that_was_swept_is_fenced_for_ever(case: Case) -> None:
     assert not await case.board.extend(worker, lease=LEASE)
 
 
-async def test_a_worker_whose_lease_ended_unnoticed_goes_on(case: Case) -> None:
-    generation, worker = await case.placed(), await case.worker(lease=timedelta())
+async def test_a_worker_whose_lease_ended_unnoticed_goes_on_with_what_it_has(case: Case) -> None:
+    generation, other, worker = await case.placed(), await case.placed(), await case.worker()
     assert isinstance(await case.claim(generation, worker), Accepted)
+    assert await case.board.extend(worker, lease=timedelta())
+    assert await case.claim(other, worker) == Fenced()
+    assert isinstance(await case.claim(generation, worker), Accepted)
+    hold = HoldWork("generate", generation.id, worker)
+    assert isinstance(await case.store.append(Command(work=hold)), Accepted)
     assert await case.board.extend(worker, lease=LEASE)
     assert await case.board.sweep(await case.board.moment()) == 0
+    assert isinstance(await case.claim(other, worker), Accepted)
 
 
 async def test_the_sweep_closes_only_whose_lease_had_ended_by_then(case: Case) -> None:
     before = await case.board.moment()
-    generation, worker = await case.placed(), await case.worker(lease=timedelta(seconds=0.001))
+    generation, worker = await case.placed(), await case.worker()
     await case.claim(generation, worker)
+    await case.board.extend(worker, lease=timedelta(seconds=0.001))
     assert await case.board.sweep(before) == 0
 
 

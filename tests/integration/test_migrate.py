@@ -96,3 +96,15 @@ def test_a_database_of_an_earlier_build_is_told_and_left_as_it_is(
     with pytest.raises(NotMigratedError, match="earlier build of an unreleased version"):
         migrate(empty_database)
     assert log_identities(empty_database) == 1
+
+
+def test_a_database_of_an_earlier_build_is_not_migrated_to_a_newer_schema(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("UPDATE log SET made_of = 'another'")
+    for module in ("schema", "migrate"):
+        monkeypatch.setattr(f"infrastructure.event_store.{module}.newest_revision", lambda: "0002")
+    with pytest.raises(NotMigratedError, match="earlier build of an unreleased version"):
+        migrate(empty_database)

@@ -29,6 +29,11 @@ CREATE FUNCTION log_now_v1() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
                     (SELECT recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1))
 $$;
 
+-- Within its lease, and so given work by the dispatcher.
+CREATE FUNCTION worker_takes_work_v1(worker uuid, moment timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM workers w WHERE w.incarnation = worker AND w.expires_at > moment)
+$$;
+
 -- An incarnation is open until the sweep, which takes the lock, or the worker itself closes it.
 CREATE FUNCTION worker_is_open_v1(worker uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM workers w WHERE w.incarnation = worker)
@@ -115,7 +120,8 @@ BEGIN
     WHEN 'claim' THEN
         UPDATE work SET worker = its_worker, calls = calls + (change ->> 'calls')::int
          WHERE kind = its_kind AND ref = its_ref
-           AND (worker IS NULL AND due_at <= moment OR worker = its_worker);
+           AND (worker = its_worker
+                OR worker IS NULL AND due_at <= moment AND worker_takes_work_v1(its_worker, moment));
     WHEN 'hold' THEN
         IF (change ->> 'calls')::int > 0 THEN
             UPDATE work SET calls = calls + (change ->> 'calls')::int

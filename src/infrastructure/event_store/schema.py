@@ -37,5 +37,5 @@ def made_of() -> str:
 
 
 def is_of_an_earlier_build(revision: str, its_made_of: str | None) -> bool:
-    """Whether a schema that has the newest number is another one all the same."""
-    return revision == newest_revision() and its_made_of != made_of()
+    """Whether a schema whose number this build knows began as another one all the same."""
+    return "" < revision <= newest_revision() and its_made_of != made_of()

@@ -7,7 +7,7 @@ from infrastructure.event_store.store import PostgresEventStore
 
 
 class PostgresSpool:
-    """Rows of the spool table, at most `most_bytes` in all (two that race may go over by one)."""
+    """Rows of the spool table, at most `most_bytes` in all; those that race may each go over it."""
 
     def __init__(self, store: PostgresEventStore, *, most_bytes: int) -> None:
         self._fetch = store.fetch
