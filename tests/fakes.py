@@ -294,12 +294,13 @@ class MemoryWorkBoard:
             and row.deadline <= now - (margin if row.worker else grace)
             and (row.worker is not None or row.due_at <= now)
         ]
-        overdue = sorted(overdue, key=lambda row: row.deadline)[:limit]
-        if overdue:
+        held = [row for row in self._store.work.values() if row.worker == taker]
+        overdue = sorted(overdue, key=lambda row: row.deadline)[: limit - len(held)]
+        if held or overdue:
             self._store.workers[taker] = (0, now + lease)
         for row in overdue:
             row.worker = taker
-        return [row.ref for row in overdue]
+        return [row.ref for row in self._store.work.values() if row.worker == taker]
 
     async def forget_outlived(self) -> Outlived:
         now, before = self._store.now(), len(self._store.keys)

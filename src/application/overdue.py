@@ -33,6 +33,7 @@ class OverdueSweep:
     def __init__(self, board: WorkBoard, performer: Performer) -> None:
         self._board = board
         self._performer = performer
+        self._taker = uuid4()  # until it has retired: what it was given and not told is still its
 
     def sweep(self) -> Sweep:
         """Its round, and how often."""
@@ -40,7 +41,7 @@ class OverdueSweep:
 
     async def round(self) -> bool:
         """End up to AT_ONCE; whether these were all."""
-        taker = uuid4()
+        taker = self._taker
         refs = await self._board.take_overdue(
             taker, lease=LEASE, grace=GRACE, margin=MARGIN, limit=AT_ONCE
         )
@@ -49,6 +50,7 @@ class OverdueSweep:
                 await asyncio.gather(*(self._end(ref, taker) for ref in refs))
             finally:
                 await self._board.retire(taker)
+                self._taker = uuid4()
             log.warning("ended what was overdue", extra={"generations": len(refs)})
         return len(refs) < AT_ONCE
 

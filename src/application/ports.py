@@ -344,10 +344,11 @@ class WorkBoard(Protocol):
         margin: timedelta,
         limit: int,
     ) -> Sequence[UUID]:
-        """Take over up to `limit` generations' work whose deadline has passed; which.
+        """Take over up to `limit` generations' work whose deadline has passed; what it has now.
 
         What waits and is due is taken after `grace`, what somebody holds after `margin`. The taker
-        opens with it as a worker incarnation without slots; unless it retires, its lease ends.
+        opens with it as a worker incarnation without slots; unless it retires, its lease ends. A
+        taker that asks again is also given what it has already: an answer may have been lost.
         """
         ...
 

@@ -390,6 +390,26 @@ async def test_overdue_work_is_taken_over_after_grace_and_from_its_holder_after_
     assert isinstance(await case.claim(waiting, worker), Accepted)
 
 
+async def test_a_taker_that_asks_again_is_given_what_it_has(case: Case) -> None:
+    async def take(taker: UUID, limit: int) -> set[UUID]:
+        taken = await case.board.take_overdue(
+            taker, lease=LEASE, grace=HOUR, margin=2 * HOUR, limit=limit
+        )
+        return set(taken)
+
+    for _ in range(3):
+        generation = case.generation()
+        work = OpenWork("generate", generation.id, generation.user_id, -HOUR)
+        await case.store.append(Command(events_of(generation), work=work))
+    taker, other = uuid4(), uuid4()
+    first = await take(taker, limit=1)
+    assert (len(first), await take(taker, limit=1)) == (1, first)
+    assert len(both := await take(taker, limit=2)) == 2
+    assert first < both
+    await case.board.retire(taker)
+    assert len(await take(other, limit=9)) == 3
+
+
 async def test_nobody_opens_to_take_over_nothing(case: Case) -> None:
     await case.placed()
     taker = uuid4()

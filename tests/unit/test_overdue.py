@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from application import overdue, pictures
 from application.overdue import OverdueSweep
-from application.ports import Answer, CallFailedError, CallRequest, ClaimWork, Command
+from application.ports import (
+    Answer,
+    CallFailedError,
+    CallRequest,
+    ClaimWork,
+    Command,
+    StoreUnavailableError,
+)
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
@@ -52,6 +60,25 @@ async def test_what_waited_past_its_deadline_fails_without_a_worker_and_its_unit
     assert await office.trail(ref) == ["requested", "failed"]
     assert office.units() == {0}
     assert (office.provider.asked, office.store.work, office.store.workers) == ([], {}, {})
+
+
+async def test_what_was_taken_over_while_the_answer_got_lost_is_ended_in_the_next_round(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = await office.place()
+    office.clock.advance(hours=2)
+    take = office.store.board.take_overdue
+
+    async def lose_the_answer(*given: Any, **named: Any) -> list[UUID]:
+        await take(*given, **named)
+        raise StoreUnavailableError("The database does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(office.store.board, "take_overdue", lose_the_answer)
+        with pytest.raises(StoreUnavailableError):
+            await office.sweep_up(ref)
+    assert (await office.sweep_up(ref)).status == "failed"
+    assert (office.store.work, office.store.workers) == ({}, {})
 
 
 async def test_what_is_not_overdue_is_left_alone(office: Office) -> None:

@@ -51,21 +51,24 @@ BEGIN
      ORDER BY overdue.deadline LIMIT most;
 END $$;
 
--- Gives up to `most` pieces of overdue work to a worker incarnation without slots, which opens with it.
+-- Gives up to `most` pieces of overdue work to a worker incarnation without slots, which opens with it;
+-- again what it was given before, since its answer may have been lost.
 CREATE FUNCTION take_overdue_v1(taker uuid, lease interval, grace interval, margin interval, most integer)
 RETURNS SETOF uuid LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE moment timestamptz := log_now_v1();
 BEGIN
-    IF NOT EXISTS (SELECT FROM overdue_v1(moment, grace, margin, 1)) THEN
+    IF NOT EXISTS (SELECT FROM overdue_v1(moment, grace, margin, 1))
+       AND NOT EXISTS (SELECT FROM work WHERE worker = taker) THEN
         RETURN;
     END IF;
     PERFORM lock_log_v1();
     INSERT INTO workers (incarnation, slots, started_at, expires_at)
-    VALUES (taker, 0, moment, moment + lease) ON CONFLICT DO NOTHING;
-    RETURN QUERY
+    VALUES (taker, 0, moment, moment + lease)
+        ON CONFLICT (incarnation) DO UPDATE SET expires_at = excluded.expires_at;
     UPDATE work SET worker = taker
-     WHERE kind = 'generate' AND ref = ANY (ARRAY(SELECT * FROM overdue_v1(moment, grace, margin, most)))
-    RETURNING ref;
+     WHERE kind = 'generate' AND ref = ANY (ARRAY(SELECT * FROM overdue_v1(
+               moment, grace, margin, most - (SELECT count(*) FROM work w WHERE w.worker = taker)::integer)));
+    RETURN QUERY SELECT ref FROM work WHERE worker = taker;
 END $$;
 
 CREATE FUNCTION sweep_idempotency_keys_v1(most integer) RETURNS integer LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
