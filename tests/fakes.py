@@ -403,6 +403,7 @@ class MemoryLog:
     def __init__(self, store: MemoryEventStore) -> None:
         self._store = store
         self._identity = uuid4()
+        self._made_on = store.now()
 
     async def end(self) -> Mark:
         return self._mark(len(self._store.rows))
@@ -410,6 +411,9 @@ class MemoryLog:
     async def not_mine(self, marks: Sequence[Mark]) -> Sequence[Mark]:
         has = len(self._store.rows)
         return [m for m in marks if m.position > has or m != self._mark(m.position)]
+
+    async def age(self) -> timedelta:
+        return self._store.now() - self._made_on
 
     async def clock(self) -> datetime:
         return self._store.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from application.pictures import in_time
 from application.ports import ImageStore, Log, Mark
 from application.sweeping import Sweep
 
@@ -32,15 +33,15 @@ class Marking:
 
     async def round(self) -> None:
         """Replace the mark by one that says how far the log has come."""
-        marks, end = await self._images.marks(), await self._log.end()
+        marks, end = await in_time(self._images.marks()), await self._log.end()
         not_mine = await self._log.not_mine(marks)
         if end not in marks:
             mine = [mark for mark in marks if mark not in not_mine]
-            await self._images.mark(end, instead_of=mine)
+            await in_time(self._images.mark(end, instead_of=mine))
 
     async def is_alone(self) -> bool:
         """Whether there is this log's mark and no other; once, it says which others."""
-        marks = await self._images.marks()
+        marks = await in_time(self._images.marks())
         not_mine = await self._log.not_mine(marks)
         if not_mine and not_mine != self._told:
             facts = {"logs": sorted({str(mark.log) for mark in not_mine})}

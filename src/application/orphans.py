@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 50
 A_DAY = timedelta(days=1)  # longer than anything takes from storing a file to recording it
+FIRST_HOUR = timedelta(hours=1)  # of the log; a disk that several machines share has its own clock
 CLOCKS_AGREE = timedelta(minutes=1)
 REST = 600.0  # seconds from one walk through the image store to the next
 
@@ -39,7 +40,7 @@ class OrphanSweep:
     Of an ended generation only the published pictures are anybody's: the rest goes at once, and all
     of it once the generation is deleted, whatever became of that work. To an open one anything may
     still belong. What would belong to a generation unknown to the log, or is a reference image that
-    no event names, goes when it is a day old.
+    no event names, goes when it is a day old, unless it is older than the log: then it is not its.
 
     That holds only where this log alone says what there is, and the clocks agree on what a day is:
     otherwise nothing is removed.
@@ -61,7 +62,7 @@ class OrphanSweep:
         self._marking = Marking(log_, images)
         self._clock = clock
         self._walk: AsyncGenerator[SeenObjects] | None = None
-        self._seen = self._strange = self._unreadable = 0
+        self._start()
 
     def sweeps(self) -> tuple[Sweep, ...]:
         """Its rounds, and how often."""
@@ -76,7 +77,7 @@ class OrphanSweep:
             return True
         if self._walk is None:
             self._walk = self._images.walk(at_once=AT_ONCE)
-            self._seen = self._strange = self._unreadable = 0
+            self._start()
         seen = await anext(self._walk, None)
         if seen is None:
             self._walk = None
@@ -91,6 +92,9 @@ class OrphanSweep:
             facts = {"objects": removed, "leftovers": seen.leftovers}
             log.warning("removed files that nothing names", extra=facts)
         return False
+
+    def _start(self) -> None:
+        self._seen = self._strange = self._older = self._unreadable = 0
 
     async def _clocks_agree(self) -> bool:
         apart = abs(await self._log.clock() - self._clock())
@@ -109,6 +113,9 @@ class OrphanSweep:
             log.warning(
                 "files in the image store are nobody's by their names: they stay", extra=facts
             )
+        if self._older:
+            facts = {"objects": self._older}
+            log.warning("files in the image store are older than this log: they stay", extra=facts)
         if self._unreadable:
             facts = {"entries": self._unreadable}
             log.warning("parts of the image store cannot be read: they were passed by", extra=facts)
@@ -128,7 +135,7 @@ class OrphanSweep:
             log.exception("cannot tell whose files these are", extra={"generation": owner})
             return 0
         if generation is None:
-            return await self._forget(_old_ones(objects))
+            return await self._forget(objects)
         if not generation.closed:
             return 0
         published = {image.key for image in generation.published}
@@ -137,14 +144,18 @@ class OrphanSweep:
         return len(keys)
 
     async def _remove_references(self, objects: Sequence[SeenObject]) -> int:
-        keys = _old_ones(objects)
-        named = await self._named.among(keys) if keys else set()
+        old = _old_ones(objects)
+        named = await self._named.among([seen.key for seen in old]) if old else set()
         if named is None:
             log.warning("whose reference images these are is not known yet: they stay")
             return 0
-        return await self._forget([key for key in keys if key not in named])
+        return await self._forget([seen for seen in old if seen.key not in named])
 
-    async def _forget(self, keys: Sequence[str]) -> int:
+    async def _forget(self, objects: Sequence[SeenObject]) -> int:
+        old = _old_ones(objects)
+        its_time = await self._log.age() - FIRST_HOUR if old else A_DAY
+        keys = [seen.key for seen in old if seen.age < its_time]
+        self._older += len(old) - len(keys)
         return sum([await self._images.forget(key, older_than=A_DAY) for key in keys])
 
 
@@ -155,8 +166,8 @@ def _uuid(name: str) -> UUID | None:
         return None
 
 
-def _old_ones(objects: Sequence[SeenObject]) -> list[str]:
-    return [seen.key for seen in objects if seen.age > A_DAY]
+def _old_ones(objects: Sequence[SeenObject]) -> list[SeenObject]:
+    return [seen for seen in objects if seen.age > A_DAY]
 
 
 def _by_folder(objects: Sequence[SeenObject]) -> dict[str, list[SeenObject]]:

@@ -53,7 +53,7 @@ class Pictures:
 
     async def read(self, key: str) -> bytes:
         """A stored object. Raises ImageNotFoundError, ImageStoreUnavailableError."""
-        return await _in_time(self._images.get(key))
+        return await in_time(self._images.get(key))
 
     async def keep(self, request: CallRequest, answer: Answer) -> Kept | Failure:
         """Verify and store the pictures of an answer, all at once; why none was kept, if none was.
@@ -91,7 +91,7 @@ class Pictures:
 
         Raises ImageStoreUnavailableError, StoreUnavailableError.
         """
-        await _in_time(self._images.delete(keys))
+        await in_time(self._images.delete(keys))
         for key in keys:
             await self._spool.remove(key)
 
@@ -117,7 +117,7 @@ class Pictures:
         try:
             if image.held == "spool":
                 return await self._move_from_spool(image)
-            return await _in_time(self._images.holds(image.key, sha256=image.sha256))
+            return await in_time(self._images.holds(image.key, sha256=image.sha256))
         except ImageStoreUnavailableError as error:
             log.warning("a picture cannot be read yet: %s", error)
             return False
@@ -153,7 +153,7 @@ class Pictures:
         self, key: str, data: bytes, content_type: ContentType
     ) -> Literal["store", "spool"]:
         try:
-            await _in_time(self._images.put(key, data, content_type))
+            await in_time(self._images.put(key, data, content_type))
         except ImageStoreUnavailableError as error:
             log.warning("a picture goes to the spool: %s", error)
             await patiently(lambda: self._spool.put(key, data), what="spool a picture")
@@ -164,14 +164,15 @@ class Pictures:
         """Whether it can be read from the image store then, be it that it was moved before."""
         data = await patiently(lambda: self._spool.get(image.key), what="read a spooled picture")
         if data is not None:
-            await _in_time(self._images.put(image.key, data, image.content_type))
-        is_there = await _in_time(self._images.holds(image.key, sha256=image.sha256))
+            await in_time(self._images.put(image.key, data, image.content_type))
+        is_there = await in_time(self._images.holds(image.key, sha256=image.sha256))
         if is_there and data is not None:
             await patiently(lambda: self._spool.remove(image.key), what="empty the spool")
         return is_there
 
 
-async def _in_time(answer: Awaitable[T]) -> T:
+async def in_time(answer: Awaitable[T]) -> T:
+    """What the image store answers, if it does soon. Raises ImageStoreUnavailableError."""
     try:
         async with asyncio.timeout(IMAGE_STORE_SECONDS):
             return await answer

@@ -587,6 +587,10 @@ class Log(Protocol):
         """Those of other logs, or of events that this one does not have (any more)."""
         ...
 
+    async def age(self) -> timedelta:
+        """How long ago it was made; a restored copy is as old as what it is a copy of."""
+        ...
+
     async def clock(self) -> datetime:
         """The clock of the machine that it lives on, which may step back."""
         ...

@@ -66,5 +66,11 @@ async def test_what_a_restored_log_has_lost_is_not_its_own(case: Case) -> None:
     assert await case.log.not_mine([end, behind, in_its_place]) == [behind, in_its_place]
 
 
+async def test_it_ages(case: Case) -> None:
+    young = await case.log.age()
+    await case.grow()
+    assert timedelta() <= young <= await case.log.age() < timedelta(minutes=1)
+
+
 async def test_its_clock_is_the_stores(case: Case) -> None:
     assert abs(await case.log.clock() - case.store.now()) < timedelta(minutes=1)

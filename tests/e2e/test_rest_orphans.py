@@ -35,6 +35,10 @@ async def in_history(stack: Stack) -> bool:
     return bool(await stack.rows("SELECT FROM image_generations"))
 
 
+async def make_the_log_older(stack: Stack) -> None:
+    assert await stack.rows("UPDATE log SET started_at = started_at - interval '3 d' RETURNING 1")
+
+
 async def walk(stack: Stack) -> None:
     (orphans,) = [s for s in stack.container.sweeps() if s.name == "orphaned files"]
     while not await orphans.round():
@@ -53,6 +57,7 @@ async def test_the_reference_of_a_refused_request_goes_a_day_later_and_a_named_o
         assert len(references_in(stack)) == 2
         await walk(stack)
         assert len(references_in(stack)) == 2, "another request may be about to name it"
+        await make_the_log_older(stack)
         for path in references_in(stack):
             then = path.stat().st_mtime - A_WHILE
             os.utime(path, (then, then))
@@ -77,6 +82,7 @@ async def test_two_logs_over_one_folder_leave_each_others_pictures_alone(
         await other.perform_all()
         for stack in (mine, other):
             await walk(stack)  # each has a dispatcher, a day long
+            await make_the_log_older(stack)
         pictures = sorted((tmp_path / "objects" / "images").glob("*/*"))
         for path in pictures:
             os.utime(path, (path.stat().st_mtime - A_WHILE,) * 2)

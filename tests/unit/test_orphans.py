@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application import orphans
+from application import orphans, pictures
 from application.orphans import OrphanSweep
 from application.ports import Command, ImageStoreUnavailableError
 from application.references import References
@@ -170,6 +171,48 @@ async def test_a_log_that_was_restored_removes_nothing_until_its_old_mark_is_rem
     await archive.forget_marks(archive.log)
     await archive.walk()
     assert archive.there() == set(), "the log does not know them, and the operator said so"
+
+
+async def test_a_new_log_on_a_full_image_store_without_marks_removes_nothing(
+    archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = await archive.put_image_of(uuid4())
+    reference = await archive.put(reference_key(uuid4(), "f" * 64, "image/png"))
+    archive.clock.advance(minutes=30)
+    store = MemoryEventStore(archive.clock)
+    new = archive.sweep_of(store, MemoryLog(store))
+    for _ in range(3):
+        archive.clock.advance(days=2)
+        await archive.walk(new)
+    assert archive.there() == {picture, reference}
+    assert [line.objects for line in caplog.records if "older than this log" in line.message] == [
+        2,
+        2,
+        2,
+    ]
+
+
+async def test_what_a_new_log_leaves_beside_another_ones_files_goes(archive: Archive) -> None:
+    of_another = await archive.put_image_of(uuid4())
+    archive.clock.advance(days=2)
+    store = MemoryEventStore(archive.clock)
+    new = archive.sweep_of(store, MemoryLog(store))
+    archive.clock.advance(hours=2)
+    await archive.put_image_of(uuid4())
+    archive.clock.advance(days=2)
+    await archive.walk(new)
+    assert archive.there() == {of_another}
+
+
+async def test_an_image_store_that_hangs_does_not_hold_the_marking(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.01)
+    monkeypatch.setattr(archive.images, "marks", asyncio.Event().wait)
+    (marking, sweep) = archive.sweep.sweeps()
+    for hanging in (marking, sweep):
+        with pytest.raises(ImageStoreUnavailableError, match="did not answer"):
+            await asyncio.wait_for(hanging.round(), 5)
 
 
 async def test_while_the_clocks_differ_nothing_is_removed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.ports import Mark
@@ -47,6 +47,11 @@ class PostgresLog:
             [mark.recorded_at for mark in marks],
         )
         return [Mark(*row) for row in await self._fetch(NOT_MINE, parts)]
+
+    async def age(self) -> timedelta:
+        rows = await self._fetch("SELECT clock_timestamp() - started_at FROM log", ())
+        age: timedelta = rows[0][0]
+        return age
 
     async def clock(self) -> datetime:
         rows = await self._fetch("SELECT clock_timestamp()", ())

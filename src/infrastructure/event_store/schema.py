@@ -11,8 +11,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 FIRST_SCRIPTS = ("schema.sql", "append.sql", "work.sql", "check.sql")
 EARLIER_BUILD = "It was made by an earlier build of an unreleased version."
 MAKE_A_NEW_ONE = (
-    "Make a new database, or let `darkroom up` do it in another DARKROOM_DATA_DIR: nothing leads"
-    " from the one to the other."
+    "Make a new database with a DARKROOM_DATA_DIR of its own, because pictures belong to the"
+    " database that knows them, or let `darkroom up` do it in another DARKROOM_DATA_DIR: nothing"
+    " leads from the one to the other."
 )
 # As JSON, because a database of an earlier build has no such column.
 MADE_OF = "SELECT to_jsonb(l) ->> 'made_of' FROM log l"

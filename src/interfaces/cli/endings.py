@@ -1,15 +1,22 @@
-"""How a command ends: its exit status, and one sentence where it did not go well."""
+"""How a command or a process ends: its exit status, and one sentence where it did not go well."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
 import typer
+
+log = logging.getLogger(__name__)
+
+SECONDS_FOR_THREADS = 2.0
 
 
 class Exit(IntEnum):
@@ -49,6 +56,32 @@ def endings(*, as_json: bool = False) -> Iterator[None]:
         sys.exit(error.status)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
+
+
+@contextlib.contextmanager
+def whatever_threads_do() -> Iterator[None]:
+    """Soon after the block the process is gone, with the status that it has, or that it has then.
+
+    Without this the event loop, and then Python, wait for a thread that waits for a dead disk.
+    """
+    why: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        why = error
+        raise
+    finally:
+        last = threading.Timer(SECONDS_FOR_THREADS, _end_without_threads, (why,))
+        last.daemon = True
+        last.start()
+
+
+def _end_without_threads(why: BaseException | None) -> None:
+    code = Exit.FAILED if why else Exit.DONE
+    if isinstance(why, SystemExit) and isinstance(why.code, int):
+        code, why = Exit(why.code), None
+    log.warning("ended without waiting for threads that do not end", exc_info=why)
+    os._exit(code)
 
 
 def say(text: str) -> None:

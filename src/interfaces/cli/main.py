@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from interfaces.cli import use
-from interfaces.cli.endings import Exit, endings, say
+from interfaces.cli.endings import Exit, endings, say, whatever_threads_do
 
 if TYPE_CHECKING:
     import asyncio
@@ -248,7 +248,7 @@ def _run_process(run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> N
 
     settings = _settings()
     configure_logging(settings.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, whatever_threads_do():
         runner.run(_until_told(settings, run))
 
 

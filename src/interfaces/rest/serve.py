@@ -21,7 +21,7 @@ from interfaces.rest.leaving import Leaving
 log = logging.getLogger(__name__)
 
 OTHER_FILES = 256  # beside its clients' connections a process opens no more than these
-SHUTDOWN_SECONDS = 10
+SHUTDOWN_SECONDS = 7  # with what follows, 10 at most
 KEEP_ALIVE_SECONDS = 75  # longer than common load balancers keep an idle connection
 
 

@@ -1,0 +1,126 @@
+"""Processes end when they are told to, even if a disk never answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infrastructure.event_store.follower_tables import ensure_tables
+from tests.e2e.stack import ADMIN_KEY, free_port
+from tests.hanging_disk import HANGING_DISK, TOLD
+from tests.processes import SECONDS_TO_WAIT, Process, Processes, eventually, processes
+
+WITHOUT_THREADS = "ended without waiting for threads that do not end"
+HANGING = """
+import asyncio, logging, threading
+from interfaces.cli.endings import whatever_threads_do
+
+async def hang(how):
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.sleep(0.1)
+    exec(how)
+
+logging.basicConfig()
+with asyncio.Runner() as runner, whatever_threads_do():
+    runner.run(hang({how!r}))
+"""
+
+
+@pytest.fixture
+async def running(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Processes]:
+    """Processes on one database and one Redis."""
+    await ensure_tables(database_url)
+    settings = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+        "DARKROOM_PUBLIC_URL": "http://127.0.0.1:8000",
+    }
+    with processes(tmp_path, **settings) as started:
+        yield started
+
+
+def ends_in_time(process: Process) -> bool:
+    status = process.stop()
+    assert WITHOUT_THREADS in [line["event"] for line in process.entries()]
+    return status == 0
+
+
+async def test_an_api_whose_readiness_waits_for_a_hanging_disk_ends_when_it_is_told_to(
+    running: Processes,
+) -> None:
+    port = free_port()
+    api = running.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
+
+    async def sees_that_the_disk_hangs() -> bool:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            try:
+                told = (await client.get("/readyz", timeout=10)).json()
+            except httpx.TransportError:
+                return False
+        return any("image store does not answer" in reason for reason in told["reasons"])
+
+    await eventually(sees_that_the_disk_hangs)
+    assert ends_in_time(api)
+
+
+async def test_an_api_that_serves_a_picture_from_a_hanging_disk_ends_when_it_is_told_to(
+    running: Processes,
+) -> None:
+    port = free_port()
+    api = running.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
+
+    async def hangs() -> bool:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2) as client:
+            try:
+                await client.get("/images/of/1-f.png")
+            except httpx.ReadTimeout:
+                return True
+            except httpx.TransportError:
+                return False
+        raise AssertionError("the disk has answered")
+
+    await eventually(hangs)
+    assert ends_in_time(api)
+
+
+async def test_a_worker_whose_sweep_waits_for_a_hanging_disk_ends_when_it_is_told_to(
+    running: Processes,
+) -> None:
+    worker = running.start("worker", program=HANGING_DISK)
+
+    async def hangs() -> bool:
+        return TOLD in worker.log.read_text()
+
+    await eventually(hangs, why=worker.log.read_text())
+    assert ends_in_time(worker)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "told"),
+    [
+        ("", 0, ""),
+        ("raise SystemExit(2)", 2, ""),
+        ("raise KeyError('why')", 1, "KeyError: 'why'"),
+    ],
+)
+def test_without_its_threads_a_process_has_the_status_that_it_would_have_had(
+    how: str, status: int, told: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGING.format(how=how)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TO_WAIT,
+        check=False,
+    )
+
+    assert ended.returncode == status
+    assert WITHOUT_THREADS in ended.stderr
+    assert told in ended.stderr
+    assert ("Traceback" in ended.stderr) == bool(told)
