@@ -14,7 +14,7 @@ TOLD = "the image store hangs"
 
 
 def _hang(*_: Any) -> NoReturn:
-    print(TOLD, flush=True)
+    print(TOLD, file=sys.stderr, flush=True)
     while True:
         threading.Event().wait()
 
@@ -22,4 +22,5 @@ def _hang(*_: Any) -> NoReturn:
 if __name__ == "__main__":
     filesystem.marks_in = _hang
     filesystem.FilesystemImageStore.path_of = _hang  # type: ignore[method-assign]
+    filesystem.FilesystemImageStore._put = _hang  # type: ignore[method-assign]
     app(sys.argv[1:], prog_name="darkroom")

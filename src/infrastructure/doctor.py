@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,12 +23,12 @@ from infrastructure.event_store.follower import duty_of
 from infrastructure.event_store.leadership import is_held
 from infrastructure.event_store.session_mode import SharedSessionsError, examine_sessions
 from infrastructure.read_models import Fetch, discover
-from infrastructure.readiness import Check, Readiness, State
+from infrastructure.readiness import IMAGES_SILENT, Check, Readiness, State
 from infrastructure.settings import Settings, SettingsError, load_settings
 
 OLDEST_POSTGRES = 16
 MANY_EVENTS_BEHIND = 1000
-PATIENCE = 5.0  # seconds for each check of readiness
+PATIENCE = 5.0  # seconds for each check of readiness, and for the image store
 
 CLOCK_AND_NEWEST = """
 SELECT clock_timestamp(),
@@ -322,9 +323,12 @@ async def _image_store(settings: Settings) -> Finding:
     sha256 = hashlib.sha256(PICTURE).hexdigest()
     key = f"images/doctor-{uuid4()}/1-{sha256}.png"
     try:
-        await images.put(key, PICTURE, "image/png")
-        kept = await images.holds(key, sha256=sha256)
-        await images.delete([key])
+        async with asyncio.timeout(PATIENCE):
+            await images.put(key, PICTURE, "image/png")
+            kept = await images.holds(key, sha256=sha256)
+            await images.delete([key])
+    except TimeoutError:
+        return Finding("image store", "failing", f"{IMAGES_SILENT.wrong}", IMAGES_SILENT.remedy)
     except ImageStoreUnavailableError as error:
         wrong, _, remedy = f"{error}".partition(". ")
         return Finding("image store", "failing", f"{wrong}.", remedy or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.readiness import IMAGES_SILENT
 from tests.e2e.stack import ADMIN_KEY, free_port
 from tests.hanging_disk import HANGING_DISK, TOLD
 from tests.processes import SECONDS_TO_WAIT, Process, Processes, eventually, processes
@@ -99,6 +101,21 @@ async def test_a_worker_whose_sweep_waits_for_a_hanging_disk_ends_when_it_is_tol
 
     await eventually(hangs, why=worker.log.read_text())
     assert ends_in_time(worker)
+
+
+def test_doctor_says_of_a_hanging_disk_that_it_does_not_answer(running: Processes) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", *HANGING_DISK, "doctor", "--json"],
+        env=running.environment,
+        capture_output=True,
+        timeout=SECONDS_TO_WAIT,
+        check=False,
+    )
+
+    findings = {finding["name"]: finding for finding in json.loads(ended.stdout)["findings"]}
+    assert findings["image store"]["sentence"] == IMAGES_SILENT.wrong
+    assert findings["orphaned files"]["sentence"] == IMAGES_SILENT.wrong
+    assert ended.returncode == 1
 
 
 @pytest.mark.parametrize(

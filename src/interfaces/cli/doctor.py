@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from typing import NoReturn
 
 from rich.text import Text
 
 from infrastructure.doctor import Finding, examine
 from interfaces.cli.client import Client, ProblemError, UnreachableError, connected
-from interfaces.cli.endings import CommandError, Exit
+from interfaces.cli.endings import CommandError, Exit, endings, whatever_threads_do
 from interfaces.cli.terminal import output, printable
 
 WIDTH = len("read model image_generations")
@@ -23,9 +25,10 @@ MARKS = {
 }
 
 
-def doctor(*, as_json: bool) -> Exit:
-    """Look at everything, and say it as it is found."""
-    return asyncio.run(_doctor(as_json=as_json))
+def doctor(*, as_json: bool) -> NoReturn:
+    """Look at everything, say it as it is found, and exit."""
+    with asyncio.Runner() as runner, whatever_threads_do(), endings():
+        sys.exit(runner.run(_doctor(as_json=as_json)))
 
 
 async def _doctor(*, as_json: bool) -> Exit:

@@ -80,8 +80,11 @@ def _end_without_threads(why: BaseException | None) -> None:
     code = Exit.FAILED if why else Exit.DONE
     if isinstance(why, SystemExit) and isinstance(why.code, int):
         code, why = Exit(why.code), None
-    log.warning("ended without waiting for threads that do not end", exc_info=why)
-    os._exit(code)
+    try:
+        log.warning("ended without waiting for threads that do not end", exc_info=why)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
 
 
 def say(text: str) -> None:

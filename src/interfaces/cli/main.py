@@ -161,8 +161,7 @@ def doctor(as_json: use.AsJson = False) -> None:
     """
     from interfaces.cli.doctor import doctor as run_doctor
 
-    with endings():
-        sys.exit(run_doctor(as_json=as_json))
+    run_doctor(as_json=as_json)
 
 
 @app.command(rich_help_panel=OPERATE)
