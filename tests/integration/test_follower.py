@@ -189,6 +189,64 @@ async def test_what_nobody_followed_into_for_a_day_is_dropped(
     assert await there(database_url, "recording_v2")
 
 
+CHANGED = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
+
+
+@pytest.mark.parametrize("create", [RECORDING.create, CHANGED])
+async def test_a_newer_version_that_was_shown_is_dropped_a_day_after_the_release_went_back(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    create: str,
+) -> None:
+    await a_release_came_and_went(stores, database_url, create)
+    async with running(follower(database_url)):
+        await eventually(lambda: gone(database_url, "recording_v2"), what="being dropped")
+
+    assert await shows(database_url, "recording_v1")
+    assert await schemas(database_url) == ["recording_v1"]
+    places = "SELECT version FROM follower_positions WHERE name = 'recording'"
+    assert await rows(database_url, places) == [(1,)]
+    assert "are kept" not in caplog.text
+
+
+async def test_what_reads_an_abandoned_version_by_the_plain_name_is_named_and_goes_on_when_dropped(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    await a_release_came_and_went(stores, database_url, CHANGED)
+    await rows(database_url, "CREATE VIEW mine AS SELECT more FROM recording")
+    async with running(follower(database_url)):
+        await eventually(lambda: gone(database_url, "recording_v2"), what="being kept")
+        assert "because others depend on them: mine" in caplog.text
+        assert "still shows what is not written any more: drop these views, and" in caplog.text
+        await rows(database_url, "DROP VIEW mine")
+        await eventually(lambda: shows(database_url, "recording_v1"), what="being shown")
+        await recorded_all(database_url)
+
+
+async def a_release_came_and_went(
+    stores: Sequence[PostgresEventStore], database_url: str, create: str
+) -> None:
+    """A day ago, with a second version that the plain name shows still."""
+    await write(stores, each=1)
+    for version in (RECORDING, replace(RECORDING, version=2, create=create)):
+        async with running(follower(database_url, version)):
+            await eventually(lambda v=version: shows(database_url, v.schema), what="being shown")
+    await rows(
+        database_url,
+        "UPDATE follower_positions SET updated_at = now() - interval '25 hours' WHERE version = 2",
+    )
+
+
+async def schemas(database_url: str) -> list[str]:
+    query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%' ORDER BY 1"
+    return [row[0] for row in await rows(database_url, query)]
+
+
 async def there(database_url: str, schema: str) -> bool:
     return bool((await rows(database_url, "SELECT to_regnamespace(%s) IS NOT NULL", schema))[0][0])
 

@@ -240,7 +240,11 @@ async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built
 
 async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     """Drop the tables with their position and what is parked of them."""
+    await _forget_place(connection, read_model)
     await drop_tables(connection, read_model)
+
+
+async def _forget_place(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     await unpark(connection, read_model)
     await connection.execute(
         "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", read_model.key
@@ -293,4 +297,6 @@ async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadMode
     if row := await cursor.fetchone():
         abandoned = replace(read_model, name=row[0], version=row[1])
         log.warning("dropping tables that nobody follows into", extra={"tables": abandoned.schema})
-        await forget(connection, abandoned)
+        await _forget_place(connection, abandoned)
+        await _show_best(connection, read_model)  # the plain names may have shown these
+        await drop_tables(connection, abandoned)
