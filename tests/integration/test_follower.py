@@ -13,7 +13,9 @@ from eventsourcing.domain import BaseAggregate
 from domain.aggregate import Event as DomainEvent
 from domain.generation import Generation
 from infrastructure.event_store import log_pages
+from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.follower_tables import follower_states, prepare
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation
@@ -161,6 +163,29 @@ async def shows(database_url: str, schema: str) -> bool:
     """Whether the plain name shows the tables there."""
     query = "SELECT obj_description(to_regclass('recording'))"
     return schema in ((await rows(database_url, query))[0][0] or "")
+
+
+async def test_a_version_that_is_made_anew_is_not_shown_before_it_is_full_where_an_older_one_is(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    second = replace(RECORDING, version=2)
+    await write(stores, each=1)
+    async with running(follower(database_url), follower(database_url, second)):
+        await eventually(lambda: shows(database_url, "recording_v2"), what="being shown")
+        await told_all(database_url, "recording_v1")
+    await rows(database_url, "DROP TABLE recording_v2.recording CASCADE")
+    async with await connect(database_url, "projector") as connection:
+        await prepare(connection, second)
+
+    assert await shows(database_url, "recording_v1")
+    await recorded_all(database_url)
+    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    assert (state.built, state.anew, state.behind) == (True, True, 24)
+    async with running(follower(database_url, second)):
+        await eventually(lambda: shows(database_url, "recording_v2"), what="being shown again")
+        await recorded_all(database_url)
+    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    assert (state.built, state.anew) == (True, False)
 
 
 async def told_all(database_url: str, schema: str) -> None:

@@ -56,13 +56,17 @@ UPDATE follower_positions SET position = %s, updated_at = now(), error = NULL
 RETURNING true
 """
 
-# Who begins with an empty log has caught up with it.
+# Who begins with an empty log has caught up with it. Who had with this log, and begins again, had
+# at '-infinity': it has served, and is not full now.
 START_OVER = """
 INSERT INTO follower_positions AS f (name, version, log_identity, position, caught_up_at)
 SELECT %s, %s, identity, 0, CASE WHEN EXISTS (SELECT FROM stored_events) THEN NULL ELSE now() END
   FROM log
     ON CONFLICT (name, version) DO UPDATE
-   SET log_identity = excluded.log_identity, position = 0, caught_up_at = excluded.caught_up_at,
+   SET log_identity = excluded.log_identity, position = 0,
+       caught_up_at = coalesce(excluded.caught_up_at,
+           CASE WHEN f.log_identity = excluded.log_identity AND f.caught_up_at IS NOT NULL
+                THEN timestamptz '-infinity' END),
        revision = f.revision + 1, updated_at = now(), error = NULL
 """
 
@@ -77,7 +81,7 @@ DELETE FROM follower_positions WHERE (name, version) = (%s, %s)
 STATES = """
 SELECT name, version, position, greatest(coalesce(last, 0) - position, 0),
        (SELECT count(*) FROM parked_aggregates p WHERE (p.name, p.version) = (f.name, f.version)),
-       error, caught_up_at IS NOT NULL
+       error, caught_up_at IS NOT NULL, coalesce(caught_up_at = '-infinity', false)
   FROM follower_positions f
  CROSS JOIN (SELECT max(notification_id) AS last FROM stored_events) log
  ORDER BY name, version
@@ -85,7 +89,7 @@ SELECT name, version, position, greatest(coalesce(last, 0) - position, 0),
 
 BEST = """
 SELECT version FROM follower_positions
- WHERE name = %s ORDER BY caught_up_at IS NOT NULL DESC, version DESC LIMIT 1
+ WHERE name = %s ORDER BY coalesce(caught_up_at > '-infinity', false) DESC, version DESC LIMIT 1
 """
 
 ABANDONED = """
@@ -111,7 +115,8 @@ class Place:
 class FollowerState:
     """How a version of a read model is doing: how many events behind, how many aggregates parked.
 
-    `error` says why it stands still, if it does; `built` whether it had ever caught up.
+    `error` says why it stands still, if it does; `built` whether it had ever caught up with this
+    log; `anew` whether its tables were made anew since, and have not caught up again.
     """
 
     name: str
@@ -121,6 +126,7 @@ class FollowerState:
     parked: int
     error: str | None = None
     built: bool = True
+    anew: bool = False
 
 
 async def follower_states(
@@ -212,8 +218,8 @@ async def stand_still(connection: AsyncConnection[Any], read_model: ReadModel, e
     )
 
 
-async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built: bool) -> None:
-    """Show that it is followed, let the plain names show the best version, drop abandoned ones.
+async def tend(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """Show that it has caught up, let the plain names show the best version, drop abandoned ones.
 
     Raises LeadershipLostError when its tables are not there any more.
     """
@@ -221,9 +227,9 @@ async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built
         raise LeadershipLostError(f"Not there any more: {', '.join(missing)}.")
     await connection.execute(
         "UPDATE follower_positions SET updated_at = now(),"
-        " caught_up_at = coalesce(caught_up_at, CASE WHEN %s THEN now() END)"
+        " caught_up_at = coalesce(nullif(caught_up_at, '-infinity'), now())"
         " WHERE (name, version) = (%s, %s)",
-        (built, *read_model.key),
+        read_model.key,
     )
     for step, later in (
         (_show_best, "the plain names show the best version later"),
