@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+import psycopg
 import pytest
 from eventsourcing.domain import BaseAggregate
 
@@ -170,9 +171,11 @@ async def test_a_version_that_is_made_anew_is_not_shown_before_it_is_full_where_
 ) -> None:
     second = replace(RECORDING, version=2)
     await write(stores, each=1)
-    async with running(follower(database_url), follower(database_url, second)):
-        await eventually(lambda: shows(database_url, "recording_v2"), what="being shown")
-        await told_all(database_url, "recording_v1")
+    for version in (RECORDING, second):
+        async with running(follower(database_url, version)):
+            await eventually(lambda v=version: shows(database_url, v.schema), what="being shown")
+            await recorded_all(database_url)
+            await eventually(lambda v=version: tended(database_url, v.version), what="it")
     await rows(database_url, "DROP TABLE recording_v2.recording CASCADE")
     async with await connect(database_url, "projector") as connection:
         await prepare(connection, second)
@@ -261,6 +264,7 @@ async def a_release_came_and_went(
     for version in (RECORDING, replace(RECORDING, version=2, create=create)):
         async with running(follower(database_url, version)):
             await eventually(lambda v=version: shows(database_url, v.schema), what="being shown")
+            await told_all(database_url, version.schema)
     await rows(
         database_url,
         "UPDATE follower_positions SET updated_at = now() - interval '25 hours' WHERE version = 2",
@@ -330,8 +334,36 @@ async def test_what_is_made_anew_is_what_the_plain_name_and_views_by_it_show(
         assert await rows(database_url, "SELECT count(*) FROM mine") == [(48,)]
     acl = "SELECT relacl::text FROM pg_class WHERE oid = 'recording'::regclass"
     assert "=r/" in (await rows(database_url, acl))[0][0]
-    schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%'"
-    assert await rows(database_url, schemas) == [("recording_v1",)]
+    assert await schemas(database_url) == ["recording_v1"]
+
+
+async def test_who_reads_for_long_keeps_no_tables_from_being_made_anew_and_nothing_is_left_of_them(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    await write(stores, each=2)
+    two = replace(RECORDING, create=f"{RECORDING.create}; CREATE TABLE other (id int PRIMARY KEY)")
+    async with running(follower(database_url, two)):
+        await recorded_all(database_url)
+    await rows(database_url, "DROP TABLE recording_v1.other CASCADE")
+    async with await psycopg.AsyncConnection.connect(database_url) as reader:
+        await reader.execute("SELECT count(*) FROM recording")
+        async with await connect(database_url, "darkroom migrate") as connection:
+            await prepare(connection, two)
+        assert await made_anew(database_url)
+        assert await schemas(database_url) == ["recording_aside_v1", "recording_v1"]
+        async with running(follower(database_url, two)):
+            await told_all(database_url, "recording_v1")
+            assert "the plain names show the best version later" in caplog.text
+            await reader.rollback()
+            await eventually(lambda: gone(database_url, "recording_aside_v1"), what="its going")
+            await write(stores, each=1)
+            await recorded_all(database_url)
+    assert await schemas(database_url) == ["recording_v1"]
+    assert "are kept" not in caplog.text
 
 
 async def made_anew(database_url: str) -> bool:
@@ -376,9 +408,10 @@ async def test_a_version_whose_follower_stands_still_is_not_abandoned(
     assert await there(database_url, "recording_v1")
 
 
-async def tended(database_url: str) -> bool:
-    query = "SELECT caught_up_at IS NOT NULL FROM follower_positions WHERE version = 2"
-    return await rows(database_url, query) == [(True,)]
+async def tended(database_url: str, version: int = 2) -> bool:
+    query = """SELECT caught_up_at IS NOT NULL FROM follower_positions
+                WHERE (name, version) = ('recording', %s)"""
+    return await rows(database_url, query, version) == [(True,)]
 
 
 async def is_stuck(one: Follower) -> bool:

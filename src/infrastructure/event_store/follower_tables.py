@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from infrastructure.read_models.read_model import ReadModel
 log = logging.getLogger(__name__)
 
 KEPT = "1 day"
+TRIES, PAUSE = 10, 0.3  # to make tables ready that somebody reads or writes just now
 
 CREATE = """
 CREATE TABLE follower_positions (
@@ -103,6 +106,18 @@ class LeadershipLostError(Exception):
     """Somebody else moved the position or made the tables anew, or the log was exchanged."""
 
 
+class TablesInUseError(Exception):
+    """Somebody kept what has to be made anew from being made."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"The tables of {read_model.name!r} have to be made anew and could not be, because a"
+            " transaction has been reading or writing them all the while. End that one, and run"
+            " `darkroom migrate` again; or leave it to `darkroom projector`, which tries until it"
+            " can."
+        )
+
+
 @dataclass(frozen=True)
 class Place:
     """Where tables are in the log; `revision` counts what others than their follower changed."""
@@ -137,23 +152,43 @@ async def follower_states(
 
 
 async def ensure_tables(database_url: str) -> None:
-    """Create what is missing of the tables of followers and of every read model."""
+    """Create what is missing of the tables of followers and of every read model.
+
+    Raises TablesInUseError.
+    """
     async with await connect(database_url, "darkroom migrate") as connection:
         for read_model in discover():
+            await _prepare_in_time(connection, read_model)
+
+
+async def _prepare_in_time(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    for _ in range(TRIES):
+        with suppress(errors.LockNotAvailable):
             await prepare(connection, read_model)
+            return
+        await asyncio.sleep(PAUSE)
+    raise TablesInUseError(read_model)
 
 
 async def prepare(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Make the tables be there and of this log; the session looks into them from now on."""
+    """Make the tables be there and of this log; the session looks into them from now on.
+
+    Who reads the plain names, or tables that were put aside, is not waited for: tend() does the
+    rest. Raises LockNotAvailable while somebody holds the position.
+    """
     async with connection.transaction():
         await exclusively(connection)
         await _create(connection)
-        if await _is_stored(connection, read_model):
+        known = await position_of(connection, read_model) is not None
+        missing = await missing_tables(connection, read_model)
+        if known and not missing:
             await look_into(connection, read_model)
         else:
             await start_over(connection, read_model)
-            await _show_best(connection, read_model)
-            await drop_tables(connection, read_model.aside)
+            if known:  # a restore of one schema, or a DROP, leaves the position alone
+                facts = {"read_model": read_model.schema}
+                log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
+            await _now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE)
 
 
 async def start_over(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -231,17 +266,7 @@ async def tend(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
         " WHERE (name, version) = (%s, %s)",
         read_model.key,
     )
-    for step, later in (
-        (_show_best, "the plain names show the best version later"),
-        (_drop_abandoned, "what nobody follows into is dropped later"),
-    ):
-        try:
-            async with connection.transaction():
-                if await try_exclusively(connection):
-                    await step(connection, read_model)
-        except errors.LockNotAvailable:
-            facts = {"read_model": read_model.schema}
-            log.warning("somebody reads for long: %s", later, extra=facts)
+    await _now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE, DROP_ABANDONED)
 
 
 async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -276,21 +301,17 @@ async def _create(connection: AsyncConnection[Any]) -> None:
         await connection.execute(CREATE + CREATE_PARKED)
 
 
-async def _is_stored(connection: AsyncConnection[Any], read_model: ReadModel) -> bool:
-    """With a position and its tables: a restore of one schema, or a DROP, leaves the one alone."""
-    if await position_of(connection, read_model) is None:
-        return False
-    if missing := await missing_tables(connection, read_model):
-        facts = {"read_model": read_model.schema}
-        log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
-    return not missing
-
-
 async def _show_best(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     """The newest version that had caught up, or else the newest."""
     cursor = await connection.execute(BEST, (read_model.name,))
     if row := await cursor.fetchone():
         await show(connection, replace(read_model, version=row[0]))
+
+
+async def _drop_aside(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """What was there before tables were made anew, and the plain names may have shown till now."""
+    await _show_best(connection, read_model)
+    await drop_tables(connection, read_model.aside)
 
 
 async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -306,3 +327,29 @@ async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadMode
         await _forget_place(connection, abandoned)
         await _show_best(connection, read_model)  # the plain names may have shown these
         await drop_tables(connection, abandoned)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What waits for nobody: it is done, or `later` says what is done another time."""
+
+    do: Callable[[AsyncConnection[Any], ReadModel], Awaitable[None]]
+    later: str
+
+
+SHOW_BEST = Step(_show_best, "the plain names show the best version later")
+DROP_ASIDE = Step(_drop_aside, "what was there before tables were made anew is dropped later")
+DROP_ABANDONED = Step(_drop_abandoned, "what nobody follows into is dropped later")
+
+
+async def _now_or_later(
+    connection: AsyncConnection[Any], read_model: ReadModel, *steps: Step
+) -> None:
+    for step in steps:
+        try:
+            async with connection.transaction():
+                if await try_exclusively(connection):
+                    await step.do(connection, read_model)
+        except errors.LockNotAvailable:
+            facts = {"read_model": read_model.schema}
+            log.warning("somebody reads for long: %s", step.later, extra=facts)
