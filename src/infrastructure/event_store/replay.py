@@ -77,6 +77,17 @@ class NothingToReplayError(Exception):
         )
 
 
+class MadeAnewError(Exception):
+    """The live one began again meanwhile: the two are not at one position, nor soon."""
+
+    def __init__(self, read_model: ReadModel, position: int, reached: int) -> None:
+        super().__init__(
+            f"The live {read_model.name!r} was made anew meanwhile and is at {position}, before the"
+            f" rebuilt one at {reached}. Wait until `/readyz` is no longer degraded by it, then"
+            " repeat if need be."
+        )
+
+
 class ParksMoreError(Exception):
     """The rebuilt one would be worse than the live one, or nobody would follow into it."""
 
@@ -154,7 +165,7 @@ async def replay(
 
     The service may run meanwhile. Whatever ends it early, the live one stays as it is. Raises
     ReplayUnderWayError, NothingToReplayError, UnknownEventError, ParksMoreError, StillReadError,
-    NotSwappedError, LeadershipLostError and psycopg.Error.
+    MadeAnewError, NotSwappedError, LeadershipLostError and psycopg.Error.
     """
     began = asyncio.get_running_loop().time()
     projection = Projection(read_model, mapper or JsonMapper())
@@ -256,10 +267,12 @@ class Replay:
         await self._catch_up()
 
     async def compare(self) -> list[TableDifference]:
-        """At the position that the live one is at in a snapshot."""
+        """At the position that the live one is at in a snapshot. Raises MadeAnewError."""
         await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with self._reader.transaction():
             goal = await self._live_position()
+            if goal < self._tables.position:
+                raise MadeAnewError(self._live, goal, self._tables.position)
             await self._read(goal)
             self._tell(Progress("comparing", self._tables.position, goal))
             async with self._writer.transaction():
