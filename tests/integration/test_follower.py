@@ -228,6 +228,7 @@ async def test_a_newer_version_that_was_shown_is_dropped_a_day_after_the_release
     create: str,
 ) -> None:
     await a_release_came_and_went(stores, database_url, create)
+    await rows(database_url, "CREATE SCHEMA recording_aside_v2")  # made anew, and never tended
     async with running(follower(database_url)):
         await eventually(lambda: gone(database_url, "recording_v2"), what="being dropped")
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection, errors
@@ -16,20 +16,17 @@ from infrastructure.event_store.parking import CREATE as CREATE_PARKED
 from infrastructure.event_store.parking import take_parked, unpark
 from infrastructure.event_store.read_model_schemas import (
     create_tables,
-    drop_tables,
     exclusively,
     look_into,
     missing_tables,
     rename,
-    show,
-    try_exclusively,
 )
+from infrastructure.event_store.upkeep import DROP_ABANDONED, DROP_ASIDE, SHOW_BEST, now_or_later
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
 
 log = logging.getLogger(__name__)
 
-KEPT = "1 day"
 TRIES, PAUSE = 10, 0.3  # to make tables ready that somebody reads or writes just now
 
 CREATE = """
@@ -88,17 +85,6 @@ SELECT name, version, position, greatest(coalesce(last, 0) - position, 0),
   FROM follower_positions f
  CROSS JOIN (SELECT max(notification_id) AS last FROM stored_events) log
  ORDER BY name, version
-"""
-
-BEST = """
-SELECT version FROM follower_positions
- WHERE name = %s ORDER BY coalesce(caught_up_at > '-infinity', false) DESC, version DESC LIMIT 1
-"""
-
-ABANDONED = """
-SELECT name, version FROM follower_positions
- WHERE (name = %s AND version <> %s OR name IN (%s, %s)) AND updated_at < now() - %s::interval
- ORDER BY updated_at LIMIT 1
 """
 
 
@@ -188,7 +174,7 @@ async def prepare(connection: AsyncConnection[Any], read_model: ReadModel) -> No
             if known:  # a restore of one schema, or a DROP, leaves the position alone
                 facts = {"read_model": read_model.schema}
                 log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
-            await _now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE)
+            await now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE)
 
 
 async def start_over(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -266,20 +252,7 @@ async def tend(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
         " WHERE (name, version) = (%s, %s)",
         read_model.key,
     )
-    await _now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE, DROP_ABANDONED)
-
-
-async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Drop the tables with their position and what is parked of them."""
-    await _forget_place(connection, read_model)
-    await drop_tables(connection, read_model)
-
-
-async def _forget_place(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    await unpark(connection, read_model)
-    await connection.execute(
-        "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", read_model.key
-    )
+    await now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE, DROP_ABANDONED)
 
 
 async def take_place(
@@ -299,57 +272,3 @@ async def _create(connection: AsyncConnection[Any]) -> None:
     cursor = await connection.execute("SELECT to_regclass('follower_positions') IS NULL")
     if await cursor.fetchone() == (True,):
         await connection.execute(CREATE + CREATE_PARKED)
-
-
-async def _show_best(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """The newest version that had caught up, or else the newest."""
-    cursor = await connection.execute(BEST, (read_model.name,))
-    if row := await cursor.fetchone():
-        await show(connection, replace(read_model, version=row[0]))
-
-
-async def _drop_aside(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """What was there before tables were made anew, and the plain names may have shown till now."""
-    await _show_best(connection, read_model)
-    await drop_tables(connection, read_model.aside)
-
-
-async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """One at a time: another version, or leftovers of a replay, that nobody follows into, or tries.
-
-    One that stands still is tried again and again, so it is not abandoned: an api may read it.
-    """
-    names = read_model.beside.name, read_model.old.name
-    cursor = await connection.execute(ABANDONED, (*read_model.key, *names, KEPT))
-    if row := await cursor.fetchone():
-        abandoned = replace(read_model, name=row[0], version=row[1])
-        log.warning("dropping tables that nobody follows into", extra={"tables": abandoned.schema})
-        await _forget_place(connection, abandoned)
-        await _show_best(connection, read_model)  # the plain names may have shown these
-        await drop_tables(connection, abandoned)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What waits for nobody: it is done, or `later` says what is done another time."""
-
-    do: Callable[[AsyncConnection[Any], ReadModel], Awaitable[None]]
-    later: str
-
-
-SHOW_BEST = Step(_show_best, "the plain names show the best version later")
-DROP_ASIDE = Step(_drop_aside, "what was there before tables were made anew is dropped later")
-DROP_ABANDONED = Step(_drop_abandoned, "what nobody follows into is dropped later")
-
-
-async def _now_or_later(
-    connection: AsyncConnection[Any], read_model: ReadModel, *steps: Step
-) -> None:
-    for step in steps:
-        try:
-            async with connection.transaction():
-                if await try_exclusively(connection):
-                    await step.do(connection, read_model)
-        except errors.LockNotAvailable:
-            facts = {"read_model": read_model.schema}
-            log.warning("somebody reads for long: %s", step.later, extra=facts)

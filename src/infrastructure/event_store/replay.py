@@ -17,7 +17,6 @@ from infrastructure.event_store import bulk
 from infrastructure.event_store.comparison import Build, TableDifference, differences
 from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
-    forget,
     hold,
     position_of,
     start_over,
@@ -36,6 +35,7 @@ from infrastructure.event_store.read_model_schemas import (
     show,
 )
 from infrastructure.event_store.read_model_tables import SETTINGS, Page, ReadModelTables
+from infrastructure.event_store.upkeep import forget
 from infrastructure.read_models.read_model import ReadModel
 
 log = logging.getLogger(__name__)
