@@ -206,6 +206,11 @@ def _of_read_models(states: Sequence[FollowerState]) -> Check:
     if building:
         wrong = f"Being built for this release: {', '.join(building)}."
         return Check("failing", wrong, "This release's `darkroom projector` does it.", facts)
+    anew = [f"{s.name} ({s.behind} events to go)" for s in states if s.anew]
+    if anew:
+        wrong = f"Being made anew, because tables were not there: {', '.join(anew)}."
+        remedy = "What is read is not complete; `darkroom projector` does it."
+        return Check("degraded", wrong, remedy, facts)
     troubled = [state.name for state in states if state.error or state.parked]
     if troubled:
         names = ", ".join(troubled)

@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 import pytest
 import typer
 from alembic.config import Config
@@ -197,6 +198,21 @@ async def test_a_database_of_an_unknown_revision_is_told_in_a_sentence(database_
     await rows(database_url, "UPDATE alembic_version SET version_num = '0000'")
     run = darkroom("migrate", DATABASE_URL=database_url)
     assert_refused(run, 1, "The database was not migrated: Can't locate revision")
+
+
+async def test_migrate_says_what_it_waited_for_when_tables_cannot_be_made_anew(
+    database_url: str,
+) -> None:
+    await ensure_tables(database_url)
+    await rows(database_url, "DROP TABLE jobs_v1.jobs CASCADE")
+    async with await psycopg.AsyncConnection.connect(database_url) as follower:
+        await follower.execute("SELECT FROM follower_positions WHERE name = 'jobs' FOR UPDATE")
+        run = darkroom("migrate", DATABASE_URL=database_url)
+    assert_refused(run, 6, "The schema is up to date. The tables of 'jobs' have to be made anew")
+    assert "End that one, and run `darkroom migrate` again" in run.stderr
+
+    assert darkroom("migrate", DATABASE_URL=database_url).returncode == 0
+    assert await rows(database_url, "SELECT count(*) FROM jobs") == [(0,)]
 
 
 def test_where_nothing_is_to_be_migrated_alembic_is_not_even_imported(database_url: str) -> None:

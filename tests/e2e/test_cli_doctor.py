@@ -255,6 +255,16 @@ async def test_an_api_that_is_away_or_knows_no_such_key_is_told(patient: Patient
     assert "Connection refused" in findings["api"]["sentence"]
 
 
+async def test_a_read_model_that_is_being_made_anew_is_told(
+    patient: Patient, database_url: str
+) -> None:
+    await rows(database_url, "DROP TABLE jobs_v1.jobs CASCADE")
+    await ensure_tables(database_url)
+    found = (await patient.found())["read models"]
+    assert found["state"] == "degraded"
+    assert "Being made anew, because tables were not there: jobs (" in found["sentence"]
+
+
 # --- beside `darkroom up` ------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from domain.generation import Generation
+from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.mapper import event_classes
 from infrastructure.settings import Settings
 from interfaces.rest.problem_types import METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
@@ -115,6 +116,32 @@ async def test_until_this_releases_read_models_were_built_once_it_is_not_ready(
 
     assert (status, told["status"]) == (503, "not ready")
     assert "Being built for this release: jobs (" in told["reasons"][0]
+
+
+async def test_while_a_read_model_that_had_served_is_made_anew_it_is_degraded_and_serves(
+    stack: Stack,
+) -> None:
+    await stack.rows("DROP TABLE jobs_v1.jobs CASCADE")
+    await ensure_tables(stack.container.database_url())
+
+    status, told = await readiness(stack)
+
+    assert (status, told["status"]) == (200, "degraded")
+    assert told["checks"]["readModels"]["state"] == "degraded"
+    assert "Being made anew, because tables were not there: jobs (1 events" in told["reasons"][0]
+    assert (await stack.client.post(URL, json={"prompt": "a lighthouse"})).status_code == 202
+
+
+async def test_a_read_model_that_is_made_anew_for_another_log_makes_it_not_ready(
+    stack: Stack,
+) -> None:
+    await stack.rows("UPDATE log SET identity = gen_random_uuid()")
+    await ensure_tables(stack.container.database_url())
+
+    status, told = await readiness(stack)
+
+    assert status == 503
+    assert "Being built for this release: image_generations (1 " in told["reasons"][0]
 
 
 async def test_without_a_schema_it_is_not_ready(

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+import psycopg
 import pytest
 from eventsourcing.domain import BaseAggregate
 
 from domain.aggregate import Event as DomainEvent
 from domain.generation import Generation
 from infrastructure.event_store import log_pages
+from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower import Follower
+from infrastructure.event_store.follower_tables import follower_states, prepare
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation
@@ -163,6 +166,31 @@ async def shows(database_url: str, schema: str) -> bool:
     return schema in ((await rows(database_url, query))[0][0] or "")
 
 
+async def test_a_version_that_is_made_anew_is_not_shown_before_it_is_full_where_an_older_one_is(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    second = replace(RECORDING, version=2)
+    await write(stores, each=1)
+    for version in (RECORDING, second):
+        async with running(follower(database_url, version)):
+            await eventually(lambda v=version: shows(database_url, v.schema), what="being shown")
+            await recorded_all(database_url)
+            await eventually(lambda v=version: tended(database_url, v.version), what="it")
+    await rows(database_url, "DROP TABLE recording_v2.recording CASCADE")
+    async with await connect(database_url, "projector") as connection:
+        await prepare(connection, second)
+
+    assert await shows(database_url, "recording_v1")
+    await recorded_all(database_url)
+    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    assert (state.built, state.anew, state.behind) == (True, True, 24)
+    async with running(follower(database_url, second)):
+        await eventually(lambda: shows(database_url, "recording_v2"), what="being shown again")
+        await recorded_all(database_url)
+    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    assert (state.built, state.anew) == (True, False)
+
+
 async def told_all(database_url: str, schema: str) -> None:
     """Wait until the tables there were told the whole log."""
 
@@ -187,6 +215,66 @@ async def test_what_nobody_followed_into_for_a_day_is_dropped(
         await eventually(lambda: gone(database_url, "recording_v1"), what="being dropped")
 
     assert await there(database_url, "recording_v2")
+
+
+CHANGED = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
+
+
+@pytest.mark.parametrize("create", [RECORDING.create, CHANGED])
+async def test_a_newer_version_that_was_shown_is_dropped_a_day_after_the_release_went_back(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    create: str,
+) -> None:
+    await a_release_came_and_went(stores, database_url, create)
+    await rows(database_url, "CREATE SCHEMA recording_aside_v2")  # made anew, and never tended
+    async with running(follower(database_url)):
+        await eventually(lambda: gone(database_url, "recording_v2"), what="being dropped")
+
+    assert await shows(database_url, "recording_v1")
+    assert await schemas(database_url) == ["recording_v1"]
+    places = "SELECT version FROM follower_positions WHERE name = 'recording'"
+    assert await rows(database_url, places) == [(1,)]
+    assert "are kept" not in caplog.text
+
+
+async def test_what_reads_an_abandoned_version_by_the_plain_name_is_named_and_goes_on_when_dropped(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    await a_release_came_and_went(stores, database_url, CHANGED)
+    await rows(database_url, "CREATE VIEW mine AS SELECT more FROM recording")
+    async with running(follower(database_url)):
+        await eventually(lambda: gone(database_url, "recording_v2"), what="being kept")
+        assert "because others depend on them: mine" in caplog.text
+        assert "still shows what is not written any more: drop these views, and" in caplog.text
+        await rows(database_url, "DROP VIEW mine")
+        await eventually(lambda: shows(database_url, "recording_v1"), what="being shown")
+        await recorded_all(database_url)
+
+
+async def a_release_came_and_went(
+    stores: Sequence[PostgresEventStore], database_url: str, create: str
+) -> None:
+    """A day ago, with a second version that the plain name shows still."""
+    await write(stores, each=1)
+    for version in (RECORDING, replace(RECORDING, version=2, create=create)):
+        async with running(follower(database_url, version)):
+            await eventually(lambda v=version: shows(database_url, v.schema), what="being shown")
+            await told_all(database_url, version.schema)
+    await rows(
+        database_url,
+        "UPDATE follower_positions SET updated_at = now() - interval '25 hours' WHERE version = 2",
+    )
+
+
+async def schemas(database_url: str) -> list[str]:
+    query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%' ORDER BY 1"
+    return [row[0] for row in await rows(database_url, query)]
 
 
 async def there(database_url: str, schema: str) -> bool:
@@ -247,8 +335,36 @@ async def test_what_is_made_anew_is_what_the_plain_name_and_views_by_it_show(
         assert await rows(database_url, "SELECT count(*) FROM mine") == [(48,)]
     acl = "SELECT relacl::text FROM pg_class WHERE oid = 'recording'::regclass"
     assert "=r/" in (await rows(database_url, acl))[0][0]
-    schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'recording%'"
-    assert await rows(database_url, schemas) == [("recording_v1",)]
+    assert await schemas(database_url) == ["recording_v1"]
+
+
+async def test_who_reads_for_long_keeps_no_tables_from_being_made_anew_and_nothing_is_left_of_them(
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    await write(stores, each=2)
+    two = replace(RECORDING, create=f"{RECORDING.create}; CREATE TABLE other (id int PRIMARY KEY)")
+    async with running(follower(database_url, two)):
+        await recorded_all(database_url)
+    await rows(database_url, "DROP TABLE recording_v1.other CASCADE")
+    async with await psycopg.AsyncConnection.connect(database_url) as reader:
+        await reader.execute("SELECT count(*) FROM recording")
+        async with await connect(database_url, "darkroom migrate") as connection:
+            await prepare(connection, two)
+        assert await made_anew(database_url)
+        assert await schemas(database_url) == ["recording_aside_v1", "recording_v1"]
+        async with running(follower(database_url, two)):
+            await told_all(database_url, "recording_v1")
+            assert "the plain names show the best version later" in caplog.text
+            await reader.rollback()
+            await eventually(lambda: gone(database_url, "recording_aside_v1"), what="its going")
+            await write(stores, each=1)
+            await recorded_all(database_url)
+    assert await schemas(database_url) == ["recording_v1"]
+    assert "are kept" not in caplog.text
 
 
 async def made_anew(database_url: str) -> bool:
@@ -293,9 +409,10 @@ async def test_a_version_whose_follower_stands_still_is_not_abandoned(
     assert await there(database_url, "recording_v1")
 
 
-async def tended(database_url: str) -> bool:
-    query = "SELECT caught_up_at IS NOT NULL FROM follower_positions WHERE version = 2"
-    return await rows(database_url, query) == [(True,)]
+async def tended(database_url: str, version: int = 2) -> bool:
+    query = """SELECT caught_up_at IS NOT NULL FROM follower_positions
+                WHERE (name, version) = ('recording', %s)"""
+    return await rows(database_url, query, version) == [(True,)]
 
 
 async def is_stuck(one: Follower) -> bool:

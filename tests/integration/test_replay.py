@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -19,8 +19,10 @@ from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.parking import MOST_PARKED
 from infrastructure.event_store.read_model_schemas import LOCK
 from infrastructure.event_store.replay import (
+    MadeAnewError,
     NothingToReplayError,
     ParksMoreError,
+    Phase,
     Progress,
     ReplayUnderWayError,
     compare_with_live,
@@ -328,18 +330,40 @@ async def test_a_live_one_that_starts_over_meanwhile_goes_on_from_where_the_rebu
         await write(stores, each=2)
         await told_everything(database_url)
 
+    await replay(database_url, TOLD, tell=starting_over(database_url, "comparing"))
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=1)
+        await told_everything(database_url)
+
+
+@pytest.mark.parametrize("check", [True, False])
+async def test_a_live_one_that_starts_over_before_the_two_are_compared_is_told_and_left_to_fill(
+    stores: Sequence[PostgresEventStore], database_url: str, *, check: bool
+) -> None:
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+
+    with pytest.raises(MadeAnewError, match=r"was made anew meanwhile and is at 0, before .* 48"):
+        await replay(database_url, TOLD, check=check, tell=starting_over(database_url, "indexing"))
+    await no_leftovers(database_url)
+    async with running(Follower(database_url, TOLD)):
+        await told_everything(database_url)
+    assert await compare_with_live(database_url, TOLD) == ()
+
+
+def starting_over(database_url: str, phase: Phase) -> Callable[[Progress], None]:
+    """Lets the live one start over as soon as a replay is there."""
+
     def tell(now: Progress) -> None:
-        if now.phase == "comparing":
+        if now.phase == phase:
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute("TRUNCATE told_v1.told")
                 connection.execute(
                     "UPDATE follower_positions SET position = 0, revision = 9 WHERE name = 'told'"
                 )
 
-    await replay(database_url, TOLD, tell=tell)
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=1)
-        await told_everything(database_url)
+    return tell
 
 
 async def test_a_rebuilt_one_that_parks_more_does_not_take_the_live_ones_place(

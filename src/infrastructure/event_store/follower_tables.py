@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection, errors
@@ -14,20 +16,18 @@ from infrastructure.event_store.parking import CREATE as CREATE_PARKED
 from infrastructure.event_store.parking import take_parked, unpark
 from infrastructure.event_store.read_model_schemas import (
     create_tables,
-    drop_tables,
     exclusively,
     look_into,
     missing_tables,
     rename,
-    show,
-    try_exclusively,
 )
+from infrastructure.event_store.upkeep import DROP_ABANDONED, DROP_ASIDE, SHOW_BEST, now_or_later
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
 
 log = logging.getLogger(__name__)
 
-KEPT = "1 day"
+TRIES, PAUSE = 10, 0.3  # to make tables ready that somebody reads or writes just now
 
 CREATE = """
 CREATE TABLE follower_positions (
@@ -56,13 +56,17 @@ UPDATE follower_positions SET position = %s, updated_at = now(), error = NULL
 RETURNING true
 """
 
-# Who begins with an empty log has caught up with it.
+# Who begins with an empty log has caught up with it. Who had with this log, and begins again, had
+# at '-infinity': it has served, and is not full now.
 START_OVER = """
 INSERT INTO follower_positions AS f (name, version, log_identity, position, caught_up_at)
 SELECT %s, %s, identity, 0, CASE WHEN EXISTS (SELECT FROM stored_events) THEN NULL ELSE now() END
   FROM log
     ON CONFLICT (name, version) DO UPDATE
-   SET log_identity = excluded.log_identity, position = 0, caught_up_at = excluded.caught_up_at,
+   SET log_identity = excluded.log_identity, position = 0,
+       caught_up_at = coalesce(excluded.caught_up_at,
+           CASE WHEN f.log_identity = excluded.log_identity AND f.caught_up_at IS NOT NULL
+                THEN timestamptz '-infinity' END),
        revision = f.revision + 1, updated_at = now(), error = NULL
 """
 
@@ -77,26 +81,27 @@ DELETE FROM follower_positions WHERE (name, version) = (%s, %s)
 STATES = """
 SELECT name, version, position, greatest(coalesce(last, 0) - position, 0),
        (SELECT count(*) FROM parked_aggregates p WHERE (p.name, p.version) = (f.name, f.version)),
-       error, caught_up_at IS NOT NULL
+       error, caught_up_at IS NOT NULL, coalesce(caught_up_at = '-infinity', false)
   FROM follower_positions f
  CROSS JOIN (SELECT max(notification_id) AS last FROM stored_events) log
  ORDER BY name, version
 """
 
-BEST = """
-SELECT version FROM follower_positions
- WHERE name = %s ORDER BY caught_up_at IS NOT NULL DESC, version DESC LIMIT 1
-"""
-
-ABANDONED = """
-SELECT name, version FROM follower_positions
- WHERE (name = %s AND version <> %s OR name IN (%s, %s)) AND updated_at < now() - %s::interval
- ORDER BY updated_at LIMIT 1
-"""
-
 
 class LeadershipLostError(Exception):
     """Somebody else moved the position or made the tables anew, or the log was exchanged."""
+
+
+class TablesInUseError(Exception):
+    """Somebody kept what has to be made anew from being made."""
+
+    def __init__(self, read_model: ReadModel) -> None:
+        super().__init__(
+            f"The tables of {read_model.name!r} have to be made anew and could not be, because a"
+            " transaction has been reading or writing them all the while. End that one, and run"
+            " `darkroom migrate` again; or leave it to `darkroom projector`, which tries until it"
+            " can."
+        )
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ class Place:
 class FollowerState:
     """How a version of a read model is doing: how many events behind, how many aggregates parked.
 
-    `error` says why it stands still, if it does; `built` whether it had ever caught up.
+    `error` says why it stands still, if it does; `built` whether it had ever caught up with this
+    log; `anew` whether its tables were made anew since, and have not caught up again.
     """
 
     name: str
@@ -121,6 +127,7 @@ class FollowerState:
     parked: int
     error: str | None = None
     built: bool = True
+    anew: bool = False
 
 
 async def follower_states(
@@ -131,23 +138,43 @@ async def follower_states(
 
 
 async def ensure_tables(database_url: str) -> None:
-    """Create what is missing of the tables of followers and of every read model."""
+    """Create what is missing of the tables of followers and of every read model.
+
+    Raises TablesInUseError.
+    """
     async with await connect(database_url, "darkroom migrate") as connection:
         for read_model in discover():
+            await _prepare_in_time(connection, read_model)
+
+
+async def _prepare_in_time(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    for _ in range(TRIES):
+        with suppress(errors.LockNotAvailable):
             await prepare(connection, read_model)
+            return
+        await asyncio.sleep(PAUSE)
+    raise TablesInUseError(read_model)
 
 
 async def prepare(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Make the tables be there and of this log; the session looks into them from now on."""
+    """Make the tables be there and of this log; the session looks into them from now on.
+
+    Who reads the plain names, or tables that were put aside, is not waited for: tend() does the
+    rest. Raises LockNotAvailable while somebody holds the position.
+    """
     async with connection.transaction():
         await exclusively(connection)
         await _create(connection)
-        if await _is_stored(connection, read_model):
+        known = await position_of(connection, read_model) is not None
+        missing = await missing_tables(connection, read_model)
+        if known and not missing:
             await look_into(connection, read_model)
         else:
             await start_over(connection, read_model)
-            await _show_best(connection, read_model)
-            await drop_tables(connection, read_model.aside)
+            if known:  # a restore of one schema, or a DROP, leaves the position alone
+                facts = {"read_model": read_model.schema}
+                log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
+            await now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE)
 
 
 async def start_over(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -212,8 +239,8 @@ async def stand_still(connection: AsyncConnection[Any], read_model: ReadModel, e
     )
 
 
-async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built: bool) -> None:
-    """Show that it is followed, let the plain names show the best version, drop abandoned ones.
+async def tend(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """Show that it has caught up, let the plain names show the best version, drop abandoned ones.
 
     Raises LeadershipLostError when its tables are not there any more.
     """
@@ -221,30 +248,11 @@ async def tend(connection: AsyncConnection[Any], read_model: ReadModel, *, built
         raise LeadershipLostError(f"Not there any more: {', '.join(missing)}.")
     await connection.execute(
         "UPDATE follower_positions SET updated_at = now(),"
-        " caught_up_at = coalesce(caught_up_at, CASE WHEN %s THEN now() END)"
+        " caught_up_at = coalesce(nullif(caught_up_at, '-infinity'), now())"
         " WHERE (name, version) = (%s, %s)",
-        (built, *read_model.key),
+        read_model.key,
     )
-    for step, later in (
-        (_show_best, "the plain names show the best version later"),
-        (_drop_abandoned, "what nobody follows into is dropped later"),
-    ):
-        try:
-            async with connection.transaction():
-                if await try_exclusively(connection):
-                    await step(connection, read_model)
-        except errors.LockNotAvailable:
-            facts = {"read_model": read_model.schema}
-            log.warning("somebody reads for long: %s", later, extra=facts)
-
-
-async def forget(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Drop the tables with their position and what is parked of them."""
-    await drop_tables(connection, read_model)
-    await unpark(connection, read_model)
-    await connection.execute(
-        "DELETE FROM follower_positions WHERE (name, version) = (%s, %s)", read_model.key
-    )
+    await now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE, DROP_ABANDONED)
 
 
 async def take_place(
@@ -264,33 +272,3 @@ async def _create(connection: AsyncConnection[Any]) -> None:
     cursor = await connection.execute("SELECT to_regclass('follower_positions') IS NULL")
     if await cursor.fetchone() == (True,):
         await connection.execute(CREATE + CREATE_PARKED)
-
-
-async def _is_stored(connection: AsyncConnection[Any], read_model: ReadModel) -> bool:
-    """With a position and its tables: a restore of one schema, or a DROP, leaves the one alone."""
-    if await position_of(connection, read_model) is None:
-        return False
-    if missing := await missing_tables(connection, read_model):
-        facts = {"read_model": read_model.schema}
-        log.warning("made anew, because not there: %s", ", ".join(missing), extra=facts)
-    return not missing
-
-
-async def _show_best(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """The newest version that had caught up, or else the newest."""
-    cursor = await connection.execute(BEST, (read_model.name,))
-    if row := await cursor.fetchone():
-        await show(connection, replace(read_model, version=row[0]))
-
-
-async def _drop_abandoned(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """One at a time: another version, or leftovers of a replay, that nobody follows into, or tries.
-
-    One that stands still is tried again and again, so it is not abandoned: an api may read it.
-    """
-    names = read_model.beside.name, read_model.old.name
-    cursor = await connection.execute(ABANDONED, (*read_model.key, *names, KEPT))
-    if row := await cursor.fetchone():
-        abandoned = replace(read_model, name=row[0], version=row[1])
-        log.warning("dropping tables that nobody follows into", extra={"tables": abandoned.schema})
-        await forget(connection, abandoned)

@@ -35,27 +35,37 @@ SELECT quote_ident(nspname) || '.' || quote_ident(proname)
   FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
  WHERE pronamespace = to_regnamespace(quote_ident(%s))
 """
+READS = """
+SELECT DISTINCT r.ev_class AS reader, d.refobjid AS is_read
+  FROM pg_rewrite r
+  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                  AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+"""
 # The schema whose table a view shows.
-SHOWN = """
+SHOWN = f"""
 SELECT n.nspname
-  FROM pg_rewrite r
-  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                  AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
-  JOIN pg_class c ON c.oid = d.refobjid
+  FROM ({READS}) reads
+  JOIN pg_class c ON c.oid = is_read
   JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE r.ev_class = to_regclass(quote_ident(%s) || '.' || quote_ident(%s))
+ WHERE reader = to_regclass(quote_ident(%s) || '.' || quote_ident(%s))
  LIMIT 1
-"""
-# Views of somebody's own that read the tables of a schema.
-READERS = """
-SELECT DISTINCT r.ev_class::regclass::text
-  FROM pg_rewrite r
-  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                  AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
-  JOIN pg_class c ON c.oid = d.refobjid
- WHERE c.relnamespace = to_regnamespace(quote_ident(%s))
+"""  # noqa: S608  # a constant
+VIEW_READERS = f"""
+SELECT reader::regclass::text FROM ({READS}) reads
+ WHERE is_read = to_regclass(quote_ident(%s) || '.' || quote_ident(%s)) ORDER BY 1
+"""  # noqa: S608  # a constant
+# Views of somebody's own that read the tables of a schema, also by a plain name that shows them.
+READERS = f"""
+WITH reads AS ({READS}), plain AS (
+    SELECT reader FROM reads JOIN pg_class t ON t.oid = is_read JOIN pg_class v ON v.oid = reader
+     WHERE t.relnamespace = to_regnamespace(quote_ident(%(schema)s))
+       AND v.relnamespace = to_regnamespace(quote_ident(%(home)s)) AND v.relname = t.relname)
+SELECT DISTINCT reader::regclass::text FROM reads JOIN pg_class c ON c.oid = is_read
+ WHERE (c.relnamespace = to_regnamespace(quote_ident(%(schema)s))
+        OR is_read IN (SELECT reader FROM plain))
+   AND reader NOT IN (SELECT reader FROM plain)
  ORDER BY 1
-"""
+"""  # noqa: S608  # a constant
 GRANTS = """
 SELECT format('GRANT %%s ON %%s TO %%s%%s', a.privilege_type, c.oid::regclass,
               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
@@ -139,7 +149,8 @@ async def drop_tables(connection: AsyncConnection[Any], read_model: ReadModel) -
 async def _keep(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
     kept = f"{read_model.schema}_kept_{uuid4().hex[:8]}"
     await connection.execute(_sql("ALTER SCHEMA {} RENAME TO {}", read_model.schema, kept))
-    readers = [row[0] for row in await (await connection.execute(READERS, (kept,))).fetchall()]
+    names = {"schema": kept, "home": await _home(connection)}
+    readers = [row[0] for row in await (await connection.execute(READERS, names)).fetchall()]
     log.warning(
         "tables that are not written any more are kept as %s, because others depend on them: %s",
         kept,
@@ -179,14 +190,19 @@ async def show(
     LockNotAvailable while somebody's long transaction reads them.
     """
     caption = f"Tables of {(becomes or read_model).schema}, for those who look by name."
-    row = await (await connection.execute(HOME)).fetchone()
-    home = row[0] if row else "public"
+    home = await _home(connection)
     for table in await tables_of(connection, read_model):
         shown = await (await connection.execute(SHOWN, (home, table))).fetchone()
         if shown == (read_model.schema,) or (becomes and shown not in (None, (becomes.schema,))):
             continue
         if await _shown(connection, read_model, home, table):
             await connection.execute(_sql("COMMENT ON VIEW {}.{} IS {}", home, table, text=caption))
+
+
+async def _home(connection: AsyncConnection[Any]) -> str:
+    """The schema of the plain names."""
+    row = await (await connection.execute(HOME)).fetchone()
+    return row[0] if row else "public"
 
 
 async def _shown(
@@ -207,9 +223,15 @@ async def _shown(
                 for (grant,) in grants:
                     await connection.execute(grant)
         except errors.DependentObjectsStillExist:
+            cursor = await connection.execute(VIEW_READERS, (home, table))
+            readers = [row[0] for row in await cursor.fetchall()]
             log.warning(
-                "the view stays as it is, because others depend on it",
-                extra={"view": table, "wanted": read_model.schema},
+                "%s still shows what is not written any more: drop these views, and make them anew"
+                " when it shows %s: %s",
+                table,
+                read_model.schema,
+                ", ".join(readers) or "not views",
+                extra={"view": table, "wanted": read_model.schema, "readers": readers},
             )
             return False
     return True

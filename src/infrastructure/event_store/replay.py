@@ -17,7 +17,6 @@ from infrastructure.event_store import bulk
 from infrastructure.event_store.comparison import Build, TableDifference, differences
 from infrastructure.event_store.connections import configure, connect
 from infrastructure.event_store.follower_tables import (
-    forget,
     hold,
     position_of,
     start_over,
@@ -36,6 +35,7 @@ from infrastructure.event_store.read_model_schemas import (
     show,
 )
 from infrastructure.event_store.read_model_tables import SETTINGS, Page, ReadModelTables
+from infrastructure.event_store.upkeep import forget
 from infrastructure.read_models.read_model import ReadModel
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,17 @@ class NothingToReplayError(Exception):
         super().__init__(
             f"There are no tables {read_model.schema!r} of this log. Run `darkroom migrate` and"
             " `darkroom projector` of this release first."
+        )
+
+
+class MadeAnewError(Exception):
+    """The live one began again meanwhile: the two are not at one position, nor soon."""
+
+    def __init__(self, read_model: ReadModel, position: int, reached: int) -> None:
+        super().__init__(
+            f"The live {read_model.name!r} was made anew meanwhile and is at {position}, before the"
+            f" rebuilt one at {reached}. Wait until `/readyz` is no longer degraded by it, then"
+            " repeat if need be."
         )
 
 
@@ -154,7 +165,7 @@ async def replay(
 
     The service may run meanwhile. Whatever ends it early, the live one stays as it is. Raises
     ReplayUnderWayError, NothingToReplayError, UnknownEventError, ParksMoreError, StillReadError,
-    NotSwappedError, LeadershipLostError and psycopg.Error.
+    MadeAnewError, NotSwappedError, LeadershipLostError and psycopg.Error.
     """
     began = asyncio.get_running_loop().time()
     projection = Projection(read_model, mapper or JsonMapper())
@@ -256,10 +267,12 @@ class Replay:
         await self._catch_up()
 
     async def compare(self) -> list[TableDifference]:
-        """At the position that the live one is at in a snapshot."""
+        """At the position that the live one is at in a snapshot. Raises MadeAnewError."""
         await self._reader.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         async with self._reader.transaction():
             goal = await self._live_position()
+            if goal < self._tables.position:
+                raise MadeAnewError(self._live, goal, self._tables.position)
             await self._read(goal)
             self._tell(Progress("comparing", self._tables.position, goal))
             async with self._writer.transaction():

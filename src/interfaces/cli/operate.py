@@ -10,7 +10,11 @@ import typer
 
 from infrastructure.event_store.connections import LOST
 from infrastructure.event_store.follower import retry_parked as retry_one
-from infrastructure.event_store.follower_tables import LeadershipLostError, ensure_tables
+from infrastructure.event_store.follower_tables import (
+    LeadershipLostError,
+    TablesInUseError,
+    ensure_tables,
+)
 from infrastructure.event_store.mapper import UnknownEventError
 from infrastructure.event_store.migrate import NotMigratedError
 from infrastructure.event_store.migrate import migrate as apply_migrations
@@ -46,13 +50,24 @@ def migrate(database_url: str) -> int:
     try:
         asyncio.run(refuse_shared_sessions(database_url))
         apply_migrations(database_url)
-        asyncio.run(ensure_tables(database_url))
     except SharedSessionsError as error:
         return _fail(error, Exit.MISUSED)
     except NotMigratedError as error:
         return _fail(error, _status_of(error.__cause__))
     except psycopg.Error as error:
         return _fail(NotMigratedError(error), _status_of(error))
+    return _make_tables(database_url)
+
+
+def _make_tables(database_url: str) -> int:
+    try:
+        asyncio.run(ensure_tables(database_url))
+    except TablesInUseError as error:
+        return _fail(f"The schema is up to date. {error}", Exit.UNAVAILABLE)
+    except psycopg.Error as error:
+        words = " ".join(describe(error).split())
+        sentence = f"The schema is up to date; the tables of read models are not: {words}"
+        return _fail(sentence, _status_of(error))
     return Exit.DONE
 
 

@@ -21,6 +21,7 @@ from infrastructure.event_store.follower_tables import LeadershipLostError
 from infrastructure.event_store.mapper import UnknownEventError
 from infrastructure.event_store.projection import describe
 from infrastructure.event_store.replay import (
+    MadeAnewError,
     NothingToReplayError,
     NotSwappedError,
     Outcome,
@@ -39,6 +40,7 @@ from interfaces.cli.terminal import side
 BETWEEN_LINES = 5.0  # seconds, where there is no terminal
 GIVES_WAY = 5  # how much less of a processor it wants than the service does
 NOT_NOW = (
+    MadeAnewError,
     NothingToReplayError,
     NotSwappedError,
     ReplayUnderWayError,
