@@ -206,7 +206,7 @@ def _of_read_models(states: Sequence[FollowerState]) -> Check:
     if building:
         wrong = f"Being built for this release: {', '.join(building)}."
         return Check("failing", wrong, "This release's `darkroom projector` does it.", facts)
-    anew = [f"{s.name} ({s.behind} events to go)" for s in states if s.anew]
+    anew = [f"{s.name} ({s.behind} events to go)" for s in states if s.anew and not s.error]
     if anew:
         wrong = f"Being made anew, because tables were not there: {', '.join(anew)}."
         remedy = "What is read is not complete; `darkroom projector` does it."

@@ -16,7 +16,12 @@ from domain.generation import Generation
 from infrastructure.event_store import log_pages
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower import Follower
-from infrastructure.event_store.follower_tables import follower_states, prepare
+from infrastructure.event_store.follower_tables import (
+    LeadershipLostError,
+    follower_states,
+    prepare,
+    tend,
+)
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation
@@ -315,6 +320,25 @@ async def test_tables_that_somebody_dropped_are_made_anew_by_who_leads_and_by_wh
             await rows(database_url, f"DROP {dropped} CASCADE")
             await recorded_all(database_url)
         await rows(database_url, f"DROP {dropped} CASCADE")
+
+
+async def test_who_leads_does_not_take_what_another_made_anew_for_full(
+    stores: Sequence[PostgresEventStore], database_url: str
+) -> None:
+    await write(stores, each=2)
+    async with running(follower(database_url)):
+        await recorded_all(database_url)
+    place = "SELECT position, caught_up_at::text FROM follower_positions WHERE name = 'recording'"
+    async with await connect(database_url, "leads") as leads:
+        reached = (await rows(database_url, place))[0][0]
+        await prepare(leads, RECORDING)
+        await tend(leads, RECORDING, reached)
+        await rows(database_url, "DROP SCHEMA recording_v1 CASCADE")
+        async with await connect(database_url, "migrates") as migrates:
+            await prepare(migrates, RECORDING)
+        with pytest.raises(LeadershipLostError, match="no longer at position"):
+            await tend(leads, RECORDING, reached)
+    assert await rows(database_url, place) == [(0, "-infinity")]
 
 
 async def test_what_is_made_anew_is_what_the_plain_name_and_views_by_it_show(

@@ -124,7 +124,7 @@ class Follower:
                 pass
             if now() >= tend_at:
                 await tables.save()
-                await tend(connection, self._read_model)
+                await tend(connection, self._read_model, tables.position)
                 tend_at = now() + TEND_SECONDS
             async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass

@@ -56,6 +56,14 @@ UPDATE follower_positions SET position = %s, updated_at = now(), error = NULL
 RETURNING true
 """
 
+CAUGHT_UP = """
+UPDATE follower_positions
+   SET updated_at = now(), caught_up_at = coalesce(nullif(caught_up_at, '-infinity'), now())
+ WHERE name = %s AND version = %s AND position = %s
+   AND log_identity = (SELECT identity FROM log)
+RETURNING true
+"""
+
 # Who begins with an empty log has caught up with it. Who had with this log, and begins again, had
 # at '-infinity': it has served, and is not full now.
 START_OVER = """
@@ -239,19 +247,17 @@ async def stand_still(connection: AsyncConnection[Any], read_model: ReadModel, e
     )
 
 
-async def tend(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+async def tend(connection: AsyncConnection[Any], read_model: ReadModel, position: int) -> None:
     """Show that it has caught up, let the plain names show the best version, drop abandoned ones.
 
-    Raises LeadershipLostError when its tables are not there any more.
+    Raises LeadershipLostError when its tables are not there any more, or others that somebody made
+    anew, which are at another position.
     """
     if missing := await missing_tables(connection, read_model):
         raise LeadershipLostError(f"Not there any more: {', '.join(missing)}.")
-    await connection.execute(
-        "UPDATE follower_positions SET updated_at = now(),"
-        " caught_up_at = coalesce(nullif(caught_up_at, '-infinity'), now())"
-        " WHERE (name, version) = (%s, %s)",
-        read_model.key,
-    )
+    cursor = await connection.execute(CAUGHT_UP, (*read_model.key, position))
+    if not await cursor.fetchone():
+        raise LeadershipLostError(f"{read_model.schema!r} is no longer at position {position}.")
     await now_or_later(connection, read_model, SHOW_BEST, DROP_ASIDE, DROP_ABANDONED)
 
 

@@ -77,9 +77,9 @@ def whatever_threads_do() -> Iterator[None]:
 
 
 def _end_without_threads(why: BaseException | None) -> None:
-    code = Exit.FAILED if why else Exit.DONE
-    if isinstance(why, SystemExit) and isinstance(why.code, int):
-        code, why = Exit(why.code), None
+    code = int(Exit.FAILED if why else Exit.DONE)
+    if isinstance(why, SystemExit) and (why.code is None or isinstance(why.code, int)):
+        code, why = why.code or 0, None
     try:
         log.warning("ended without waiting for threads that do not end", exc_info=why)
         sys.stdout.flush()
