@@ -29,9 +29,8 @@ from tests.proxy import Proxy
 
 URL = "/api/v1/generations"
 TIMES = int(os.environ.get("DRILL_OUTAGES", "8"))  # `make drill` sets 10
-FILES_MORE = (
-    6  # less than TIMES: of a pool for four, three may not have been open before; and passing
-)
+# Less than TIMES. Of a pool for four, three may not have been open before; and what passes by.
+FILES_MORE = 6
 MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 2 + 2  # asyncio's, inspectors, painters
 NAMES = ("api", "worker", "projector")
 

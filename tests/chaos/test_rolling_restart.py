@@ -192,12 +192,10 @@ async def loaded(balancer: Balancer) -> AsyncIterator[Seen]:
 
 
 def a_client(balancer: Balancer) -> httpx.AsyncClient:
-    """It keeps idle connections for less than an api that leaves goes on, as a balancer has to."""
     return httpx.AsyncClient(
         base_url=balancer.url,
         headers={"Authorization": f"Bearer {ADMIN_KEY}"},
         timeout=CALL_SECONDS + 30,
-        limits=httpx.Limits(keepalive_expiry=LEAVE_SECONDS - 1),
     )
 
 
