@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from application.tasks import end
 from infrastructure.event_store.follower_tables import ensure_tables
 from tests.balancer import Balancer
 from tests.e2e.sse import STREAM, told
@@ -22,8 +23,9 @@ from tests.e2e.stack import ADMIN_KEY, free_port
 from tests.processes import Process, Processes, eventually, processes
 
 URL = "/api/v1/generations"
-CALL_SECONDS = float(os.environ.get("DRILL_CALL_SECONDS", "2"))  # `make drill` sets 30
-LEAVE_SECONDS = 3.0
+CALL_SECONDS = float(os.environ.get("DRILL_CALL_SECONDS", "4"))  # `make drill` sets 30
+LEAVE_SECONDS = 3.0  # shorter than a call: an api that leaves ends streams
+FOLLOWERS, MANY_FOLLOWERS = 12, 60
 FINAL = ("generation.completed", "generation.failed", "generation.cancelled")
 ASKED = {"prompt": "a lighthouse", "size": "64x64", "count": 2}
 
@@ -178,15 +180,44 @@ async def test_a_rolling_restart_under_load_fails_no_request_and_repeats_no_call
     print(f"{len(seen.placed)} generations, {len(calls)} calls, {dict(seen.answers)}")
 
 
+@pytest.mark.slow
+async def test_who_is_let_go_by_an_api_that_leaves_asks_the_next_at_once(service: Service) -> None:
+    leaving, _ = [await service.start("api", number) for number in (0, 1)]
+    await service.start("projector", 0)
+    async with Balancer(service.ports) as balancer, AsyncExitStack() as clients:
+        await eventually(lambda: both_are_ready(balancer))
+        following: set[str] = set()
+        asking = []
+        for _ in range(MANY_FOLLOWERS):
+            client = await clients.enter_async_context(a_client(balancer))
+            asking.append(asyncio.create_task(ask_when_let_go(client, following)))
+        await eventually(lambda: are_as_many(following, MANY_FOLLOWERS))
+        assert await asyncio.to_thread(leaving.stop, 90) == 0
+        done, still_following = await asyncio.wait(asking, timeout=1)
+        await end(*still_following)
+    assert MANY_FOLLOWERS * 0.3 < len(done) < MANY_FOLLOWERS * 0.7, "an api's share"
+    assert {task.result() for task in done} == {200}
+
+
+async def ask_when_let_go(client: httpx.AsyncClient, following: set[str]) -> int:
+    """Follow what never ends here; the status of what is asked as soon as the stream has ended."""
+    later = {"Prefer": "respond-async"}
+    path = (await client.post(URL, json=ASKED, headers=later)).json()["links"]["events"]
+    async with client.stream("GET", path, headers=STREAM) as stream:
+        following.add(path)
+        await stream.aread()
+    return (await client.get(path)).status_code
+
+
 @asynccontextmanager
 async def loaded(balancer: Balancer) -> AsyncIterator[Seen]:
-    """Two clients of each kind, at it until the block ends."""
+    """Two clients of each kind, and the followers, at it until the block ends."""
     seen = Seen()
+    kinds = (Client.wait, Client.come_back, Client.read) * 2 + (Client.follow,) * FOLLOWERS
     async with AsyncExitStack() as clients, asyncio.TaskGroup() as group:
-        for kind in (Client.wait, Client.come_back, Client.read, Client.follow):
-            for _ in range(2):
-                client = await clients.enter_async_context(a_client(balancer))
-                group.create_task(kind(Client(client, seen)))
+        for kind in kinds:
+            client = await clients.enter_async_context(a_client(balancer))
+            group.create_task(kind(Client(client, seen)))
         yield seen
         seen.stopping.set()
 
@@ -199,9 +230,17 @@ def a_client(balancer: Balancer) -> httpx.AsyncClient:
     )
 
 
+async def both_are_ready(balancer: Balancer) -> bool:
+    return len(balancer.ready) == 2
+
+
+async def are_as_many(these: Collection[object], count: int) -> bool:
+    return len(these) == count
+
+
 async def all_are_there(service: Service, balancer: Balancer) -> None:
     async def are_there() -> bool:
-        return len(balancer.ready) == 2 and all(
+        return await both_are_ready(balancer) and all(
             [await service.at_work(name) == 2 for name in ("worker", "projector")]
         )
 

@@ -12,6 +12,7 @@ import httpx
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.readiness import LEAVING
 from interfaces.rest.serve import serve
+from tests.e2e.sse import STREAM
 from tests.e2e.stack import ADMIN_KEY, settings_for
 from tests.e2e.test_rest_operate import queued, reachable
 
@@ -82,3 +83,18 @@ async def test_who_waits_goes_on_waiting_until_it_goes_and_then_is_answered(
         answer = await waiting
         await until_nobody_listens(api.client)
     assert (answer.status_code, answer.headers["connection"]) == (202, "close")
+
+
+async def test_no_request_follows_on_the_connection_of_a_stream_that_ends_because_it_goes(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    async with an_api(tmp_path, database_url, redis_url, "0.1") as api:
+        placed = await api.client.post(
+            URL, json={"prompt": "a"}, headers={"Prefer": "respond-async"}
+        )
+        path = placed.json()["links"]["events"]
+        async with api.client.stream("GET", path, headers=STREAM) as stream:
+            await api.is_told_to_stop()
+            told = await stream.aread()
+    assert stream.headers["connection"] == "close"
+    assert b"generation.requested" in told

@@ -30,7 +30,12 @@ from interfaces.rest.shapes import EventList
 
 EVENT_STREAM_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = (500, 2500)  # so that those whom a restart cuts off do not all come at once
-STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+STREAMED = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Vary": "Accept",
+    "Connection": "close",  # it may end as this process does, which would reset what follows
+}
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
 
