@@ -1,7 +1,8 @@
 """Real servers for the tests: one PostgreSQL and one Redis for all of them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -10,7 +11,10 @@ from psycopg import sql
 from redis import Redis
 
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
+from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
+from tests.e2e.stack import ADMIN_KEY
+from tests.processes import Processes, processes
 
 
 class PostgresServer:
@@ -64,3 +68,17 @@ def migrated_template(postgres_server: PostgresServer) -> str:
 def database_url(postgres_server: PostgresServer, migrated_template: str) -> str:
     """The address of a migrated, empty database."""
     return postgres_server.new_database(migrated_template)
+
+
+@pytest.fixture
+async def running(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Processes]:
+    """Processes on one database and one Redis."""
+    await ensure_tables(database_url)
+    settings = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+        "DARKROOM_PUBLIC_URL": "http://127.0.0.1:8000",
+    }
+    with processes(tmp_path, **settings) as started:
+        yield started

@@ -36,11 +36,15 @@ class Proxy:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
     def url(self) -> str:
         """The server as it is reached through here."""
-        port = self._server.sockets[0].getsockname()[1]
         account = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
-        return self._parts._replace(netloc=f"{account}127.0.0.1:{port}").geturl()
+        return self._parts._replace(netloc=f"{account}127.0.0.1:{self.port}").geturl()
 
     @property
     def connections(self) -> int:

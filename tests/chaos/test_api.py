@@ -8,36 +8,20 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
-from infrastructure.event_store.follower_tables import ensure_tables
 from tests.e2e.sse import STREAM, told
 from tests.e2e.stack import ADMIN_KEY, free_port
-from tests.processes import Process, Processes, eventually, processes
+from tests.processes import Process, Processes, eventually
 
 URL = "/api/v1/generations"
 REPEATS = 100
 GENERATIONS, FOLLOWERS_OF_EACH = 100, 5
 LOST = (httpx.TransportError, httpx.StreamError)
-
-
-@pytest.fixture
-async def running(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Processes]:
-    """Processes on one database and one Redis."""
-    await ensure_tables(database_url)
-    settings = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
-        "DARKROOM_PUBLIC_URL": "http://127.0.0.1:8000",
-    }
-    with processes(tmp_path, **settings) as started:
-        yield started
 
 
 @asynccontextmanager

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.readiness import IMAGES_SILENT
-from tests.e2e.stack import ADMIN_KEY, free_port
+from tests.e2e.stack import free_port
 from tests.hanging_disk import HANGING_DISK, TOLD
-from tests.processes import SECONDS_TO_WAIT, Process, Processes, eventually, processes
+from tests.processes import SECONDS_TO_WAIT, Process, Processes, eventually
 
 WITHOUT_THREADS = "ended without waiting for threads that do not end"
 HANGING = """
@@ -31,20 +28,6 @@ logging.basicConfig()
 with asyncio.Runner() as runner, whatever_threads_do():
     runner.run(hang({how!r}))
 """
-
-
-@pytest.fixture
-async def running(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Processes]:
-    """Processes on one database and one Redis."""
-    await ensure_tables(database_url)
-    settings = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
-        "DARKROOM_PUBLIC_URL": "http://127.0.0.1:8000",
-    }
-    with processes(tmp_path, **settings) as started:
-        yield started
 
 
 def ends_in_time(process: Process) -> bool:

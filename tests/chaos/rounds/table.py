@@ -6,9 +6,10 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from application.ports import Recorded
 from tests.chaos.rounds.promises import in_flight_at_silences, is_excused, repeats_of_abandoned
 from tests.chaos.rounds.round import Verdict, sentences
 
@@ -113,11 +114,11 @@ def keep(verdict: Verdict, folder: Path, into: Path) -> None:
         shutil.copy(file, into / name)
 
 
-def _event(one: object) -> dict[str, object]:
-    event = one.event  # type: ignore[attr-defined]
+def _event(one: Recorded) -> dict[str, object]:
+    event = one.event
     return {
-        "position": one.position,  # type: ignore[attr-defined]
-        "recorded_at": one.recorded_at.isoformat(),  # type: ignore[attr-defined]
+        "position": one.position,
+        "recorded_at": one.recorded_at.isoformat(),
         "stream": str(event.originator_id),
         "topic": event.topic,
         **event.model_dump(mode="json"),
@@ -128,7 +129,7 @@ def _most(said: Counter[str]) -> list[tuple[str, int]]:
     return said.most_common()
 
 
-def _write(path: Path, lines: object) -> None:
+def _write(path: Path, lines: Iterable[object]) -> None:
     with path.open("w") as file:
-        for line in lines:  # type: ignore[attr-defined]
+        for line in lines:
             file.write(json.dumps(line, default=str) + "\n")
