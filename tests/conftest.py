@@ -1,4 +1,4 @@
-"""Real servers for the tests: one PostgreSQL and one Redis for all of them."""
+"""Real servers for the tests, one PostgreSQL and one Redis for all; and processes on them."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -13,8 +13,7 @@ from redis import Redis
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
-from tests.e2e.stack import ADMIN_KEY
-from tests.processes import Processes, processes
+from tests.processes import ADMIN_KEY, Processes, processes
 
 
 class PostgresServer:
@@ -71,7 +70,9 @@ def database_url(postgres_server: PostgresServer, migrated_template: str) -> str
 
 
 @pytest.fixture
-async def running(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Processes]:
+async def one_service(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Processes]:
     """Processes on one database and one Redis."""
     await ensure_tables(database_url)
     settings = {

@@ -21,6 +21,6 @@ def _hang(*_: Any) -> NoReturn:
 
 if __name__ == "__main__":
     filesystem.marks_in = _hang
-    filesystem.FilesystemImageStore.path_of = _hang  # type: ignore[method-assign]  # hangs
-    filesystem.FilesystemImageStore._put = _hang  # type: ignore[method-assign]  # hangs
+    filesystem.FilesystemImageStore.path_of = _hang
+    filesystem.FilesystemImageStore._put = _hang
     app(sys.argv[1:], prog_name="darkroom")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+ADMIN_KEY = "an-administrators-key-for-tests"
 SECONDS_TO_WAIT = 30.0
 DARKROOM = ("interfaces.cli.main",)
 

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from tests.e2e.sse import STREAM, told
-from tests.e2e.stack import ADMIN_KEY, free_port
-from tests.processes import Process, Processes, eventually
+from tests.e2e.stack import free_port
+from tests.processes import ADMIN_KEY, Process, Processes, eventually
 
 URL = "/api/v1/generations"
 REPEATS = 100
@@ -35,8 +35,8 @@ async def client_of(port: int) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def start_api(running: Processes, port: int) -> Process:
-    process = running.start("api", DARKROOM_PORT=str(port))
+async def start_api(one_service: Processes, port: int) -> Process:
+    process = one_service.start("api", DARKROOM_PORT=str(port))
 
     async def is_ready() -> bool:
         async with client_of(port) as client:
@@ -56,10 +56,10 @@ async def rows(database_url: str, query: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.slow
 async def test_a_hundred_equal_requests_through_two_processes_are_one_although_one_is_killed(
-    running: Processes, database_url: str
+    one_service: Processes, database_url: str
 ) -> None:
     ports = free_port(), free_port()
-    doomed, _ = [await start_api(running, port) for port in ports]
+    doomed, _ = [await start_api(one_service, port) for port in ports]
 
     async def ask(client: httpx.AsyncClient, other: httpx.AsyncClient) -> httpx.Response:
         """As a careful client does: when the connection is lost, again, with the same key."""
@@ -75,10 +75,10 @@ async def test_a_hundred_equal_requests_through_two_processes_are_one_although_o
         asking = [asyncio.create_task(ask(*next(turns))) for _ in range(REPEATS)]
         await eventually(lambda: rows(database_url, "SELECT ref FROM work"))
         doomed.kill()
-        running.start("worker")
+        one_service.start("worker")
         answers = await asyncio.gather(*asking)
 
-        restarted = await start_api(running, ports[0])
+        restarted = await start_api(one_service, ports[0])
         late = await ask(first, first)
 
     assert not restarted.ended()
@@ -91,7 +91,7 @@ async def test_a_hundred_equal_requests_through_two_processes_are_one_although_o
     assert await rows(database_url, "SELECT DISTINCT units, requests FROM quota_counters") == [
         (1, 1)
     ]
-    assert len(running.calls()) == 1
+    assert len(one_service.calls()) == 1
 
 
 class Listener:
@@ -127,10 +127,10 @@ class Listener:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["deployed", "killed"])
 async def test_five_hundred_followers_miss_nothing_over_a_restart_of_their_process(
-    running: Processes, database_url: str, how: signal.Signals
+    one_service: Processes, database_url: str, how: signal.Signals
 ) -> None:
     port = free_port()
-    process = await start_api(running, port)
+    process = await start_api(one_service, port)
     async with client_of(port) as client:
         request = {"prompt": "a lighthouse", "size": "64x64"}
         headers = {"Prefer": "respond-async"}
@@ -154,7 +154,7 @@ async def test_five_hundred_followers_miss_nothing_over_a_restart_of_their_proce
         )
         assert connections[0][0] <= 6, "one listens for all; the others are the API's own"
 
-        running.start("worker", DARKROOM_SKETCH_SECONDS="0.2")
+        one_service.start("worker", DARKROOM_SKETCH_SECONDS="0.2")
         completed = "SELECT count(*) FROM stored_events WHERE topic LIKE 'generation.completed@%'"
 
         async def some_are_completed() -> bool:
@@ -164,7 +164,7 @@ async def test_five_hundred_followers_miss_nothing_over_a_restart_of_their_proce
         process.send(how)
         await asyncio.to_thread(process.wait)
         still_going = GENERATIONS - (await rows(database_url, completed))[0][0]
-        await start_api(running, port)
+        await start_api(one_service, port)
         async with asyncio.timeout(60):
             await asyncio.gather(*listening)
 

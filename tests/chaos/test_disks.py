@@ -16,8 +16,8 @@ import pytest
 from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
-from tests.e2e.stack import ADMIN_KEY, encoded, free_port
-from tests.processes import Processes, eventually, processes
+from tests.e2e.stack import encoded, free_port
+from tests.processes import ADMIN_KEY, Processes, eventually, processes
 from tests.small_disk import fill, make_read_only, only_root, small_disk
 
 pytestmark = [only_root, pytest.mark.slow]

@@ -22,9 +22,10 @@ from infrastructure.connection_budget import connections_of_each
 from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
-from tests.e2e.stack import ADMIN_KEY, free_port
+from infrastructure.event_store.store import READERS
+from tests.e2e.stack import free_port
 from tests.postgres import promote, standby_of, written
-from tests.processes import Process, eventually, processes
+from tests.processes import ADMIN_KEY, Process, eventually, processes
 from tests.proxy import Proxy
 
 URL = "/api/v1/generations"
@@ -255,6 +256,9 @@ async def test_however_often_postgres_goes_everybody_recovers_and_nothing_leaks(
         assert service.answers[method, 503, False] == 0, "it was not told when to come back"
     assert sum(connections.values()) <= sum(connections_of_each().values())
     assert connections["darkroom append"] == 2, "one of the api, one of the worker"
+    assert connections["darkroom read"] <= 2 * READERS
+    followers = [number for name, number in connections.items() if "follower" in name]
+    assert followers == [1] * len(followers)
     assert connections["darkroom news"] == connections["darkroom dispatcher"] == 1
 
 

@@ -89,10 +89,7 @@ class Story:
 
     def facts(self) -> Facts:
         events = self.generation.pending_events
-        log = [
-            Recorded(n, NOON + timedelta(seconds=n), event)  # type: ignore[arg-type]  # the library's type
-            for n, event in enumerate(events, 1)
-        ]
+        log = [Recorded(n, NOON + timedelta(seconds=n), event) for n, event in enumerate(events, 1)]
         requested = self.generation
         counters = {
             (requested.user_id, window.type, window.starts_at, 1, self.units)

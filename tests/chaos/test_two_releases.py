@@ -15,9 +15,9 @@ import pytest
 
 from infrastructure.event_store.follower_tables import ensure_tables
 from tests.e2e.sse import STREAM
-from tests.e2e.stack import ADMIN_KEY, free_port
+from tests.e2e.stack import free_port
 from tests.next_release import EXPAND, MIGRATION, NEXT
-from tests.processes import DARKROOM, Process, Processes, eventually, processes
+from tests.processes import ADMIN_KEY, DARKROOM, Process, Processes, eventually, processes
 
 pytestmark = pytest.mark.slow
 

@@ -27,8 +27,8 @@ from interfaces.rest.app import create_app
 from interfaces.rest.connection import Connection
 from interfaces.rest.middleware import STALLED_AFTER
 from interfaces.rest.serve import server_of
+from tests.processes import ADMIN_KEY
 
-ADMIN_KEY = "an-administrators-key-for-tests"
 LEASE = timedelta(minutes=5)
 
 

@@ -20,11 +20,11 @@ from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models import discover
 from tests.conftest import PostgresServer
-from tests.e2e.stack import ADMIN_KEY, LEASE, Stack, free_port, running, settings_for
+from tests.e2e.stack import LEASE, Stack, free_port, running, settings_for
 from tests.e2e.typed import Typed, darkroom
 from tests.integration.following import rows, write_raw
 from tests.pooler import Pooler
-from tests.processes import eventually, processes
+from tests.processes import ADMIN_KEY, eventually, processes
 
 NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
 NO_REDIS = "redis://:hidden-word@127.0.0.1:1/0"

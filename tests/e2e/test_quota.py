@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from infrastructure.event_store.follower_tables import ensure_tables
-from tests.e2e.stack import ADMIN_KEY, free_port
-from tests.processes import eventually, processes
+from tests.e2e.stack import free_port
+from tests.processes import ADMIN_KEY, eventually, processes
 
 LIMIT = 500
 REQUESTS = 2000

@@ -16,9 +16,9 @@ import pytest
 from infrastructure.event_store.follower_tables import ensure_tables
 from interfaces.rest.body_budget import MOST_BYTES_IN_FLIGHT
 from interfaces.rest.serve import _connection_within
-from tests.e2e.stack import ADMIN_KEY, encoded, free_port, running, settings_for
+from tests.e2e.stack import encoded, free_port, running, settings_for
 from tests.e2e.test_rest_memory import is_ready, peak
-from tests.processes import Process, eventually, processes
+from tests.processes import ADMIN_KEY, Process, eventually, processes
 from tests.small_disk import only_root, small_disk
 
 URL = "/api/v1/generations"

@@ -16,7 +16,8 @@ from typing import Any
 from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.migrate import migrate
 from infrastructure.readiness import SILENT
-from tests.e2e.stack import ADMIN_KEY, Stack, running, settings_for
+from tests.e2e.stack import Stack, running, settings_for
+from tests.processes import ADMIN_KEY
 
 URL = "/api/v1/generations"
 HEAD = (

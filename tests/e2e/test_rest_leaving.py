@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.readiness import LEAVING
-from interfaces.rest.serve import serve
-from tests.e2e.sse import STREAM
-from tests.e2e.stack import ADMIN_KEY, settings_for
+from interfaces.rest.leaving import Leaving
+from interfaces.rest.serve import serve, server_of
+from tests.e2e.sse import STREAM, told
+from tests.e2e.stack import free_port, settings_for
 from tests.e2e.test_rest_operate import queued, reachable
+from tests.processes import ADMIN_KEY
 
 URL = "/api/v1/generations"
+GET = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"
 
 
 class Leaver:
@@ -85,16 +91,76 @@ async def test_who_waits_goes_on_waiting_until_it_goes_and_then_is_answered(
     assert (answer.status_code, answer.headers["connection"]) == (202, "close")
 
 
-async def test_no_request_follows_on_the_connection_of_a_stream_that_ends_because_it_goes(
+async def test_a_stream_said_when_it_began_that_it_is_the_last_on_its_connection(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
     async with an_api(tmp_path, database_url, redis_url, "0.1") as api:
-        placed = await api.client.post(
-            URL, json={"prompt": "a"}, headers={"Prefer": "respond-async"}
-        )
+        later = {"Prefer": "respond-async"}
+        placed = await api.client.post(URL, json={"prompt": "a"}, headers=later)
         path = placed.json()["links"]["events"]
         async with api.client.stream("GET", path, headers=STREAM) as stream:
+            events = told(stream)
+            assert (await anext(events)).event == "generation.requested"
             await api.is_told_to_stop()
-            told = await stream.aread()
+            assert {one.event async for one in events} <= {"queue"}
     assert stream.headers["connection"] == "close"
-    assert b"generation.requested" in told
+
+
+# --- a server whose answers take as long as a test wants -----------------------------------------
+
+
+class Download:
+    """An application: one byte at once, the other when the test says so."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def halves() -> AsyncIterator[bytes]:
+            yield b"a"
+            await self.may_end.wait()
+            yield b"z"
+
+        answer = StreamingResponse(halves(), headers={"Content-Length": "2"})
+        await answer(scope, receive, send)
+
+
+@asynccontextmanager
+async def downloading() -> AsyncIterator[tuple[Download, StreamReader, StreamWriter]]:
+    """A client in the middle of a download from a server that has closed its door meanwhile."""
+    download = Download()
+    app = Leaving(download)
+    server = server_of(app, port=free_port())
+    server.config.lifespan = "off"
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.config.port)
+    writer.write(GET)
+    assert (await reader.readuntil(b"\r\n\r\na")).startswith(b"HTTP/1.1 200")
+    app.begin()
+    server.should_exit = True
+    while server.servers[0].is_serving():
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(5):
+        yield download, reader, writer
+        await serving
+    writer.close()
+
+
+async def test_who_had_begun_to_download_may_ask_once_more() -> None:
+    async with downloading() as (download, reader, writer):
+        download.may_end.set()
+        assert await reader.readexactly(1) == b"z"
+        await asyncio.sleep(0.2)
+        writer.write(GET)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in head
+    assert body == b"az"
+
+
+async def test_who_asks_nothing_more_is_not_waited_for_long() -> None:
+    async with downloading() as (download, reader, _):
+        download.may_end.set()
+        assert await reader.read() == b"z"

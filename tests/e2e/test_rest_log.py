@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.e2e.stack import ADMIN_KEY, Stack
+from tests.e2e.stack import Stack
+from tests.processes import ADMIN_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

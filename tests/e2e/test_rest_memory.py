@@ -11,8 +11,8 @@ import pytest
 
 from infrastructure.event_store.follower_tables import ensure_tables
 from interfaces.rest.app import MOST_BODY_BYTES
-from tests.e2e.stack import ADMIN_KEY, encoded, free_port
-from tests.processes import Process, eventually, processes
+from tests.e2e.stack import encoded, free_port
+from tests.processes import ADMIN_KEY, Process, eventually, processes
 
 URL = "/api/v1/generations"
 MEBIBYTE = 2**20

@@ -22,7 +22,8 @@ from infrastructure.settings import Settings
 from interfaces.rest.problem_types import METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
 from interfaces.rest.serve import serve
 from tests.conftest import PostgresServer
-from tests.e2e.stack import ADMIN_KEY, LEASE, Stack, encoded, free_port, running, settings_for
+from tests.e2e.stack import LEASE, Stack, encoded, free_port, running, settings_for
+from tests.processes import ADMIN_KEY
 
 URL = "/api/v1/generations"
 SECRET = "an unrepeatable wish"

@@ -18,7 +18,8 @@ from PIL import Image
 from application.accounts import ADMINISTRATOR
 from interfaces.rest.app import MOST_BODY_BYTES
 from interfaces.rest.problems import uri_reference
-from tests.e2e.stack import ADMIN_KEY, Stack, encoded
+from tests.e2e.stack import Stack, encoded
+from tests.processes import ADMIN_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

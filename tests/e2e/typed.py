@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.stack import ADMIN_KEY, Stack
+from tests.e2e.stack import Stack
+from tests.processes import ADMIN_KEY
 
 PATIENCE = 30.0
 OURS = ("DARKROOM_", "DATABASE_URL", "REDIS_URL", "PG")

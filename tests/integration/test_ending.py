@@ -37,10 +37,10 @@ def ends_in_time(process: Process) -> bool:
 
 
 async def test_an_api_whose_readiness_waits_for_a_hanging_disk_ends_when_it_is_told_to(
-    running: Processes,
+    one_service: Processes,
 ) -> None:
     port = free_port()
-    api = running.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
+    api = one_service.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
 
     async def sees_that_the_disk_hangs() -> bool:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
@@ -55,10 +55,10 @@ async def test_an_api_whose_readiness_waits_for_a_hanging_disk_ends_when_it_is_t
 
 
 async def test_an_api_that_serves_a_picture_from_a_hanging_disk_ends_when_it_is_told_to(
-    running: Processes,
+    one_service: Processes,
 ) -> None:
     port = free_port()
-    api = running.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
+    api = one_service.start("api", program=HANGING_DISK, DARKROOM_PORT=str(port))
 
     async def hangs() -> bool:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2) as client:
@@ -75,9 +75,9 @@ async def test_an_api_that_serves_a_picture_from_a_hanging_disk_ends_when_it_is_
 
 
 async def test_a_worker_whose_sweep_waits_for_a_hanging_disk_ends_when_it_is_told_to(
-    running: Processes,
+    one_service: Processes,
 ) -> None:
-    worker = running.start("worker", program=HANGING_DISK)
+    worker = one_service.start("worker", program=HANGING_DISK)
 
     async def hangs() -> bool:
         return TOLD in worker.log.read_text()
@@ -86,10 +86,10 @@ async def test_a_worker_whose_sweep_waits_for_a_hanging_disk_ends_when_it_is_tol
     assert ends_in_time(worker)
 
 
-def test_doctor_says_of_a_hanging_disk_that_it_does_not_answer(running: Processes) -> None:
+def test_doctor_says_of_a_hanging_disk_that_it_does_not_answer(one_service: Processes) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", *HANGING_DISK, "doctor", "--json"],
-        env=running.environment,
+        env=one_service.environment,
         capture_output=True,
         timeout=SECONDS_TO_WAIT,
         check=False,

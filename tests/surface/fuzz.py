@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.stack import ADMIN_KEY, Stack, encoded
+from tests.e2e.stack import Stack, encoded
+from tests.processes import ADMIN_KEY
 
 HERE = Path(__file__).parent
 NOT_OURS = {

@@ -11,7 +11,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests import browser
-from tests.e2e.stack import ADMIN_KEY, Stack
+from tests.e2e.stack import Stack
+from tests.processes import ADMIN_KEY
 
 
 @dataclass

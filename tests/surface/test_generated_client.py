@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.stack import ADMIN_KEY, Stack, encoded
+from tests.e2e.stack import Stack, encoded
 from tests.node import run
+from tests.processes import ADMIN_KEY
 from tests.surface import generated
 from tests.surface.stored import STORED
 

@@ -143,8 +143,8 @@ async def test_the_ordinary_way_is_one_read_and_two_appends(studio: Studio) -> N
         reads += 1
         return await get(aggregate, stream)
 
-    studio.store.append = noted  # type: ignore[method-assign]  # for this test
-    studio.store.get = counted  # type: ignore[method-assign, assignment]  # for this test
+    studio.store.append = noted
+    studio.store.get = counted
     await studio.performer.perform(ref, await studio.worker())
     assert reads == 1
     assert recorded == [["call_started"], ["call_answered", "completed"]]
@@ -775,7 +775,7 @@ async def performed_by_an_interrupted_process(
     studio: Studio, ref: UUID, happens: Callable[[], Awaitable[None]]
 ) -> None:
     process, worker = studio.another_process(), await studio.worker()
-    process.store = interrupted = Interrupted(studio, happens)  # type: ignore[assignment]  # for this test
+    process.store = interrupted = Interrupted(studio, happens)
     await process.perform(ref, worker)
     assert interrupted.happened
 
@@ -865,7 +865,7 @@ async def test_what_is_confirmed_too_slowly_is_confirmed_again(studio: Studio) -
             studio.clock.advance(seconds=8)
         return outcome
 
-    studio.store.append = slow  # type: ignore[method-assign]  # for this test
+    studio.store.append = slow
     assert (await studio.perform(ref)).status == "completed"
     assert holds == 3
 
@@ -878,11 +878,11 @@ async def overtaken_just_before(
 
     async def others_first(command: Command) -> Outcome:
         if any(isinstance(event, kind) for event in command.events):
-            studio.store.append = append  # type: ignore[method-assign]  # for this test
+            studio.store.append = append
             await answer()
         return await append(command)
 
-    studio.store.append = others_first  # type: ignore[method-assign]  # for this test
+    studio.store.append = others_first
     return await studio.another_process_performs(ref)
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MOST_HEAD_BYTES = 64 * 1024  # of request line, fields and trailer fields together
 MOST_CONNECTIONS = 5000  # of one process: its event streams, and as many again
 MOST_QUEUED = 32  # requests that were sent without waiting for the answers before them
-LINGER_SECONDS = 1.0  # a client that is still sending reads the refusal only after that
+LINGER_SECONDS = 1  # for a client that is still sending, or about to
 
 
 class Connection(HttpToolsProtocol):
@@ -48,6 +48,17 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Let the client go; where its answer began without saying so, it may ask once more.
+
+        What it asks is answered as the last on this connection (`Leaving`). Closing right behind
+        the answer would reset a request that is sent as soon as that has come.
+        """
+        if self.cycle is not None and self.cycle.response_started and not self._at_rest():
+            self.timeout_keep_alive = LINGER_SECONDS
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

@@ -30,12 +30,8 @@ from interfaces.rest.shapes import EventList
 
 EVENT_STREAM_TYPE = "text/event-stream"
 RETRY_MILLISECONDS = (500, 2500)  # so that those whom a restart cuts off do not all come at once
-STREAMED = {
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",
-    "Vary": "Accept",
-    "Connection": "close",  # it may end as this process does, which would reset what follows
-}
+STREAMED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"}
+LAST = {"Connection": "close"}  # it may end as this process does, which would reset what follows
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
 
@@ -122,7 +118,7 @@ class _EventStream(StreamingResponse):
     """Ends what it tells of as soon as the client is gone, and gives up its seat."""
 
     def __init__(self, frames: AsyncGenerator[bytes], seat: ExitStack) -> None:
-        super().__init__(frames, headers=STREAMED, media_type=EVENT_STREAM_TYPE)
+        super().__init__(frames, headers=STREAMED | LAST, media_type=EVENT_STREAM_TYPE)
         self._seat = seat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,7 +8,7 @@ CLOSE = (b"connection", b"close")
 
 
 class Leaving:
-    """From `begin` on every answer is the last one on its connection: the next goes elsewhere."""
+    """What is answered from `begin` on is the last on its connection: the next goes elsewhere."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

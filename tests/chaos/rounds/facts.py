@@ -99,7 +99,7 @@ async def facts_of(url: str, ledger: Path, happened: Happened, limit: int) -> Fa
     log = await rows(url, f"SELECT {COLUMNS} FROM stored_events ORDER BY notification_id")
     return Facts(
         happened=happened,
-        log=[recorded(row, mapper) for row in log],  # type: ignore[arg-type]  # as COLUMNS says
+        log=[recorded(row, mapper) for row in log],
         ledger=ledger_of(await asyncio.to_thread(_lines, ledger)),
         counters=set(
             await rows(

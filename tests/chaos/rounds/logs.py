@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.rounds.load import MARK
-from tests.e2e.stack import ADMIN_KEY
-from tests.processes import Process
+from tests.processes import ADMIN_KEY, Process
 
 NEVER = re.compile(
     r'"exception": |Traceback|was never (awaited|retrieved)|unclosed|RuntimeWarning|Fatal'

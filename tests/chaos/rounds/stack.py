@@ -19,8 +19,8 @@ from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
 from tests.chaos.rounds.happened import Happened
 from tests.chaos.rounds.plan import CALL, LEASE, PLACES, Plan
-from tests.e2e.stack import ADMIN_KEY, free_port
-from tests.processes import Process, Processes, processes
+from tests.e2e.stack import free_port
+from tests.processes import ADMIN_KEY, Process, Processes, processes
 from tests.proxy import Proxy
 
 DEADLINE = 90.0  # seconds that a generation may take
