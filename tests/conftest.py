@@ -1,6 +1,7 @@
 """Real servers for the tests, one PostgreSQL and one Redis for all; and processes on them."""
 
 import itertools
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,11 @@ from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
 from tests.processes import ADMIN_KEY, Processes, processes
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches the programs that tests start, even where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class PostgresServer:
