@@ -154,7 +154,8 @@ async def test_five_hundred_followers_miss_nothing_over_a_restart_of_their_proce
         )
         assert connections[0][0] <= 6, "one listens for all; the others are the API's own"
 
-        one_service.start("worker", DARKROOM_SKETCH_SECONDS="0.2")
+        slowly = "1"  # the rest takes longer than an api that is told to stop
+        one_service.start("worker", DARKROOM_SKETCH_SECONDS=slowly)
         completed = "SELECT count(*) FROM stored_events WHERE topic LIKE 'generation.completed@%'"
 
         async def some_are_completed() -> bool:
