@@ -59,6 +59,16 @@ async def told_everything(database_url: str, table: str = "told") -> None:
     await eventually(complete, within=30, what="every event's being told, in order, once")
 
 
+async def is_made(database_url: str, *models: ReadModel) -> None:
+    """Wait until a follower has made the tables of these versions, however far they are."""
+
+    async def all_made() -> bool:
+        kept = await rows(database_url, "SELECT name, version FROM follower_positions")
+        return {(model.name, model.version) for model in models} <= set(kept)
+
+    await eventually(all_made, what="the tables' being made")
+
+
 async def no_leftovers(database_url: str, model: ReadModel = TOLD) -> None:
     """Nothing of a replay is left but what took the live one's place."""
     schemas = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s || '_')"

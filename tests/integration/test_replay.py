@@ -35,6 +35,7 @@ from tests.integration.following import append, eventually, rows, running, write
 from tests.integration.replaying import (
     TOLD,
     is_building,
+    is_made,
     no_leftovers,
     process,
     told_everything,
@@ -389,6 +390,7 @@ async def test_a_replay_of_each_read_model_leaves_nothing_behind(
     stores: Sequence[PostgresEventStore], database_url: str, model: ReadModel
 ) -> None:
     async with running(Follower(database_url, model)):
+        await is_made(database_url, model)
         await write(stores, each=2)
         for _ in range(2):
             assert (await replay(database_url, model)).swapped
@@ -400,6 +402,7 @@ async def test_replaying_an_older_version_leaves_the_plain_name_to_the_newer_one
 ) -> None:
     newer = replace(TOLD, version=2)
     async with running(Follower(database_url, TOLD), Follower(database_url, newer)):
+        await is_made(database_url, TOLD, newer)
         await write(stores, each=2)
         await eventually(lambda: shows(database_url, "told_v2"), what="the newer one's being shown")
         await replay(database_url, TOLD)
