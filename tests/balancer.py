@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import count
 
 LOOK_EVERY = 0.5  # seconds
+MOST_MISSES = 2  # in a row, then nothing more is passed on
 READYZ = b"GET /readyz HTTP/1.1\r\nHost: balancer\r\nConnection: close\r\n\r\n"
 
 
@@ -40,8 +41,13 @@ class Balancer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _look(self, port: int) -> None:
+        misses = 0
         while True:
-            (self.ready.add if await _is_ready(port) else self.ready.discard)(port)
+            misses = 0 if await _is_ready(port) else misses + 1
+            if not misses:
+                self.ready.add(port)
+            elif misses >= MOST_MISSES:
+                self.ready.discard(port)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +38,17 @@ def standby_of(primary: EmbeddedPostgres, folder: Path) -> Iterator[EmbeddedPost
         yield standby
 
 
-def promote(standby: EmbeddedPostgres, after: str) -> None:
-    """Let it take over once it has received everything up to this place (an LSN)."""
+def wait_until_received(standby: EmbeddedPostgres, place: str) -> None:
+    """Everything up to this place (an LSN) is on the standby."""
     with psycopg.connect(standby.url, autocommit=True) as connection:
         received = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        while connection.execute(received, (after,)).fetchone() != (True,):
-            pass
+        while connection.execute(received, (place,)).fetchone() != (True,):
+            time.sleep(0.01)
+
+
+def promote(standby: EmbeddedPostgres) -> None:
+    """Let it take over."""
+    with psycopg.connect(standby.url, autocommit=True) as connection:
         connection.execute("SELECT pg_promote()")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,11 +77,11 @@ class Load:
         assert answer.status_code < 500, answer.text
 
     async def _kill(self) -> None:
+        workers = deque([self.workers.start("worker")])
         while True:
-            worker = self.workers.start("worker")
-            self.workers.start("worker")
+            workers.append(self.workers.start("worker"))
             await asyncio.sleep(self.random.uniform(2, 4))
-            worker.kill()
+            workers.popleft().kill()
 
     async def until_all_is_final(self) -> None:
         self.workers.start("worker")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -23,14 +24,16 @@ from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
 from infrastructure.event_store.store import READERS
+from infrastructure.queue import CONNECTIONS
 from tests.e2e.stack import free_port
-from tests.postgres import promote, standby_of, written
+from tests.postgres import promote, standby_of, wait_until_received, written
 from tests.processes import ADMIN_KEY, Process, eventually, processes
 from tests.proxy import Proxy
 
 URL = "/api/v1/generations"
 TIMES = int(os.environ.get("DRILL_OUTAGES", "8"))  # `make drill` sets 10
 FILES_MORE = 3  # less than TIMES; what passes by
+MOST_TO_REDIS = {"api": CONNECTIONS, "worker": 2 * CONNECTIONS, "projector": 0}  # its pools
 MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 2 + 2  # asyncio's, inspectors, painters
 NAMES = ("api", "worker", "projector")
 
@@ -42,6 +45,7 @@ class Service:
     client: httpx.AsyncClient
     proxy: Proxy
     primary: EmbeddedPostgres
+    redis_port: int
     started: dict[str, Process]
     answers: Counter[tuple[str, int, bool]] = field(default_factory=Counter)
 
@@ -90,16 +94,25 @@ class Service:
             await asyncio.sleep(0.5)
 
     def held(self) -> dict[str, tuple[int, int]]:
-        """Threads and open files of each process, but for its live connections to PostgreSQL.
+        """Threads and open files of each process, but for its live connections.
 
-        Those come and go as a pool needs them, and are counted where PostgreSQL sees them.
+        Those come and go as a pool or the test's client needs them, and have bounds of their own.
         """
-        live = sockets_at(self.proxy.port)
+        api = self.client.base_url.port
+        live = sockets(to=self.proxy.port) | sockets(to=self.redis_port) | sockets(at=api)
         return {
             name: (
                 len(os.listdir(f"/proc/{p.pid}/task")),
                 sum(file not in live for file in open_files(p.pid)),
             )
+            for name, p in self.started.items()
+        }
+
+    def to_redis(self) -> dict[str, int]:
+        """Live connections of each process."""
+        live = sockets(to=self.redis_port)
+        return {
+            name: sum(file in live for file in open_files(p.pid))
             for name, p in self.started.items()
         }
 
@@ -122,12 +135,18 @@ def open_files(pid: int) -> list[str]:
     return files
 
 
-def sockets_at(port: int) -> set[str]:
-    """The sockets of established connections to this port, as /proc names them."""
+def sockets(*, at: int | None = None, to: int | None = None) -> set[str]:
+    """The ends of established connections at this port, or to this one, as /proc names them."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return {
-        f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"
+        f"socket:[{row[9]}]"
+        for row in rows
+        if row[3] == "01" and (_port(row[1]) == at or _port(row[2]) == to)
     }
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 @asynccontextmanager
@@ -152,7 +171,9 @@ async def a_service(folder: Path, primary: EmbeddedPostgres, redis: str) -> Asyn
                 headers={"Authorization": f"Bearer {ADMIN_KEY}"},
                 timeout=30,
             ) as client:
-                service = Service(client, proxy, primary, started)
+                redis_port = urlsplit(redis).port
+                assert redis_port is not None
+                service = Service(client, proxy, primary, redis_port, started)
 
                 async def is_there() -> bool:
                     with suppress(httpx.TransportError):
@@ -249,12 +270,13 @@ async def test_however_often_postgres_goes_everybody_recovers_and_nothing_leaks(
                 )
 
             await eventually(as_before, why=f"{before} became more, at first {service.held()}")
-            connections = await service.connections()
+            connections, to_redis = await service.connections(), service.to_redis()
     assert {status for _, status, _ in service.answers} <= {200, 201, 202, 503}, service.answers
     for method in ("POST", "GET"):
         assert service.answers[method, 503, True] > 0
         assert service.answers[method, 503, False] == 0, "it was not told when to come back"
     assert sum(connections.values()) <= sum(connections_of_each().values())
+    assert all(to_redis[name] <= most for name, most in MOST_TO_REDIS.items()), to_redis
     assert connections["darkroom append"] == 2, "one of the api, one of the worker"
     assert connections["darkroom read"] <= 2 * READERS
     followers = [number for name, number in connections.items() if "follower" in name]
@@ -270,12 +292,13 @@ async def test_after_a_failover_everybody_goes_on_where_the_old_primary_ended(
         async with a_service(tmp_path, old, redis_url) as service:
             with standby_of(old, tmp_path / "two") as new:
                 await service.all_work()
-                last = await asyncio.to_thread(written, old)
                 async with service.asked_all_the_time():
                     service.proxy.lead_to(new.url)  # too early: it is read-only still
                     await until_refused(service)
+                    last = await asyncio.to_thread(written, old)
+                    await asyncio.to_thread(wait_until_received, new, last)
                     _end(old, signal.SIGQUIT)
-                    await asyncio.to_thread(promote, new, last)
+                    await asyncio.to_thread(promote, new)
                     await service.all_work()
                 with psycopg.connect(new.url) as connection:
                     order = connection.execute(

@@ -23,7 +23,7 @@ from tests.e2e.stack import free_port
 from tests.processes import ADMIN_KEY, Process, Processes, eventually, processes
 
 URL = "/api/v1/generations"
-CALL_SECONDS = float(os.environ.get("DRILL_CALL_SECONDS", "4"))  # `make drill` sets 30
+CALL_SECONDS = float(os.environ.get("DRILL_CALL_SECONDS", "6"))  # `make drill` sets 30
 LEAVE_SECONDS = 3.0  # shorter than a call: an api that leaves ends streams
 FOLLOWERS, MANY_FOLLOWERS = 12, 60
 FINAL = ("generation.completed", "generation.failed", "generation.cancelled")

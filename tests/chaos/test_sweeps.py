@@ -13,13 +13,13 @@ from domain.generation import Generation
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.chaos.test_workers import (
     APPEND_LOCK,
+    CAUGHT_IN,
     SOON_AFTER_ITS_LEASE,
     Works,
     _forget_what_waits,
     _until_waiting,
     works,
 )
-from tests.e2e.stack import free_port
 from tests.generations import events_of
 from tests.processes import Process, eventually
 from tests.proxy import Proxy
@@ -27,7 +27,7 @@ from tests.proxy import Proxy
 __all__ = ["works"]  # the fixture
 
 SOON = timedelta(seconds=2)
-NO_REDIS = f"redis://127.0.0.1:{free_port()}/0"
+NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 async def load(works: Works, ref: UUID) -> Generation:
@@ -132,10 +132,10 @@ async def test_a_lost_work_row_of_an_overdue_generation_is_no_way_to_stay_open(
 
 
 async def test_a_file_of_a_worker_killed_between_store_and_record_is_removed(works: Works) -> None:
-    doomed = works.worker(DARKROOM_SKETCH_SECONDS="0.5")
-    ref = await works.place()
-    await works.until_recorded(ref, "call_started")
+    doomed = works.worker(DARKROOM_SKETCH_SECONDS=CAUGHT_IN)
     async with await psycopg.AsyncConnection.connect(works.database_url, autocommit=True) as holder:
+        ref = await works.place()
+        await works.until_recorded(ref, "call_started")
         await holder.execute(APPEND_LOCK)
 
         async def stored() -> bool:

@@ -89,9 +89,13 @@ async def test_one_release_writes_what_the_other_has_learned_to_read_under_one_l
 ) -> None:
     both = [await releases.api(program) for program in (EXPAND, NEXT)]
     for program in (EXPAND, NEXT):
-        releases.running.start("worker", program=program)
+        releases.running.start("worker", program=program, DARKROOM_SKETCH_SECONDS="0.1")
         releases.running.start("projector", program=program)
 
+    async def both_at_work() -> bool:
+        return await releases.rows("SELECT count(*) FROM workers WHERE slots > 0") == [(2,)]
+
+    await eventually(both_at_work, why="not both releases have a worker")
     asking = [both[n % 2].post(URL, json=ASKED, headers=LATER) for n in range(TRIES)]
     answers = await asyncio.gather(*asking)
     accepted = [answer.headers["location"] for answer in answers if answer.status_code == 202]

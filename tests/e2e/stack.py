@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -30,6 +32,9 @@ from interfaces.rest.serve import server_of
 from tests.processes import ADMIN_KEY
 
 LEASE = timedelta(minutes=5)
+TESTERS = 5  # at most, beside each other
+TESTER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = cycle(range(10_000 + TESTER % TESTERS, 20_000, TESTERS))  # given by no system by itself
 
 
 @dataclass
@@ -119,11 +124,12 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody is given before it is listened on."""
+    for port in PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("never")
 
 
 @asynccontextmanager

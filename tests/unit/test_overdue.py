@@ -134,7 +134,6 @@ async def test_a_worker_that_hangs_past_the_margin_is_fenced_and_tells_its_answe
         return answer_to(request)
 
     office.provider.told = [hang]
-    office.performer.calls.timeout *= 1000
     ref = await office.place()
     worker = await office.worker()
     hanging = asyncio.create_task(office.performer.perform(ref, worker))
@@ -221,7 +220,7 @@ async def test_ten_pictures_that_cannot_be_looked_at_take_as_long_as_one(
 async def test_ten_pictures_that_cannot_be_stored_are_safe_as_soon_as_one(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.05)
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 1.0)
     hanging = Hanging()
     office.images.before_put = hanging
     office.provider.capabilities = replace(office.provider.capabilities, images_per_call=10)

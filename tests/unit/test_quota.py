@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.quota import QuotaExceededError, windows_at
@@ -28,6 +28,7 @@ def test_windows_are_the_day_and_the_month_in_utc(
     assert monthly.ends_at == datetime.fromisoformat(next_month).replace(tzinfo=UTC)
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)),
     st.integers(-14, 14),
