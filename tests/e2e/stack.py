@@ -19,7 +19,7 @@ import httpx
 import psycopg
 from PIL import Image
 
-from application.ports import DueWork, WorkBoard
+from application.ports import DueWork, StoreUnavailableError, WorkBoard
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
@@ -67,7 +67,8 @@ class Stack:
 
         async def work() -> None:
             while True:
-                await self.perform_all()
+                with suppress(StoreUnavailableError):  # a worker goes on when it is back
+                    await self.perform_all()
                 await asyncio.sleep(0.01)
 
         working = asyncio.create_task(work())
@@ -139,12 +140,17 @@ async def running(
     ready: bool = True,
     stalled_after: float = STALLED_AFTER,
     connection: type[Connection] = Connection,
+    patience: float = 10.0,
 ) -> AsyncIterator[Stack]:
-    """The stack until the block ends; unless told otherwise, the administrator is registered."""
+    """The stack until the block ends; unless told otherwise, the administrator is registered.
+
+    `patience` is readiness's with each of its checks, in seconds.
+    """
     if ready:
         assert settings.database_url
         await ensure_tables(settings.database_url)
     container = Container(settings=settings)
+    container.readiness()._patience = patience
     app = create_app(container, stalled_after=stalled_after)
     server = server_of(app, port=settings.port, connection=connection)
     serving = asyncio.create_task(server.serve())

@@ -208,7 +208,7 @@ async def test_poolers_are_told_by_their_mode(patient: Patient) -> None:
 async def test_a_process_refuses_a_pooler_in_transaction_mode(
     patient: Patient, process: str
 ) -> None:
-    async with Pooler(patient.stack.container.database_url(), backends=2) as pooler:
+    async with Pooler(patient.stack.container.database_url(), backends=3) as pooler:
         environment = patient.stack.settings.environ() | {"DATABASE_URL": pooler.url}
         typed = await darkroom(process, folder=patient.folder, **environment)
     typed.refused(2, "has neither LISTEN nor session locks. Give it the address")

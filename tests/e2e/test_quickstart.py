@@ -56,9 +56,8 @@ def test_the_script_for_curl(up: Up, tmp_path: Path) -> None:
     ids = [line for line in lines if re.fullmatch(r"[0-9a-f-]{36}", line)]
     assert len(ids) == 2
     assert len(set(ids)) == 1
-    assert lines[-3:] == [
-        f'"prompt":"{p}"' for p in ("a teapot", "a fox", "the same place in spring")
-    ]
+    prompts = [line.removeprefix('"prompt":"').removesuffix('"') for line in lines[-3:]]
+    assert prompts in newest("a lighthouse on a cliff at dusk")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,13 @@ def test_the_scripts_for_python_and_javascript(
     ids = set(re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}(?=[\s]|$)", said))
     assert len(ids) == 1, "both answers are of one generation"
     history = re.findall(r"^history \S+ (.*)$", said, re.MULTILINE)
-    assert history == ["a teapot", "a fox", "the same place in spring"]
+    assert history in newest("a lighthouse at dusk")
+
+
+def newest(first: str) -> tuple[list[str], list[str]]:
+    """What the history's first page may show: for a moment it may lack what has just ended."""
+    made = ["a teapot", "a fox", "the same place in spring", first]
+    return made[:3], made[1:]
 
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("quickstart.*")), ids=lambda path: path.name)

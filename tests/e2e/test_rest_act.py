@@ -58,7 +58,7 @@ async def test_what_is_queued_is_cancelled_at_once_and_free(stack: Stack) -> Non
 async def test_a_call_under_way_is_abandoned_and_what_it_cost_is_recorded(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
-    slow = settings_for(tmp_path, database_url, redis_url, sketch_seconds="1")
+    slow = settings_for(tmp_path, database_url, redis_url, sketch_seconds="3")
     async with running(slow) as stack, stack.at_work():
         queued = await stack.generate()
         while "call_started" not in await topics(stack, queued["id"]):

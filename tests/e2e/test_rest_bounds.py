@@ -26,7 +26,6 @@ MEBIBYTE = 2**20
 LARGE = 30 * MEBIBYTE
 FIT = MOST_BYTES_IN_FLIGHT // LARGE
 MOST_COPIES = 2.5  # of a body, while it is read, taken apart and decoded
-TAKES_NO_MORE = 1.0  # seconds
 FORM = "multipart/form-data; boundary=b"
 
 
@@ -60,6 +59,7 @@ class Upload:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._head: asyncio.Task[bytes] | None = None
 
     @classmethod
     async def begin(cls, client: httpx.AsyncClient, size: int, content_type: str) -> Upload:
@@ -76,13 +76,17 @@ class Upload:
         await self._writer.drain()
 
     async def try_to_send(self, data: bytes) -> None:
-        """As much of it as is taken: who is refused may stop reading."""
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(TAKES_NO_MORE):
-                await self.send(data)
+        """As much of it as is taken until there is an answer."""
+        sending = asyncio.create_task(self.send(data))
+        self._head = asyncio.create_task(self._reader.readuntil(b"\r\n\r\n"))
+        await asyncio.wait({sending, self._head}, return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await sending
 
     async def answer(self) -> tuple[int, dict[str, str], dict[str, object]]:
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        first = await (self._head or self._reader.readuntil(b"\r\n\r\n"))
+        head = first.decode().splitlines()
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = await self._reader.readexactly(int(headers["content-length"]))
         return int(head[0].split()[1]), headers, json.loads(body)

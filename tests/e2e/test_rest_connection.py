@@ -34,9 +34,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(connection: type[Connection]) -> AsyncIterator[int]:
     port = free_port()
-    server = server_of(app, port=port, connection=Hasty)
+    server = server_of(app, port=port, connection=connection)
     server.config.lifespan = "off"
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -48,7 +48,13 @@ async def serving() -> AsyncIterator[int]:
 
 @pytest_asyncio.fixture
 async def port() -> AsyncIterator[int]:
-    async with serving() as free, asyncio.timeout(20):
+    async with serving(Connection) as free, asyncio.timeout(20):
+        yield free
+
+
+@pytest_asyncio.fixture
+async def hasty() -> AsyncIterator[int]:
+    async with serving(Hasty) as free, asyncio.timeout(20):
         yield free
 
 
@@ -144,18 +150,18 @@ async def test_what_is_no_http_is_never_answered_in_anothers_place(port: int) ->
 # --- who holds the line --------------------------------------------------------------------------
 
 
-async def test_who_says_nothing_is_let_go(port: int) -> None:
-    assert await said(port) == b""
+async def test_who_says_nothing_is_let_go(hasty: int) -> None:
+    assert await said(hasty) == b""
 
 
-async def test_a_head_that_dribbles_is_408(port: int) -> None:
-    answer = await said(port, *(GET[n : n + 1] for n in range(6)), pause=0.06)
+async def test_a_head_that_dribbles_is_408(hasty: int) -> None:
+    answer = await said(hasty, *(GET[n : n + 1] for n in range(6)), pause=0.06)
 
     assert_problem(answer, 408, "request-timeout")
 
 
-async def test_an_idle_connection_is_kept(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_an_idle_connection_is_kept(hasty: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hasty)
     for _ in range(2):
         writer.write(GET)
         assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200")

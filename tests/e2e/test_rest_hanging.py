@@ -7,7 +7,6 @@ import io
 import json
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.migrate import migrate
-from infrastructure.readiness import SILENT
+from infrastructure.readiness import PATIENCE, SILENT
 from tests.e2e.stack import Stack, running, settings_for
 from tests.processes import ADMIN_KEY
 
@@ -34,7 +33,7 @@ async def test_a_body_that_stalls_is_408(tmp_path: Path, database_url: str, redi
     async with running(settings, stalled_after=0.3) as stack, asyncio.timeout(10):
         reader, writer = await asyncio.open_connection("127.0.0.1", settings.port)
         writer.write(f"{HEAD}Content-Length: 99\r\n\r\n".encode())
-        for _ in range(4):
+        for _ in range(2):  # it is still read then; who writes later may be cut off
             writer.write(b" ")
             await asyncio.sleep(0.15)
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
@@ -103,7 +102,8 @@ def stopped(server: EmbeddedPostgres) -> Iterator[None]:
 async def with_a_server_of_its_own(tmp_path: Path, redis_url: str) -> AsyncIterator[Any]:
     with EmbeddedPostgres(tmp_path / "postgres", durable=False) as server:
         migrate(server.url)
-        async with running(settings_for(tmp_path, server.url, redis_url)) as stack:
+        settings = settings_for(tmp_path, server.url, redis_url)
+        async with running(settings, patience=PATIENCE) as stack:
             yield server, stack
 
 
@@ -111,18 +111,15 @@ async def test_with_a_database_that_hangs_it_is_soon_not_ready(
     tmp_path: Path, redis_url: str
 ) -> None:
     async with with_a_server_of_its_own(tmp_path, redis_url) as (server, stack):
-        assert (await stack.client.get("/readyz")).status_code == 200
         with stopped(server):
-            began = time.perf_counter()
-            answers = await asyncio.gather(*(stack.client.get("/readyz") for _ in range(20)))
-            seconds = time.perf_counter() - began
+            async with asyncio.timeout(10 * PATIENCE):  # if they waited in turn, 20 times it
+                answers = await asyncio.gather(*(stack.client.get("/readyz") for _ in range(20)))
         async with asyncio.timeout(20):
             while (await stack.client.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.1)
 
     assert {answer.status_code for answer in answers} == {503}
     assert answers[0].json()["reasons"] == [SILENT.reason]
-    assert seconds < 3
 
 
 # --- a caller who goes away ----------------------------------------------------------------------

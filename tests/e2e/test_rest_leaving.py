@@ -79,7 +79,7 @@ async def test_it_is_unready_at_once_and_serves_all_the_same(
 async def test_who_waits_goes_on_waiting_until_it_goes_and_then_is_answered(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
-    async with an_api(tmp_path, database_url, redis_url, "0.5") as api:
+    async with an_api(tmp_path, database_url, redis_url, "2") as api:
         waiting = asyncio.create_task(api.client.post(URL, json={"prompt": "a"}, timeout=30))
         while not await queued(database_url):
             await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ import pytest
 from domain.generation import Generation
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.mapper import event_classes
+from infrastructure.readiness import PATIENCE
 from infrastructure.settings import Settings
 from interfaces.rest.problem_types import METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
 from interfaces.rest.serve import serve
@@ -165,7 +166,10 @@ def nowhere(tmp_path: Path) -> Settings:
 
 
 async def test_without_a_database_it_is_soon_not_ready(nowhere: Settings) -> None:
-    async with running(nowhere, ready=False) as stack, asyncio.timeout(3):
+    async with (
+        running(nowhere, ready=False, patience=PATIENCE) as stack,
+        asyncio.timeout(3 * PATIENCE),
+    ):
         status, told = await readiness(stack)
 
     assert (status, told["checks"]["database"]["state"]) == (503, "failing")
@@ -191,7 +195,7 @@ async def test_what_was_accepted_and_cannot_be_shown_is_told_with_its_place(
 ) -> None:
     async with running(settings_for(tmp_path, database_url, redis_url)) as stack:
         stack.container.store().pool.timeout = 0.1
-        headers = {"Prefer": "wait=1"}
+        headers = {"Prefer": "wait=5"}
         waiting = asyncio.create_task(
             stack.client.post(URL, json={"prompt": SECRET}, headers=headers)
         )

@@ -62,7 +62,7 @@ async def logged(database_url: str) -> list[int]:
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[bool]], *, within: float = 15.0, what: str = "it"
+    condition: Callable[[], Awaitable[bool]], *, within: float = 30.0, what: str = "it"
 ) -> None:
     """Wait until the condition holds; fail when it does not within that many seconds."""
     deadline = asyncio.get_running_loop().time() + within
@@ -72,7 +72,7 @@ async def eventually(
         await asyncio.sleep(0.02)
 
 
-async def recorded_all(database_url: str, *, within: float = 15.0) -> None:
+async def recorded_all(database_url: str, *, within: float = 30.0) -> None:
     """Wait until the read model has been told the whole log, in order, once."""
 
     async def complete() -> bool:

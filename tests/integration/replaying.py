@@ -6,9 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+
+import psycopg
 
 from domain.generation import Generation
 from infrastructure.event_store.follower import Follower
@@ -82,6 +84,14 @@ async def is_building(database_url: str) -> bool:
     """Whether a replay is somewhere in the middle."""
     query = "SELECT position FROM follower_positions WHERE name = 'told_beside' AND position > 10"
     return bool(await rows(database_url, query))
+
+
+@asynccontextmanager
+async def unfinished(database_url: str) -> AsyncIterator[None]:
+    """Meanwhile somebody reads by the plain name, so that a replay cannot end with the swap."""
+    async with await psycopg.AsyncConnection.connect(database_url) as reader:
+        await reader.execute("SELECT count(*) FROM told")
+        yield
 
 
 @contextmanager

@@ -24,6 +24,7 @@ async def test_whatever_is_asked_of_redis_shares_a_few_connections(redis_url: st
 async def test_who_finds_a_thousand_waiting_for_the_database_is_told_to_come_back(
     store: PostgresEventStore,
 ) -> None:
+    store._patience = store.pool.timeout = 60  # with whom it lets wait
     asking = [store.fetch("SELECT pg_sleep(1)", ()) for _ in range(READERS)]
     asking += [store.fetch("SELECT 1", ()) for _ in range(1200)]
     answers = await asyncio.gather(*asking, return_exceptions=True)

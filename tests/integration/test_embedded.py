@@ -140,7 +140,7 @@ def test_killing_the_owner_leaves_no_process_and_the_next_one_starts(tmp_path: P
         remember(postgres_url, "a lighthouse")
         assert ping(redis_url)
         owner.kill()
-        until(lambda: not working_below(tmp_path), within=10)
+        until(lambda: not working_below(tmp_path))
     with owned(tmp_path) as (_, postgres_url, _):
         assert recall(postgres_url) == ["a lighthouse"]
 
@@ -151,6 +151,7 @@ def test_killing_the_owner_while_it_makes_the_data_leaves_nothing_half_made(
     with subprocess.Popen([*OWNER, tmp_path], stdin=subprocess.PIPE) as owner:
         until(lambda: list((tmp_path / "postgres").glob("unfinished-*/data/base")))
         owner.kill()
+        until(lambda: not working_below(tmp_path))
     with EmbeddedPostgres(tmp_path / "postgres") as postgres:
         assert query(postgres.url, "SELECT 'ready'") == ["ready"]
         assert not list((tmp_path / "postgres").glob("unfinished-*"))

@@ -80,7 +80,7 @@ async def test_a_notification_makes_an_event_visible_before_the_next_poll(
     async with running(Follower(database_url, RECORDING, idle_session_timeout=60)):
         for _ in range(5):
             await append(store, new_generation(store.now()))
-            await recorded_all(database_url, within=5)
+            await recorded_all(database_url)
 
 
 async def test_a_leader_that_somebody_overtook_writes_nothing(
@@ -115,7 +115,7 @@ async def test_a_missed_notification_costs_a_poll_and_no_event(
                       (originator_id, originator_version, topic, state, recorded_at)
                SELECT gen_random_uuid(), 1, topic, state, now() FROM stored_events""",
         )
-        await recorded_all(database_url, within=3)
+        await recorded_all(database_url)
 
 
 class Tomorrow(BaseAggregate[UUID]):
@@ -148,13 +148,15 @@ async def test_an_unknown_event_makes_it_give_way_to_a_newer_release(
 
 
 async def test_a_higher_version_is_built_beside_while_the_older_one_is_followed(
-    stores: Sequence[PostgresEventStore], database_url: str
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
     await write(stores, each=2)
     changed = RECORDING.create.replace("topic text", "more text DEFAULT 'new', topic text")
     raised = replace(RECORDING, version=2, create=changed)
     async with running(follower(database_url)):
         await recorded_all(database_url)
+        await eventually(lambda: tended(database_url, 1), what="the older one's being full")
         async with running(follower(database_url, raised)):
             await write(stores, each=2)
             await eventually(lambda: shows(database_url, "recording_v2"), what="being shown")
@@ -415,8 +417,9 @@ async def is_past(store: PostgresEventStore, position: int) -> bool:
 
 
 async def test_a_version_whose_follower_stands_still_is_not_abandoned(
-    store: PostgresEventStore, database_url: str
+    store: PostgresEventStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
     old, second = follower(database_url), replace(RECORDING, version=2)
     new = Follower(database_url, second, JsonMapper([Generation, Tomorrow]))
     async with running(old):

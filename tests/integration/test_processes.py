@@ -66,7 +66,7 @@ async def test_children_are_told_to_stop_one_after_the_other(tmp_path: Path) -> 
 
 
 async def test_a_child_that_does_not_stop_in_time_is_killed(tmp_path: Path) -> None:
-    supervisor = supervisor_of(tmp_path, "stubborn", grace=0.5)
+    supervisor = supervisor_of(tmp_path, "stubborn", grace=3)
     await supervisor.start()
     child = await pid_of("started", tmp_path)
     await supervisor.stop()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -39,6 +40,7 @@ from tests.integration.replaying import (
     no_leftovers,
     process,
     told_everything,
+    unfinished,
 )
 
 OWNER = UUID(int=7)
@@ -76,9 +78,10 @@ async def test_a_replay_killed_in_the_middle_changes_nothing_and_the_next_one_cl
     async with running(Follower(database_url, TOLD)):
         await write(stores, each=20)
         await told_everything(database_url)
-        with process("replay", database_url, batch=1) as replaying:
-            await eventually(lambda: is_building(database_url), what="being in the middle")
-            replaying.kill()
+        async with unfinished(database_url):
+            with process("replay", database_url, batch=1) as replaying:
+                await eventually(lambda: is_building(database_url), what="being in the middle")
+                replaying.kill()
         await write(stores, each=2)
         await told_everything(database_url)
         await eventually(lambda: may_begin(database_url), what="the dead one's lock's going")
@@ -101,11 +104,12 @@ async def test_one_replay_at_a_time(
     async with running(Follower(database_url, TOLD)):
         await write(stores, each=20)
         await told_everything(database_url)
-        with process("replay", database_url, batch=1):
-            await eventually(lambda: is_building(database_url), what="the first one's building")
-            with pytest.raises(ReplayUnderWayError, match="Another replay of 'told'"):
-                await replay(database_url, TOLD)
-            assert await is_building(database_url)
+        async with unfinished(database_url):
+            with process("replay", database_url, batch=1):
+                await eventually(lambda: is_building(database_url), what="the first one's building")
+                with pytest.raises(ReplayUnderWayError, match="Another replay of 'told'"):
+                    await replay(database_url, TOLD)
+                assert await is_building(database_url)
 
 
 async def test_one_that_is_cancelled_clears_up_itself(
@@ -114,11 +118,12 @@ async def test_one_that_is_cancelled_clears_up_itself(
     async with running(Follower(database_url, TOLD)):
         await write(stores, each=20)
         await told_everything(database_url)
-        replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
-        await eventually(lambda: is_building(database_url), what="being in the middle")
-        replaying.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await replaying
+        async with unfinished(database_url):
+            replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
+            await eventually(lambda: is_building(database_url), what="being in the middle")
+            replaying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await replaying
 
     await no_leftovers(database_url)
 
@@ -129,16 +134,17 @@ async def test_a_lost_connection_ends_it_and_changes_nothing(
     async with running(Follower(database_url, TOLD)):
         await write(stores, each=20)
         await told_everything(database_url)
-        replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
-        await eventually(lambda: is_building(database_url), what="being in the middle")
-        await rows(
-            database_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'darkroom replay told_v1'"
-            " AND datname = current_database()",
-        )
-        with pytest.raises(psycopg.OperationalError):
-            await replaying
+        async with unfinished(database_url):
+            replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
+            await eventually(lambda: is_building(database_url), what="being in the middle")
+            await rows(
+                database_url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'darkroom replay told_v1'"
+                " AND datname = current_database()",
+            )
+            with pytest.raises(psycopg.OperationalError):
+                await replaying
         await told_everything(database_url)
         await replay(database_url, TOLD)
 
@@ -294,6 +300,31 @@ async def test_the_rebuilt_one_has_the_indexes_of_the_live_one_and_is_as_durable
         await told_everything(database_url)
 
     assert await rows(database_url, made) == live
+
+
+async def test_it_gives_its_duty_up_although_its_sessions_have_not_ended_yet(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    async def kept_open(*args: Any, **settings: Any) -> psycopg.AsyncConnection[Any]:
+        connection = await connect(*args, **settings)
+        kept.append(connection)
+        monkeypatch.setattr(connection, "close", ended)
+        return connection
+
+    async def ended() -> None:
+        """Later, as a busy server sees it."""
+
+    monkeypatch.setattr("infrastructure.event_store.replay.connect", kept_open)
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=2)
+        await told_everything(database_url)
+        for _ in range(2):
+            assert (await replay(database_url, TOLD)).swapped
+    monkeypatch.undo()
+    for connection in kept:
+        await connection.close()
 
 
 async def test_there_has_to_be_a_live_one(database_url: str) -> None:
@@ -461,6 +492,8 @@ async def test_who_still_reads_the_old_tables_delays_nobody(
     stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
+    patient = "SET LOCAL lock_timeout = '60s'"
+    monkeypatch.setattr("infrastructure.event_store.replay.LONG_PATIENCE", patient)
     async with running(Follower(database_url, TOLD)):
         await write(stores, each=2)
         await told_everything(database_url)

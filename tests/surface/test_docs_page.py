@@ -14,6 +14,8 @@ from tests import browser
 from tests.e2e.stack import Stack
 from tests.processes import ADMIN_KEY
 
+expect.set_options(timeout=30_000)  # milliseconds, until something shows
+
 
 @dataclass
 class Visit:
@@ -70,10 +72,10 @@ async def test_an_operation_can_be_tried_out_with_a_key(visit: Visit, stack: Sta
 async def test_what_the_guide_shows_names_the_host_that_serves_it(
     visit: Visit, stack: Stack
 ) -> None:
-    shown = await visit.page.inner_text("body")
+    body = visit.page.locator("body")
 
-    assert f"curl -s {stack.settings.public_url}/api/v1/generations" in shown
-    assert "127.0.0.1:8000" not in shown
+    await expect(body).to_contain_text(f"curl -s {stack.settings.public_url}/api/v1/generations")
+    assert "127.0.0.1:8000" not in await body.inner_text()
 
 
 async def test_the_page_may_load_scripts_from_here_only(stack: Stack) -> None:

@@ -63,6 +63,13 @@ def duty_name(duty: str) -> str:
     return f"darkroom {duty}"
 
 
+async def give_up_duty(connection: AsyncConnection[Any], duty: str) -> None:
+    """Let somebody else have it now, not when the server notices that the session has ended."""
+    await connection.execute(
+        "SELECT pg_advisory_unlock(hashtextextended(%s, 7232406))", (duty_name(duty),)
+    )
+
+
 async def take_duty(connection: AsyncConnection[Any], duty: str) -> bool:
     """Have the duty for as long as the session lasts, unless somebody else has it."""
     cursor = await connection.execute(

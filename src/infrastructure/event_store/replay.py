@@ -22,7 +22,7 @@ from infrastructure.event_store.follower_tables import (
     start_over,
     take_place,
 )
-from infrastructure.event_store.leadership import take_duty
+from infrastructure.event_store.leadership import give_up_duty, take_duty
 from infrastructure.event_store.log_pages import END, page
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.pace import HEAD, Pace
@@ -196,7 +196,8 @@ async def _alone(
         await connect(database_url, name, **settings, **SETTINGS, **INDEXING) as writer,
         await connect(database_url, name, **settings) as reader,
     ):
-        if not await take_duty(writer, f"replay {read_model.schema}"):
+        duty = f"replay {read_model.schema}"
+        if not await take_duty(writer, duty):
             raise ReplayUnderWayError(read_model)
         try:
             await _remove_leftovers(writer, read_model)
@@ -206,7 +207,7 @@ async def _alone(
             yield writer, reader
         finally:
             if not writer.closed:
-                await asyncio.shield(_try_to_remove_leftovers(writer, read_model))
+                await asyncio.shield(_try_to_leave(writer, read_model, duty))
 
 
 async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -218,10 +219,11 @@ async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadMo
             await forget(connection, leftover)
 
 
-async def _try_to_remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
-    """Or else the next replay does it, or, after a day, who follows into the live one."""
+async def _try_to_leave(connection: AsyncConnection[Any], read_model: ReadModel, duty: str) -> None:
+    """Or else the next replay tidies up, or, after a day, who follows into the live one."""
     try:
         await _remove_leftovers(connection, read_model)
+        await give_up_duty(connection, duty)
     except psycopg.Error as error:
         facts = {"read_model": read_model.schema}
         log.warning("tables of this replay are left over: %s", describe(error), extra=facts)
