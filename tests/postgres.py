@@ -38,11 +38,13 @@ def standby_of(primary: EmbeddedPostgres, folder: Path) -> Iterator[EmbeddedPost
         yield standby
 
 
-def wait_until_received(standby: EmbeddedPostgres, place: str) -> None:
-    """Everything up to this place (an LSN) is on the standby."""
+def wait_until_replayed(standby: EmbeddedPostgres, place: str, within: float = 30) -> None:
+    """Everything up to this place (an LSN) is to be seen on the standby."""
+    give_up_at = time.monotonic() + within
     with psycopg.connect(standby.url, autocommit=True) as connection:
-        received = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        while connection.execute(received, (place,)).fetchone() != (True,):
+        replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        while connection.execute(replayed, (place,)).fetchone() != (True,):
+            assert time.monotonic() < give_up_at, f"not within {within} s"
             time.sleep(0.01)
 
 

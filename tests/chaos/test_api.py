@@ -166,6 +166,11 @@ async def test_five_hundred_followers_miss_nothing_over_a_restart_of_their_proce
         await asyncio.to_thread(process.wait)
         still_going = GENERATIONS - (await rows(database_url, completed))[0][0]
         one_service.start("worker", DARKROOM_SKETCH_SECONDS="0.5")
+
+        async def more_are_completed() -> bool:
+            return (await rows(database_url, completed))[0][0] > GENERATIONS - still_going
+
+        await eventually(more_are_completed, why="nothing happens while there is no api")
         await start_api(one_service, port)
         async with asyncio.timeout(60):
             await asyncio.gather(*listening)

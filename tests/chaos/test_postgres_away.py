@@ -26,14 +26,18 @@ from infrastructure.event_store.migrate import migrate
 from infrastructure.event_store.store import READERS
 from infrastructure.queue import CONNECTIONS
 from tests.e2e.stack import free_port
-from tests.postgres import promote, standby_of, wait_until_received, written
+from tests.postgres import promote, standby_of, wait_until_replayed, written
 from tests.processes import ADMIN_KEY, Process, eventually, processes
 from tests.proxy import Proxy
 
 URL = "/api/v1/generations"
 TIMES = int(os.environ.get("DRILL_OUTAGES", "8"))  # `make drill` sets 10
 FILES_MORE = 3  # less than TIMES; what passes by
-MOST_TO_REDIS = {"api": CONNECTIONS, "worker": 2 * CONNECTIONS, "projector": 0}  # its pools
+MOST_TO_REDIS = {
+    "api": CONNECTIONS,
+    "worker": 2 * CONNECTIONS,
+    "projector": 0,
+}  # a pool; arq has another
 MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 2 + 2  # asyncio's, inspectors, painters
 NAMES = ("api", "worker", "projector")
 
@@ -296,7 +300,7 @@ async def test_after_a_failover_everybody_goes_on_where_the_old_primary_ended(
                     service.proxy.lead_to(new.url)  # too early: it is read-only still
                     await until_refused(service)
                     last = await asyncio.to_thread(written, old)
-                    await asyncio.to_thread(wait_until_received, new, last)
+                    await asyncio.to_thread(wait_until_replayed, new, last)
                     _end(old, signal.SIGQUIT)
                     await asyncio.to_thread(promote, new)
                     await service.all_work()

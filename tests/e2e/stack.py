@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,7 +35,8 @@ from tests.processes import ADMIN_KEY
 LEASE = timedelta(minutes=5)
 TESTERS = 5  # at most, beside each other
 TESTER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-PORTS = cycle(range(10_000 + TESTER % TESTERS, 20_000, TESTERS))  # given by no system by itself
+MINE = range(10_000 + TESTER % TESTERS, 20_000, TESTERS)  # Linux gives out none of them by itself
+PORTS = cycle(random.SystemRandom().sample(MINE, len(MINE)))  # whoever else tests on this machine
 
 
 @dataclass
@@ -125,12 +127,12 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that nobody is given before it is listened on."""
-    for port in PORTS:
+    """A port that nobody listens on, and that no other test is given meanwhile."""
+    for port in islice(PORTS, len(MINE)):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    raise AssertionError("never")
+    raise AssertionError("none of the ports is free")
 
 
 @asynccontextmanager

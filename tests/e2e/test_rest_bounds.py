@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,7 @@ MEBIBYTE = 2**20
 LARGE = 30 * MEBIBYTE
 FIT = MOST_BYTES_IN_FLIGHT // LARGE
 MOST_COPIES = 2.5  # of a body, while it is read, taken apart and decoded
+Answer = tuple[int, dict[str, str], dict[str, object]]
 FORM = "multipart/form-data; boundary=b"
 
 
@@ -59,7 +60,7 @@ class Upload:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._head: asyncio.Task[bytes] | None = None
+        self._answer: asyncio.Task[Answer] | None = None
 
     @classmethod
     async def begin(cls, client: httpx.AsyncClient, size: int, content_type: str) -> Upload:
@@ -78,15 +79,20 @@ class Upload:
     async def try_to_send(self, data: bytes) -> None:
         """As much of it as is taken until there is an answer."""
         sending = asyncio.create_task(self.send(data))
-        self._head = asyncio.create_task(self._reader.readuntil(b"\r\n\r\n"))
-        await asyncio.wait({sending, self._head}, return_when=asyncio.FIRST_COMPLETED)
-        sending.cancel()
-        with suppress(ConnectionError, asyncio.CancelledError):
+        self._answer = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait({sending, self._answer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            await asyncio.wait({sending})
+        if not sending.cancelled() and not isinstance(sending.exception(), ConnectionError):
             await sending
 
-    async def answer(self) -> tuple[int, dict[str, str], dict[str, object]]:
-        first = await (self._head or self._reader.readuntil(b"\r\n\r\n"))
-        head = first.decode().splitlines()
+    async def answer(self) -> Answer:
+        return await (self._answer or self._read())
+
+    async def _read(self) -> Answer:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = await self._reader.readexactly(int(headers["content-length"]))
         return int(head[0].split()[1]), headers, json.loads(body)

@@ -80,7 +80,7 @@ async def test_nothing_secret_is_logged(stack: Stack, lines: io.StringIO) -> Non
     async def all_are_told() -> bool:
         return lines.getvalue().count('"request"') >= 6
 
-    await eventually(all_are_told, why="a picture is logged after it was sent")
+    await eventually(all_are_told, why="not every request is logged")
     text = lines.getvalue()
     for secret in (SECRET, ADMIN_KEY, "mistyped", "a-private", "aGVsbG8=", "iVBORw0KGgo"):
         assert secret not in text

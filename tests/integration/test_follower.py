@@ -106,7 +106,7 @@ async def test_a_leader_that_somebody_overtook_writes_nothing(
 async def test_a_missed_notification_costs_a_poll_and_no_event(
     store: PostgresEventStore, database_url: str
 ) -> None:
-    async with running(follower(database_url)):
+    async with running(Follower(database_url, RECORDING, idle_session_timeout=60)):
         await append(store, new_generation(store.now()))
         await recorded_all(database_url)
         await rows(

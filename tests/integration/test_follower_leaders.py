@@ -194,7 +194,10 @@ async def test_who_is_stopped_while_others_wait_to_lead_loses_its_session(
 
 
 async def test_who_leads_does_not_wait_for_who_makes_tables(
-    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+    stores: Sequence[PostgresEventStore],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
     async with running(follower(database_url)):
@@ -206,3 +209,4 @@ async def test_who_leads_does_not_wait_for_who_makes_tables(
             await write(stores, each=1)
             await recorded_all(database_url)
             await other.execute("SELECT")
+    assert "somebody reads for long" not in caplog.text, "it has waited, in vain"

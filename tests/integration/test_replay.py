@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from infrastructure import read_models
 from infrastructure.event_store import log_pages
@@ -26,6 +27,7 @@ from infrastructure.event_store.replay import (
     Phase,
     Progress,
     ReplayUnderWayError,
+    StillReadError,
     compare_with_live,
     replay,
 )
@@ -90,6 +92,29 @@ async def test_a_replay_killed_in_the_middle_changes_nothing_and_the_next_one_cl
     await no_leftovers(database_url)
 
 
+async def test_what_a_killed_one_left_and_somebody_reads_is_told_and_later_removed(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = "SET LOCAL lock_timeout = '100ms'"
+    monkeypatch.setattr("infrastructure.event_store.replay.LONG_PATIENCE", impatient)
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=20)
+        await told_everything(database_url)
+        async with unfinished(database_url):
+            with process("replay", database_url, batch=1) as replaying:
+                await eventually(lambda: is_building(database_url), what="being in the middle")
+                replaying.kill()
+        async with await psycopg.AsyncConnection.connect(database_url) as reader:
+            left = sql.Identifier(TOLD.beside.schema, "told")
+            await reader.execute(sql.SQL("SELECT count(*) FROM {}").format(left))
+            with pytest.raises(StillReadError):
+                await eventually(lambda: may_begin(database_url), what="the lock's going")
+        monkeypatch.undo()
+        assert (await replay(database_url, TOLD)).swapped
+
+    await no_leftovers(database_url)
+
+
 async def may_begin(database_url: str) -> bool:
     try:
         await replay(database_url, TOLD)
@@ -146,7 +171,7 @@ async def test_a_lost_connection_ends_it_and_changes_nothing(
             with pytest.raises(psycopg.OperationalError):
                 await replaying
         await told_everything(database_url)
-        await replay(database_url, TOLD)
+        await eventually(lambda: may_begin(database_url), what="the lost one's lock's going")
 
     await no_leftovers(database_url)
 
@@ -317,14 +342,16 @@ async def test_it_gives_its_duty_up_although_its_sessions_have_not_ended_yet(
         """Later, as a busy server sees it."""
 
     monkeypatch.setattr("infrastructure.event_store.replay.connect", kept_open)
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
-        for _ in range(2):
-            assert (await replay(database_url, TOLD)).swapped
-    monkeypatch.undo()
-    for connection in kept:
-        await connection.close()
+    try:
+        async with running(Follower(database_url, TOLD)):
+            await write(stores, each=2)
+            await told_everything(database_url)
+            for _ in range(2):
+                assert (await replay(database_url, TOLD)).swapped
+    finally:
+        monkeypatch.undo()
+        for connection in kept:
+            await connection.close()
 
 
 async def test_there_has_to_be_a_live_one(database_url: str) -> None:

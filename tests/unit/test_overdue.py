@@ -203,7 +203,7 @@ async def test_a_store_that_goes_away_leaves_it_for_the_next_round(office: Offic
 async def test_ten_pictures_that_cannot_be_looked_at_take_as_long_as_one(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.05)
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 1.0)
     hanging = Hanging()
     office.images.before_look = hanging
     ref = await office.place(count=10)

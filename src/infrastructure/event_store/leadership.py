@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 
 from infrastructure.event_store.connections import connect
@@ -64,14 +65,18 @@ def duty_name(duty: str) -> str:
 
 
 async def give_up_duty(connection: AsyncConnection[Any], duty: str) -> None:
-    """Let somebody else have it now, not when the server notices that the session has ended."""
-    await connection.execute(
-        "SELECT pg_advisory_unlock(hashtextextended(%s, 7232406))", (duty_name(duty),)
-    )
+    """Let somebody else have it now, not when the server notices that the session has ended.
+
+    It goes with the session where the connection is lost.
+    """
+    with suppress(psycopg.OperationalError):
+        await connection.execute(
+            "SELECT pg_advisory_unlock(hashtextextended(%s, 7232406))", (duty_name(duty),)
+        )
 
 
 async def take_duty(connection: AsyncConnection[Any], duty: str) -> bool:
-    """Have the duty for as long as the session lasts, unless somebody else has it."""
+    """Have the duty until it is given up or the session ends, unless somebody else has it."""
     cursor = await connection.execute(
         "SELECT pg_try_advisory_lock(hashtextextended(%s, 7232406))", (duty_name(duty),)
     )

@@ -195,10 +195,8 @@ async def _alone(
     async with (
         await connect(database_url, name, **settings, **SETTINGS, **INDEXING) as writer,
         await connect(database_url, name, **settings) as reader,
+        _holding(writer, read_model),
     ):
-        duty = f"replay {read_model.schema}"
-        if not await take_duty(writer, duty):
-            raise ReplayUnderWayError(read_model)
         try:
             await _remove_leftovers(writer, read_model)
         except errors.LockNotAvailable as error:
@@ -207,7 +205,20 @@ async def _alone(
             yield writer, reader
         finally:
             if not writer.closed:
-                await asyncio.shield(_try_to_leave(writer, read_model, duty))
+                await asyncio.shield(_try_to_remove_leftovers(writer, read_model))
+
+
+@asynccontextmanager
+async def _holding(connection: AsyncConnection[Any], read_model: ReadModel) -> AsyncIterator[None]:
+    """This replay is the only one of this version, until the block ends."""
+    duty = f"replay {read_model.schema}"
+    if not await take_duty(connection, duty):
+        raise ReplayUnderWayError(read_model)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            await asyncio.shield(give_up_duty(connection, duty))
 
 
 async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
@@ -219,11 +230,10 @@ async def _remove_leftovers(connection: AsyncConnection[Any], read_model: ReadMo
             await forget(connection, leftover)
 
 
-async def _try_to_leave(connection: AsyncConnection[Any], read_model: ReadModel, duty: str) -> None:
-    """Or else the next replay tidies up, or, after a day, who follows into the live one."""
+async def _try_to_remove_leftovers(connection: AsyncConnection[Any], read_model: ReadModel) -> None:
+    """Or else the next replay does it, or, after a day, who follows into the live one."""
     try:
         await _remove_leftovers(connection, read_model)
-        await give_up_duty(connection, duty)
     except psycopg.Error as error:
         facts = {"read_model": read_model.schema}
         log.warning("tables of this replay are left over: %s", describe(error), extra=facts)
