@@ -10,7 +10,13 @@ from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import IntegrityError, ProgrammingError, StoredEvent
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    ProgrammingError,
+    StoredEvent,
+    Subscription,
+)
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from eventsourcing.utils import get_topic
 from psycopg.conninfo import conninfo_to_dict
@@ -50,6 +56,19 @@ class AppendRecorder(PostgresApplicationRecorder):
             raise IntegrityError(f"The events were not recorded: {outcome['outcome']}.")
         last: int = outcome["position"]
         return list(range(last - len(stored_events) + 1, last + 1))
+
+    def subscribe(
+        self,
+        gt: int | None = None,  # noqa: ARG002  # the library's signature
+        topics: Sequence[str] = (),  # noqa: ARG002  # as above
+    ) -> Subscription[ApplicationRecorder]:
+        """Refused: the library's subscription may miss what is recorded while it starts.
+
+        It reads before it listens, and never polls (its issue 305 is of the same kind).
+        """
+        raise ProgrammingError(
+            "A subscription may miss events. Page through select_notifications, or use a Follower."
+        )
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> dict[str, Any]:
         events = [
