@@ -205,7 +205,7 @@ class MemoryEventStore:
 
     def _changed(self, change: Work, calls: int) -> bool:
         row = self.work.get((change.kind, change.ref))
-        worker = change.worker  # type: ignore[union-attr]  # not an OpenWork
+        worker = change.worker
         if row is None or worker is None or not self.is_open(worker):
             return False
         if isinstance(change, ClaimWork):

@@ -49,7 +49,7 @@ def request_command(generation: Generation, **limits: int | None) -> Command:
     """What placing it records."""
     return Command(
         events=events_of(generation),
-        units=Units(generation.user_id, generation.units, generation.windows, limits),  # type: ignore[arg-type]  # daily, monthly
+        units=Units(generation.user_id, generation.units, generation.windows, limits),
         work=OpenWork(
             "generate",
             generation.id,

@@ -95,10 +95,16 @@ class Load:
 @pytest.fixture
 async def load(tmp_path: Path, database_url: str, redis_url: str) -> AsyncIterator[Load]:
     settings = settings_for(
-        tmp_path, database_url, redis_url, sketch_faults=FAULTS, call_seconds="2",
-        lease_seconds="2", deadline_seconds="20", daily_quota="unlimited",
+        tmp_path,
+        database_url,
+        redis_url,
+        sketch_faults=FAULTS,
+        call_seconds="2",
+        lease_seconds="2",
+        deadline_seconds="20",
+        daily_quota="unlimited",
         monthly_quota="unlimited",
-    )  # fmt: skip
+    )
     async with running(settings) as stack:
         with processes(tmp_path, **settings.environ()) as workers:
             yield Load(stack, workers, seed=7)
@@ -115,9 +121,12 @@ async def test_what_is_spoilt_under_load_is_named_and_mended_and_nothing_else(lo
         await load.stack.rows(SPOIL + NOTHING_OF.format(ref=uuid4(), user=user))
         found = await compare(url)
         assert _named(found.differences) == [
-            *[("idempotency", "missing")] * 3, ("limits", "unexplained"),
-            ("quota", "differs"), ("quota", "differs"), ("work", "unexplained"),
-        ]  # fmt: skip
+            *[("idempotency", "missing")] * 3,
+            ("limits", "unexplained"),
+            ("quota", "differs"),
+            ("quota", "differs"),
+            ("work", "unexplained"),
+        ]
         await asyncio.sleep(1)  # the load goes on
         mended = [difference async for difference in repair(url, found)]
         assert _named(mended) == _named(found.differences)

@@ -79,9 +79,12 @@ class Story:
 
     def answer(self, call: int, **changed: Any) -> None:
         self.generation.answer_call(
-            call, provider_request_id=None, usage={}, images=(stored_image(self.id, 1),),
+            call,
+            provider_request_id=None,
+            usage={},
+            images=(stored_image(self.id, 1),),
             **{"cost": COST, **changed},
-        )  # fmt: skip
+        )
 
     def finished(self) -> Story:
         urls = {1: "http://pictures.test/1.png"}

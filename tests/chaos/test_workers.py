@@ -48,9 +48,12 @@ class Works:
         deadline: timedelta = timedelta(minutes=5),
     ) -> UUID:
         generation = new_generation(
-            self.store.now(), user_id=user_id, count=count, spec={"size": size},
+            self.store.now(),
+            user_id=user_id,
+            count=count,
+            spec={"size": size},
             deadline=deadline,
-        )  # fmt: skip
+        )
         assert isinstance(await self.store.append(request_command(generation)), Accepted)
         return generation.id
 
@@ -127,8 +130,13 @@ async def test_a_worker_killed_in_the_middle_of_a_call_costs_one_explained_repea
     works.worker()
     await works.until_completed(ref, within=SOON_AFTER_ITS_LEASE)
     assert await works.trail(ref) == [
-        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_lost",
+        "call_started",
+        "call_answered",
+        "completed",
+    ]
     assert len(works.running.calls()) == 2
 
 
@@ -346,8 +354,13 @@ async def test_a_worker_cut_off_behind_its_call_started_makes_no_call_of_work_it
 
         await eventually(gone, within=60)
     assert await works.trail(ref) == [
-        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_lost",
+        "call_started",
+        "call_answered",
+        "completed",
+    ]
     assert len(works.running.calls()) == 2, "each of the two generations was paid for once"
 
 

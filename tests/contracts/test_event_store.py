@@ -57,7 +57,7 @@ class Case:
         self.units_taken, self.limit_user = units_taken, limit_user
 
     def generation(self, **wanted: object) -> Generation:
-        return new_generation(self.store.now(), **wanted)  # type: ignore[arg-type]  # as there
+        return new_generation(self.store.now(), **wanted)
 
     async def placed(self, **wanted: object) -> Generation:
         generation = self.generation(**wanted)
@@ -93,7 +93,7 @@ def memory_case() -> Case:
         return store.units.get((user, window.type, window.starts_at), 0)
 
     async def limit_user(user: UUID, window: str, limit: int | None) -> None:
-        store.limits[user, window] = limit  # type: ignore[index]  # daily or monthly
+        store.limits[user, window] = limit
 
     return Case(store, store.board, units_taken, limit_user)
 

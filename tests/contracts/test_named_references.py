@@ -104,7 +104,7 @@ async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_ho
 
 async def test_nothing_is_known_while_something_is_parked(database_url: str) -> None:
     async with postgres_case(database_url) as case:
-        store: PostgresEventStore = case.store  # type: ignore[assignment]  # it is one
+        store: PostgresEventStore = case.store
         await store.fetch(
             "INSERT INTO parked_aggregates (name, version, originator_id, position, error)"
             " VALUES (%s, %s, %s, 1, 'unreadable') RETURNING 1",
@@ -114,7 +114,7 @@ async def test_nothing_is_known_while_something_is_parked(database_url: str) -> 
 
 
 async def aged(case: Case, *, hours: int) -> None:
-    store: PostgresEventStore = case.store  # type: ignore[assignment]  # it is one
+    store: PostgresEventStore = case.store
     await store.fetch(
         "UPDATE stored_events SET recorded_at = recorded_at - make_interval(hours => %s)"
         " RETURNING 1",

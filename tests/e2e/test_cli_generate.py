@@ -51,12 +51,35 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
     (tmp_path / "dawn.jpg").write_bytes(encoded("JPEG"))
     async with stack.at_work():
         typed = await darkroom(
-            "generate", "-", "--size", "64x48", "-n", "2", "--seed", "7", "--negative", "people",
-            "--provider", "sketch", "--deadline", "60", "--on-unknown", "fail",
-            "-r", "dusk.png", "-r", "dawn.jpg", "--meta", "order=4711",
-            "-o", "spring/fox.webp", "--json",
-            folder=tmp_path, stdin="a fox, «smiling»\n".encode(), **service(stack),
-        )  # fmt: skip
+            "generate",
+            "-",
+            "--size",
+            "64x48",
+            "-n",
+            "2",
+            "--seed",
+            "7",
+            "--negative",
+            "people",
+            "--provider",
+            "sketch",
+            "--deadline",
+            "60",
+            "--on-unknown",
+            "fail",
+            "-r",
+            "dusk.png",
+            "-r",
+            "dawn.jpg",
+            "--meta",
+            "order=4711",
+            "-o",
+            "spring/fox.webp",
+            "--json",
+            folder=tmp_path,
+            stdin="a fox, «smiling»\n".encode(),
+            **service(stack),
+        )
     assert (typed.status, typed.err) == (0, "")
     asked = ("prompt", "size", "count", "seed", "negativePrompt", "format", "metadata")
     assert {name: typed.json[name] for name in asked} == {
@@ -141,9 +164,15 @@ async def test_a_file_is_overwritten_only_when_told(stack: Stack, tmp_path: Path
     (tmp_path / "fox.png").write_bytes(b"mine")
     async with stack.at_work():
         typed = await darkroom(
-            "generate", "a fox", *SMALL, "-o", "fox.png", "--overwrite",
-            folder=tmp_path, **service(stack),
-        )  # fmt: skip
+            "generate",
+            "a fox",
+            *SMALL,
+            "-o",
+            "fox.png",
+            "--overwrite",
+            folder=tmp_path,
+            **service(stack),
+        )
     assert typed.status == 0, typed.err
     assert (tmp_path / "fox.png").read_bytes().startswith(b"\x89PNG")
 
@@ -225,9 +254,12 @@ async def test_a_lost_answer_makes_no_second_generation(stack: Stack, tmp_path: 
     async with Proxy(stack.settings.public_url) as proxy, stack.at_work():
         proxy.cut_next_answer = True
         typed = await darkroom(
-            "generate", "a fox", *SMALL, folder=tmp_path,
+            "generate",
+            "a fox",
+            *SMALL,
+            folder=tmp_path,
             **service(stack) | {"DARKROOM_URL": proxy.url},
-        )  # fmt: skip
+        )
     assert typed.status == 0, typed.err
     assert proxy.cuts == 1
     assert "trying again" in typed.err

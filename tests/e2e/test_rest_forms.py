@@ -60,8 +60,11 @@ async def test_a_form_asks_for_the_same_as_json(stack: Stack) -> None:
     assert answer.status_code == 202, answer.text
     told: dict[str, Any] = answer.json()
     assert (told["prompt"], told["size"], told["count"], told["seed"]) == (
-        "a fox, smiling – 🦊", "64x64", 2, 7,
-    )  # fmt: skip
+        "a fox, smiling – 🦊",
+        "64x64",
+        2,
+        7,
+    )
     assert (told["metadata"], told["onUnknown"]) == ({"order": "4711"}, "fail")
     assert [image["contentType"] for image in told["referenceImages"]] == [
         "image/jpeg",

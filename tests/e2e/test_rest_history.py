@@ -131,11 +131,20 @@ async def test_a_filter_goes_on_over_pages(stack: Stack) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "status=done", "limit=0", "limit=101", "q=", f"q={'x' * 201}", "q=%00", "provider=",
-        "createdAfter=yesterday", "createdAfter=1764000000", "createdAfter=2026-11-24",
-        "createdBefore=2026-11-24T00:00:00", "surprise=1",
+        "status=done",
+        "limit=0",
+        "limit=101",
+        "q=",
+        f"q={'x' * 201}",
+        "q=%00",
+        "provider=",
+        "createdAfter=yesterday",
+        "createdAfter=1764000000",
+        "createdAfter=2026-11-24",
+        "createdBefore=2026-11-24T00:00:00",
+        "surprise=1",
     ],
-)  # fmt: skip
+)
 async def test_a_filter_that_cannot_be_understood_is_422(stack: Stack, query: str) -> None:
     answer = await stack.client.get(f"{URL}?{query}")
 

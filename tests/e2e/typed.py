@@ -80,13 +80,16 @@ async def typing(
     """Type a command in a folder; nothing is set but what is given."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "interfaces.cli.main", *arguments,
+        sys.executable,
+        "-m",
+        "interfaces.cli.main",
+        *arguments,
         cwd=folder,
         env=inherited | variables,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stdin is not None
     process.stdin.write(stdin)
     process.stdin.close()

@@ -218,9 +218,11 @@ async def test_a_plan_of_a_small_history_is_right_for_a_large_one(
 
     explained = await plan(database_url, wanted)
 
-    used = {index for index in (
-        "history", "status", "provider", "model", "time", "words", "pkey"
-    ) if f"image_generations_{index}" in explained}  # fmt: skip
+    used = {
+        index
+        for index in ("history", "status", "provider", "model", "time", "words", "pkey")
+        if f"image_generations_{index}" in explained
+    }
     assert used == INDEXES[name], explained
     assert "Seq Scan on image_generations" not in explained
     assert explained.count("Bitmap Index Scan") == ("words" in used), explained

@@ -26,7 +26,7 @@ async def store(database_url: str) -> AsyncIterator[PostgresEventStore]:
 
 @pytest.fixture
 def quota(store: PostgresEventStore) -> PostgresQuota:
-    return PostgresQuota(store.fetch, LIMITS)  # type: ignore[arg-type]  # by window type
+    return PostgresQuota(store.fetch, LIMITS)
 
 
 async def take(store: PostgresEventStore, user_id: UUID, count: int) -> None:

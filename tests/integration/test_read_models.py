@@ -281,9 +281,18 @@ async def test_the_columns_asked_for_by_name_are_there(
     }
     urls = ["https://pictures.test/1", "https://pictures.test/2"]
     assert jobs == [
-        (generation.id, OWNER, "generation", "completed", {"count": 3, "reference_images": 1},
-         {"images": urls, "missing": 1}, None, True, True)
-    ]  # fmt: skip
+        (
+            generation.id,
+            OWNER,
+            "generation",
+            "completed",
+            {"count": 3, "reference_images": 1},
+            {"images": urls, "missing": 1},
+            None,
+            True,
+            True,
+        )
+    ]
     assert generations == [
         (generation.id, OWNER, "a lighthouse", "openai", urls[0], 1, "completed", True, None)
     ]

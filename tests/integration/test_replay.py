@@ -284,7 +284,7 @@ async def counts(database_url: str, table: str, until: asyncio.Task[None]) -> li
     async with await connect(database_url, "reader") as connection:
         while not until.done():
             query = f"SELECT count(*) FROM {table} WHERE positions IS NOT NULL"
-            cursor = await connection.execute(query, prepare=True)  # type: ignore[arg-type]  # a test's own
+            cursor = await connection.execute(query, prepare=True)
             counted.append((await cursor.fetchone() or (0,))[0])
     return counted
 

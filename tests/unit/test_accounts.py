@@ -15,7 +15,7 @@ class RacingStore(MemoryEventStore):
 
     async def append(self, command: object) -> Outcome:
         await asyncio.sleep(0)
-        return await super().append(command)  # type: ignore[arg-type]  # passed on
+        return await super().append(command)
 
 
 async def test_the_administrator_is_registered_as_a_user() -> None:

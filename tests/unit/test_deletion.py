@@ -47,7 +47,7 @@ async def test_a_store_that_goes_away_leaves_no_deletion_held_for_ever() -> None
     worker = uuid4()
     await store.board.register(worker, slots=1, lease=timedelta(minutes=1))
 
-    await deletions.perform(due.work.ref, worker)  # type: ignore[union-attr]  # it has work
+    await deletions.perform(due.work.ref, worker)
 
     assert [kind for kind, _ in store.work] == ["generate"]
 
@@ -59,7 +59,7 @@ async def test_the_unexpected_puts_a_deletion_back_for_later() -> None:
     await store.board.register(worker, slots=1, lease=timedelta(minutes=1))
 
     with pytest.raises(ValueError, match="nobody understands"):
-        await deletions.perform(due.work.ref, worker)  # type: ignore[union-attr]  # it has work
+        await deletions.perform(due.work.ref, worker)
 
     (row,) = [row for (kind, _), row in store.work.items() if kind == "delete"]
     assert (row.worker, row.due_at > store.now()) == (None, True)

@@ -32,7 +32,7 @@ SOMEBODY = uuid4()
 
 
 def queued(count: int = 1, **wanted: object) -> Generation:
-    return recorded(new_generation(NOW, count=count, **wanted), NOW)  # type: ignore[arg-type]  # as there
+    return recorded(new_generation(NOW, count=count, **wanted), NOW)
 
 
 def start(generation: Generation, *images: int) -> int:

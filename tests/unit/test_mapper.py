@@ -31,7 +31,7 @@ MAPPER = JsonMapper()
 
 
 def requested() -> StoredEvent:
-    return MAPPER.to_stored_event(new_generation(NOW, prompt="a secret wish").pending_events[0])  # type: ignore[arg-type]  # ours
+    return MAPPER.to_stored_event(new_generation(NOW, prompt="a secret wish").pending_events[0])
 
 
 def changed(stored: StoredEvent, **fields: Any) -> StoredEvent:

@@ -69,7 +69,7 @@ class Studio:
         )
 
     async def place(self, **wanted: object) -> UUID:
-        generation = new_generation(self.clock.now, **wanted)  # type: ignore[arg-type]  # as there
+        generation = new_generation(self.clock.now, **wanted)
         assert isinstance(await self.store.append(request_command(generation)), Accepted)
         return generation.id
 
@@ -119,8 +119,13 @@ async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -
     ref = await studio.place(count=2)
     generation = await studio.perform(ref)
     assert await studio.trail(ref) == [
-        "requested", "call_started", "call_started", "call_answered", "call_answered", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_started",
+        "call_answered",
+        "call_answered",
+        "completed",
+    ]
     assert generation.status == "completed"
     assert [image.url for image in generation.published] == [
         f"https://images.example/{image.key}" for image in generation.published
@@ -282,8 +287,13 @@ async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: 
     assert await studio.store.board.sweep(studio.clock.now) == 1
     assert (await studio.perform(ref)).status == "completed"
     assert await studio.trail(ref) == [
-        "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_lost",
+        "call_started",
+        "call_answered",
+        "completed",
+    ]
 
 
 async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: Studio) -> None:
@@ -787,8 +797,13 @@ async def its_lease_ended_and_another_did_it(studio: Studio, ref: UUID) -> None:
 
 
 COMPLETED_BY_ANOTHER = [
-    "requested", "call_started", "call_lost", "call_started", "call_answered", "completed",
-]  # fmt: skip
+    "requested",
+    "call_started",
+    "call_lost",
+    "call_started",
+    "call_answered",
+    "completed",
+]
 
 
 async def test_a_worker_that_lost_the_work_while_call_started_was_in_doubt_calls_nobody(
@@ -848,8 +863,9 @@ async def test_calls_whose_work_is_still_held_are_made_however_their_start_was_c
     await performed_by_an_interrupted_process(studio, ref, cut_off)
     assert (await studio.load(ref)).status == "completed"
     assert [(request.call, request.images) for request in studio.provider.asked] == [
-        (1, (1,)), (2, (2,)),
-    ]  # fmt: skip
+        (1, (1,)),
+        (2, (2,)),
+    ]
 
 
 async def test_what_is_confirmed_too_slowly_is_confirmed_again(studio: Studio) -> None:
@@ -894,8 +910,12 @@ async def test_a_picture_that_came_late_before_the_repeat_is_not_paid_again(stud
         studio, ref, Generation.CallStarted, answer=overtaken.answer
     )
     assert await studio.trail(ref) == [
-        "requested", "call_started", "call_lost", "call_answered_late", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_lost",
+        "call_answered_late",
+        "completed",
+    ]
     assert (generation.status, len(studio.provider.asked)) == ("completed", 1)
 
 
@@ -906,8 +926,12 @@ async def test_a_picture_that_came_late_before_the_failure_is_published(studio: 
         studio, ref, Generation.Failed, answer=overtaken.answer
     )
     assert await studio.trail(ref) == [
-        "requested", "call_started", "call_lost", "call_answered_late", "completed",
-    ]  # fmt: skip
+        "requested",
+        "call_started",
+        "call_lost",
+        "call_answered_late",
+        "completed",
+    ]
     assert {image.key for image in generation.published} == set(studio.images.objects) != set()
 
 

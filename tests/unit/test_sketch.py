@@ -314,7 +314,7 @@ async def test_a_call_for_several_images_makes_each_as_if_alone_and_costs_each()
     ids=str,
 )
 async def test_what_is_not_offered_is_refused_with_a_sentence(wrong: dict[str, object]) -> None:
-    failure = await failure_of(replace(REQUEST, **wrong))  # type: ignore[arg-type]  # wrong on purpose
+    failure = await failure_of(replace(REQUEST, **wrong))
     assert failure.kind == "invalid_request"
     assert failure.message.endswith(".")
 

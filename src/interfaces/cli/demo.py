@@ -237,9 +237,14 @@ async def _stack(folder: Path, console: Console) -> AsyncIterator[httpx.AsyncCli
     log = folder / "up.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "interfaces.cli.main", "up",
-            env=_environment(folder, port, key), stdout=output, stderr=output,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "interfaces.cli.main",
+            "up",
+            env=_environment(folder, port, key),
+            stdout=output,
+            stderr=output,
+        )
     try:
         address = f"http://127.0.0.1:{port}"
         headers = {"Authorization": f"Bearer {key}"}

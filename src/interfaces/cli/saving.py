@@ -46,8 +46,9 @@ class Destination:
 
     def refuse_unless_usable(self, count: int) -> None:
         """Find out before a picture is paid for that it cannot be kept."""
-        nearest = next(place for place in (self.folder, *self.folder.absolute().parents)
-                       if place.exists())  # fmt: skip
+        nearest = next(
+            place for place in (self.folder, *self.folder.absolute().parents) if place.exists()
+        )
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise CommandError(
                 f"Nothing can be written to {self.folder}: choose another folder with --out.",

@@ -71,9 +71,15 @@ class Client:
     async def _place(self, *, via: int) -> UUID | None:
         order = self._order
         response = await self._asking.ask(
-            order.number, "POST", URL, via=via, key=self._key, may_repeat=order.keyed,
-            headers=PREFER[order.wait], json=_body(order),
-        )  # fmt: skip
+            order.number,
+            "POST",
+            URL,
+            via=via,
+            key=self._key,
+            may_repeat=order.keyed,
+            headers=PREFER[order.wait],
+            json=_body(order),
+        )
         return self._accepted(response, self._key)
 
     def _accepted(self, response: httpx.Response | None, key: str | None) -> UUID | None:

@@ -75,7 +75,7 @@ TINTS = {
     "red": "c8322b", "crimson": "a4133c", "orange": "f08a24", "yellow": "f2c230", "gold": "d9a521",
     "golden": "d9a521", "green": "3d8b4f", "emerald": "1f8a70", "teal": "1f8a8a", "blue": "2f6fc4",
     "indigo": "3f3fa0", "purple": "7b3fa0", "violet": "7b3fa0", "pink": "ee7fa8", "brown": "7a4f2d",
-}  # fmt: skip
+}  # fmt: skip  # a table is read by its columns
 
 
 ALONE = (0.35, 0.4, 0.3, 0.0, 0.45, 0.12, 0.3)  # how strongly a colour tints each part of a palette
@@ -85,7 +85,7 @@ ON_THINGS = (0.0, 0.0, 0.05, 0.0, 0.05, 0.0, 0.8)
 PLACES = {
     "blue": IN_THE_SKY, "indigo": IN_THE_SKY, "violet": IN_THE_SKY, "purple": IN_THE_SKY,
     "teal": IN_THE_SKY, "green": ON_THE_LAND, "emerald": ON_THE_LAND, "brown": ON_THE_LAND,
-}  # fmt: skip
+}  # fmt: skip  # a table is read by its columns
 
 
 def palette_for(words: frozenset[str], chance: random.Random) -> Palette:
