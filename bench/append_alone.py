@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from application.ports import Accepted
+from application.ports.event_store import Accepted
 from bench.commands import encoded, supply
 from bench.figures import BenchError, Comparison, Figure, side_by_side
 from bench.log import Log

@@ -11,7 +11,7 @@ from statistics import median
 
 import psycopg
 
-from application.ports import Accepted, Command
+from application.ports.event_store import Accepted, Command
 from bench.commands import supply
 from bench.figures import Amount, BenchError, Comparison, Figure, Measured, side_by_side
 from bench.log import Log

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from application.ports import Command, OpenWork, Units
+from application.ports.event_store import Command, OpenWork, Units
 from domain.aggregate import caused_by
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec

@@ -11,35 +11,36 @@ from uuid import UUID, uuid4
 
 from eventsourcing.persistence import StoredEvent
 
-from application.ports import (
+from application.ports.event_store import (
     A,
     Accepted,
-    AtWork,
     ClaimWork,
     CloseWork,
     Command,
     Conflict,
-    DueWork,
     Duplicate,
     Fenced,
     HoldWork,
     IdempotencyKey,
-    Look,
-    Mark,
     OpenWork,
     Outcome,
-    Outlived,
     OverLimit,
-    QueueUnavailableError,
     Recorded,
     ReleaseWork,
-    SpoolFullError,
-    Stretch,
     Units,
     UsedKey,
     WindowClosed,
     Work,
     WorkKind,
+)
+from application.ports.images import Mark, SpoolFullError
+from application.ports.workers import (
+    AtWork,
+    DueWork,
+    Look,
+    Outlived,
+    QueueUnavailableError,
+    Stretch,
 )
 from domain.generation import Generation
 from domain.quota import WindowType

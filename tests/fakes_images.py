@@ -12,19 +12,21 @@ from typing import Literal
 
 from PIL import Image
 
-from application.ports import (
-    Answer,
-    CallFailedError,
-    CallRequest,
-    Capabilities,
+from application.ports.images import (
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
     ObjectDiffersError,
-    OutcomeUnknownError,
-    Picture,
     SeenObject,
     SeenObjects,
+)
+from application.ports.providers import (
+    Answer,
+    CallFailedError,
+    CallRequest,
+    Capabilities,
+    OutcomeUnknownError,
+    Picture,
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from application.ports import Command, OpenWork, Units
+from application.ports.event_store import Command, OpenWork, Units
 from domain.aggregate import Event
 from domain.generation import Generation, Wish
 from domain.image import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from application.ports import Command, Conflict, EventStore
+from application.ports.event_store import Command, Conflict, EventStore
 from domain.user import Profile, User, user_id
 
 ISSUER = "darkroom"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from application.pictures import Pictures
-from application.ports import (
+from application.ports.providers import (
     Answer,
     CallFailedError,
     CallRequest,

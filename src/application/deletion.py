@@ -7,19 +7,19 @@ from datetime import timedelta
 from uuid import UUID
 
 from application.pictures import Pictures
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     ClaimWork,
     CloseWork,
     Command,
     EventStore,
-    ImageStoreUnavailableError,
     OpenWork,
     Outcome,
     ReleaseWork,
     StoreUnavailableError,
     Work,
 )
+from application.ports.images import ImageStoreUnavailableError
 from application.recording import record_patiently
 from domain.generation import Generation
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
-from application.ports import DueWork, JobQueue, WorkBoard
+from application.ports.workers import DueWork, JobQueue, WorkBoard
 
 log = logging.getLogger(__name__)
 

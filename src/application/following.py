@@ -10,7 +10,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.ports import (
+from application.ports.event_store import (
     EventNews,
     EventStore,
     Recorded,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from application.deletion import Deletions
 from application.idempotency import Idempotency, hashed
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     CloseWork,
     Command,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     ClaimWork,
     CloseWork,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
-from application.ports import KEEP_KEYS, Duplicate, IdempotencyKey, UsedKey
+from application.ports.event_store import KEEP_KEYS, Duplicate, IdempotencyKey, UsedKey
 from domain.aggregate import ClientKey
 
 

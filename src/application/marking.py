@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from application.pictures import in_time
-from application.ports import ImageStore, Log, Mark
+from application.ports.images import ImageStore, Log, Mark
 from application.sweeping import Sweep
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from collections import deque
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Command, EventStore, OpenWork, StoreUnavailableError, WorkBoard
+from application.ports.event_store import Command, EventStore, OpenWork, StoreUnavailableError
+from application.ports.workers import WorkBoard
 from application.sweeping import Sweep
 from domain.generation import Generation
 

@@ -8,15 +8,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from application.marking import Marking
-from application.ports import (
-    EventStore,
-    ImageStore,
-    Log,
-    NamedReferences,
-    SeenObject,
-    SeenObjects,
-    StoreUnavailableError,
-)
+from application.ports.event_store import EventStore, StoreUnavailableError
+from application.ports.images import ImageStore, Log, NamedReferences, SeenObject, SeenObjects
 from application.sweeping import Sweep
 from domain.generation import Generation
 

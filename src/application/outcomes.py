@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from application.calls import Answered, CallOutcome, Lost, Refused
-from application.ports import Answer
+from application.ports.providers import Answer
 from application.routing import Router
 from domain.generation import Generation
 from domain.image import Cost

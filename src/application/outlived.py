@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 
-from application.ports import WorkBoard
+from application.ports.workers import WorkBoard
 from application.sweeping import Sweep
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from application.perform import Performer
-from application.ports import WorkBoard
+from application.ports.workers import WorkBoard
 from application.sweeping import Sweep
 
 log = logging.getLogger(__name__)

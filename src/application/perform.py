@@ -14,21 +14,20 @@ from application.calls import Answered, CallOutcome, Calls
 from application.holding import EndedMeanwhileError, Holding, NotOursError, OvertakenError
 from application.outcomes import Outcomes
 from application.pictures import Pictures
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     ClaimWork,
     CloseWork,
     Command,
     EventStore,
-    ImageNotFoundError,
-    ImageStoreUnavailableError,
     Outcome,
-    Picture,
     ReleaseWork,
     StoreUnavailableError,
     UnknownEventError,
     Work,
 )
+from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
+from application.ports.providers import Picture
 from application.recording import load_patiently, record_patiently
 from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 from uuid import UUID
 
-from application.ports import (
-    Answer,
-    CallRequest,
+from application.ports.event_store import StoreUnavailableError
+from application.ports.images import (
     ImageInspector,
     ImageStore,
     ImageStoreUnavailableError,
     NotAnImageError,
     ObjectDiffersError,
-    Picture,
     Spool,
     SpoolFullError,
-    StoreUnavailableError,
 )
+from application.ports.providers import Answer, CallRequest, Picture
 from application.recording import patiently
 from domain.failure import Failure
 from domain.image import ContentType, StoredImage, image_key

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from application.ports import AtWork, StoreUnavailableError, WorkBoard
+from application.ports.event_store import StoreUnavailableError
+from application.ports.workers import AtWork, WorkBoard
 from domain.generation import Generation
 
 WaitReason = Literal["workers-busy", "no-workers", "starting", "not-handed-over", "put-off"]

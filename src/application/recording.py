@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 
-from application.ports import A, Command, EventStore, Outcome, StoreUnavailableError
+from application.ports.event_store import A, Command, EventStore, Outcome, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from application.ports import ImageFacts, ImageInspector, ImageStore, NotAnImageError
+from application.ports.images import ImageFacts, ImageInspector, ImageStore, NotAnImageError
 from domain.image import ReferenceImage, reference_key
 
 Decode = Callable[[str], bytes]

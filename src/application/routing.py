@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from application.ports import Capabilities, Provider
+from application.ports.providers import Capabilities, Provider
 from domain.image import ImageSpec
 
 

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
+from application.ports.images import ImageStoreUnavailableError
 from application.tasks import end
 
 log = logging.getLogger(__name__)

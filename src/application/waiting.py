@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from application.generations import Placed
-from application.ports import EventNews, EventStore, StoreUnavailableError
+from application.ports.event_store import EventNews, EventStore, StoreUnavailableError
 from domain.generation import ENDINGS, Generation
 
 log = logging.getLogger(__name__)

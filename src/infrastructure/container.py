@@ -21,7 +21,8 @@ from application.outlived import OutlivedSweep
 from application.overdue import OverdueSweep
 from application.perform import Performer
 from application.pictures import Pictures
-from application.ports import Provider, WorkKind
+from application.ports.event_store import WorkKind
+from application.ports.providers import Provider
 from application.queue_places import QueuePlaces
 from application.references import References
 from application.routing import Router

@@ -14,7 +14,8 @@ import psycopg
 from psycopg import AsyncConnection
 
 from application.orphans import CLOCKS_AGREE, machine_clock
-from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
+from application.ports.images import ImageStoreUnavailableError
 from infrastructure.beside_up import NotRunningError, servers_left
 from infrastructure.connection_budget import Budget, connection_budget
 from infrastructure.container import Container

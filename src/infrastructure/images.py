@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from application.ports import ImageFacts, NotAnImageError
+from application.ports.images import ImageFacts, NotAnImageError
 from domain.image import ContentType
 
 MAX_BYTES = 64 * 1024 * 1024

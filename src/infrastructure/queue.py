@@ -22,7 +22,8 @@ from arq.worker import Function
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from application.ports import DueWork, QueueUnavailableError, WorkKind
+from application.ports.event_store import WorkKind
+from application.ports.workers import DueWork, QueueUnavailableError
 from application.tasks import end
 
 log = logging.getLogger(__name__)

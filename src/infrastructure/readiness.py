@@ -11,12 +11,9 @@ from typing import Any, Literal, Protocol
 
 from psycopg.errors import UndefinedTable
 
-from application.ports import (
-    ImageStore,
-    ImageStoreUnavailableError,
-    QueueUnavailableError,
-    StoreUnavailableError,
-)
+from application.ports.event_store import StoreUnavailableError
+from application.ports.images import ImageStore, ImageStoreUnavailableError
+from application.ports.workers import QueueUnavailableError
 from infrastructure.event_store.follower_tables import FollowerState, follower_states
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.schema import (

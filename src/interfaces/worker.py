@@ -9,7 +9,8 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from application.ports import StoreUnavailableError, WorkBoard
+from application.ports.event_store import StoreUnavailableError
+from application.ports.workers import WorkBoard
 from application.tasks import end
 from infrastructure.container import Container
 from infrastructure.settings import Settings

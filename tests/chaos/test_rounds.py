@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Recorded
+from application.ports.event_store import Recorded
 from domain.image import Cost
 from tests.chaos.rounds import promises
 from tests.chaos.rounds.facts import Billed, Facts

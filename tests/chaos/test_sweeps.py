@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from application.ports import Accepted, ClaimWork, CloseWork, Command, Fenced
+from application.ports.event_store import Accepted, ClaimWork, CloseWork, Command, Fenced
 from domain.generation import Generation
 from infrastructure.event_store.work import PostgresWorkBoard
 from tests.chaos.test_workers import (

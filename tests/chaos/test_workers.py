@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from application.ports import Accepted
+from application.ports.event_store import Accepted
 from domain.generation import Generation
 from infrastructure.embedded import EmbeddedRedis
 from infrastructure.event_store.store import PostgresEventStore

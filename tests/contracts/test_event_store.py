@@ -10,14 +10,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
-    AtWork,
     ClaimWork,
     CloseWork,
     Command,
     Conflict,
-    DueWork,
     Duplicate,
     EventStore,
     Fenced,
@@ -29,8 +27,8 @@ from application.ports import (
     Units,
     UsedKey,
     WindowClosed,
-    WorkBoard,
 )
+from application.ports.workers import AtWork, DueWork, WorkBoard
 from domain.generation import Generation
 from domain.quota import Window, windows_at
 from domain.user import Profile, User

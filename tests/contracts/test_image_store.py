@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import (
+from application.ports.images import (
     ImageNotFoundError,
     ImageStore,
     ImageStoreUnavailableError,

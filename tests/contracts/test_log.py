@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import EventStore, Log
+from application.ports.event_store import EventStore
+from application.ports.images import Log
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.store import PostgresEventStore
 from tests.fakes import FakeClock, MemoryEventStore, MemoryLog

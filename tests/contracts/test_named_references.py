@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import EventStore, NamedReferences
+from application.ports.event_store import EventStore
+from application.ports.images import NamedReferences
 from domain.image import ReferenceImage, reference_key
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import CallFailedError, CallRequest, OutcomeUnknownError, Provider
+from application.ports.providers import CallFailedError, CallRequest, OutcomeUnknownError, Provider
 from domain.failure import CONSEQUENCES, Failure
 from domain.image import CONTENT_TYPES
 from infrastructure.images import PillowInspector

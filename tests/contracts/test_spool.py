@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from application.ports import Spool, SpoolFullError
+from application.ports.images import Spool, SpoolFullError
 from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
 from tests.fakes import FakeSpool

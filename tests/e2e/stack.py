@@ -20,7 +20,8 @@ import httpx
 import psycopg
 from PIL import Image
 
-from application.ports import DueWork, StoreUnavailableError, WorkBoard
+from application.ports.event_store import StoreUnavailableError
+from application.ports.workers import DueWork, WorkBoard
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables

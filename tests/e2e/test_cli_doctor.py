@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from application.ports import Mark
+from application.ports.images import Mark
 from infrastructure.beside_up import left_for_others
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from application.accounts import ADMINISTRATOR
-from application.ports import Accepted, Command
+from application.ports.event_store import Accepted, Command
 from domain.failure import Failure
 from domain.generation import Generation
 from tests.e2e.stack import Stack, running, settings_for

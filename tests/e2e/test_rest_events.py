@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import ClaimWork, Command
+from application.ports.event_store import ClaimWork, Command
 from infrastructure.event_store.appender import PATIENCE
 from tests.e2e.sse import STREAM, everything, following
 from tests.e2e.stack import Stack, running, settings_for

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import psycopg
 
-from application.ports import Accepted, Command, EventStore
+from application.ports.event_store import Accepted, Command, EventStore
 from domain.generation import Generation
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import FollowerState, follower_states

@@ -11,7 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     Command,
     IdempotencyKey,

@@ -6,7 +6,7 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from application.ports import StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
 from infrastructure.event_store.store import READERS, PostgresEventStore
 from infrastructure.queue import CONNECTIONS, ArqQueue
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     ClaimWork,
     CloseWork,

@@ -12,7 +12,8 @@ import pytest
 
 from application.dispatch import LONGEST_PAUSE, Dispatcher
 from application.missing_work import MissingWorkSweep
-from application.ports import Accepted, ClaimWork, CloseWork, Command, QueueUnavailableError
+from application.ports.event_store import Accepted, ClaimWork, CloseWork, Command
+from application.ports.workers import QueueUnavailableError
 from domain.generation import Generation
 from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore

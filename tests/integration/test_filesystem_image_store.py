@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import ImageStoreUnavailableError
+from application.ports.images import ImageStoreUnavailableError
 from domain.image import image_key
 from infrastructure.image_stores import filesystem
 from infrastructure.image_stores.filesystem import UNFINISHED, FilesystemImageStore

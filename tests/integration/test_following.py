@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from application.following import Following, TooManyFollowersError
-from application.ports import Accepted, Command, Recorded
+from application.ports.event_store import Accepted, Command, Recorded
 from application.queue_places import QueuePlaces
 from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.news import PostgresNews

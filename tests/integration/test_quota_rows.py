@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Accepted
+from application.ports.event_store import Accepted
 from infrastructure.event_store.quota import PostgresQuota, QuotaWindowRow
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command

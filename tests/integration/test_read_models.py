@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Accepted, Command
+from application.ports.event_store import Accepted, Command
 from domain.failure import Failure
 from domain.generation import Call, Generation, Status
 from domain.image import ReferenceImage

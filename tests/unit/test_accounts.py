@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from application.accounts import ADMINISTRATOR, Accounts
-from application.ports import Outcome
+from application.ports.event_store import Outcome
 from domain.user import User, user_id
 from tests.fakes import MemoryEventStore
 

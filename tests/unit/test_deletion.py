@@ -10,7 +10,7 @@ import pytest
 
 from application.deletion import Deletions
 from application.pictures import Pictures
-from application.ports import Command, StoreUnavailableError
+from application.ports.event_store import Command, StoreUnavailableError
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeSpool, MemoryEventStore
 from tests.fakes_images import FakeImageStore

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from application.ports import ImageFacts, NotAnImageError
+from application.ports.images import ImageFacts, NotAnImageError
 from domain.image import CONTENT_TYPES, Format
 from infrastructure.images import PillowInspector, decode_reference
 

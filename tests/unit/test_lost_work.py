@@ -10,7 +10,7 @@ import pytest
 from application import missing_work
 from application.leases import LeaseSweep
 from application.missing_work import MissingWorkSweep
-from application.ports import ClaimWork, CloseWork, Command
+from application.ports.event_store import ClaimWork, CloseWork, Command
 from domain.generation import Generation
 from tests.fakes import FakeClock, MemoryEventStore
 from tests.generations import new_generation, request_command

@@ -12,7 +12,8 @@ import pytest
 
 from application import orphans, pictures
 from application.orphans import OrphanSweep
-from application.ports import Command, ImageStoreUnavailableError
+from application.ports.event_store import Command
+from application.ports.images import ImageStoreUnavailableError
 from application.references import References
 from domain.image import image_key, reference_key
 from infrastructure.images import PillowInspector, decode_reference

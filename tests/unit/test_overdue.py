@@ -12,14 +12,8 @@ import pytest
 
 from application import overdue, pictures
 from application.overdue import OverdueSweep
-from application.ports import (
-    Answer,
-    CallFailedError,
-    CallRequest,
-    ClaimWork,
-    Command,
-    StoreUnavailableError,
-)
+from application.ports.event_store import ClaimWork, Command, StoreUnavailableError
+from application.ports.providers import Answer, CallFailedError, CallRequest
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation

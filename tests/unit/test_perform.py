@@ -14,17 +14,19 @@ import pytest
 from application import pictures
 from application.perform import NEWER_AGAIN, Performer
 from application.pictures import Pictures
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
-    Answer,
-    CallFailedError,
-    CallRequest,
     Command,
     HoldWork,
     Outcome,
+    StoreUnavailableError,
+)
+from application.ports.providers import (
+    Answer,
+    CallFailedError,
+    CallRequest,
     OutcomeUnknownError,
     Picture,
-    StoreUnavailableError,
 )
 from application.routing import Router
 from domain.aggregate import Event

@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import ClaimWork, Command, DueWork, ReleaseWork, StoreUnavailableError
+from application.ports.event_store import ClaimWork, Command, ReleaseWork, StoreUnavailableError
+from application.ports.workers import DueWork
 from application.queue_places import FAR_AWAY, QueuePlaces, _ahead
 from domain.generation import Generation
 from tests.fakes import FakeClock, MemoryEventStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from application.ports import QueueUnavailableError
+from application.ports.workers import QueueUnavailableError
 from domain.aggregate import caused_by, current_metadata
 from infrastructure.readiness import Readiness
 from tests.fakes_images import FakeImageStore

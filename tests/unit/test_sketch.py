@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
-from application.ports import Answer, CallFailedError, CallRequest, Picture
+from application.ports.providers import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure
 from domain.image import CONTENT_TYPES, Format
 from infrastructure.providers.sketch import SketchProvider

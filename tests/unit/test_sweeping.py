@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from application.ports import ImageStoreUnavailableError, StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
+from application.ports.images import ImageStoreUnavailableError
 from application.sweeping import Sweep, sweep_for_ever
 from tests.unit.test_perform import until
 

@@ -10,7 +10,7 @@ import pytest
 
 from application import waiting
 from application.generations import Placed
-from application.ports import StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
 from application.waiting import Waiting
 from domain.aggregate import Event
 from tests.unit.test_perform import Studio, until

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, errors
 from pydantic_core import from_json
 
-from application.ports import StoreBusyError, StoreUnavailableError
+from application.ports.event_store import StoreBusyError, StoreUnavailableError
 from infrastructure.event_store.connections import LOST, connect
 
 log = logging.getLogger(__name__)

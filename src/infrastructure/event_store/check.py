@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from application.ports import KEEP_KEYS
+from application.ports.event_store import KEEP_KEYS
 from domain.aggregate import Event
 from domain.generation import Generation
 from infrastructure.event_store.connections import connect

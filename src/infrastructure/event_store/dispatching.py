@@ -12,7 +12,8 @@ import psycopg
 from psycopg import AsyncConnection
 
 from application.dispatch import Dispatcher
-from application.ports import QueueUnavailableError, StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
+from application.ports.workers import QueueUnavailableError
 from application.sweeping import Sweep, sweep_for_ever
 from application.tasks import end
 from infrastructure.event_store.leadership import leadership

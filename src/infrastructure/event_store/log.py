@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import Mark
+from application.ports.images import Mark
 from infrastructure.read_models import Fetch
 
 END = """

@@ -13,7 +13,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import get_topic
 from pydantic import ValidationError
 
-from application.ports import UnknownEventError as UnknownEventError
+from application.ports.event_store import UnknownEventError as UnknownEventError
 from domain.aggregate import Event
 from domain.generation import Generation
 from domain.user import User

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from application.ports import SpoolFullError
+from application.ports.images import SpoolFullError
 from infrastructure.event_store.store import PostgresEventStore
 
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.errors import AdminShutdown, ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from application.ports import (
+from application.ports.event_store import (
     A,
     Command,
     Outcome,

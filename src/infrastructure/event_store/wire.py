@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from application.ports import (
+from application.ports.event_store import (
     Accepted,
     ClaimWork,
     Command,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.ports import AtWork, DueWork, Look, Outlived, Stretch
+from application.ports.workers import AtWork, DueWork, Look, Outlived, Stretch
 from domain.generation import ENDINGS, Generation
 from infrastructure.event_store.store import PostgresEventStore
 

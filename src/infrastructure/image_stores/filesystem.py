@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
-from application.ports import (
+from application.ports.images import (
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,

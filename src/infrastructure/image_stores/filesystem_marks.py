@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from application.ports import Mark
+from application.ports.images import Mark
 
 FOLDER = "logs"
 NAME = re.compile(r"([0-9a-f-]{36})\.([0-9]{1,19})\.([0-9]{1,18})")

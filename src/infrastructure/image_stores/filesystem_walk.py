@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from application.ports import SeenObject, SeenObjects
+from application.ports.images import SeenObject, SeenObjects
 
 KEY = re.compile(r"(images|references)/[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,128}\.(png|jpg|webp)")
 KINDS = ("images", "references")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from application.ports import (
+from application.ports.providers import (
     Answer,
     CallFailedError,
     CallRequest,

@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from application.ports import StoreUnavailableError
+from application.ports.event_store import StoreUnavailableError
 from application.tasks import end
 from infrastructure.container import Container
 from interfaces.rest import (

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from application.generations import Changed, Placed
-from application.ports import StoreUnavailableError, UnknownEventError
+from application.ports.event_store import StoreUnavailableError, UnknownEventError
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container

@@ -26,13 +26,8 @@ from application.generations import (
     GenerationNotFoundError,
 )
 from application.idempotency import IdempotencyKeyReusedError
-from application.ports import (
-    ImageNotFoundError,
-    ImageStoreUnavailableError,
-    StoreBusyError,
-    StoreUnavailableError,
-    UnknownEventError,
-)
+from application.ports.event_store import StoreBusyError, StoreUnavailableError, UnknownEventError
+from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
 from application.references import TooManyReferencesError, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from application.ports import Recorded
+from application.ports.event_store import Recorded
 from application.queue_places import QueuePlace
 from domain.generation import Call, Generation
 from domain.image import PublishedImage, ReferenceImage

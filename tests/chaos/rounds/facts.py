@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from application.ports import Recorded
+from application.ports.event_store import Recorded
 from domain.generation import Generation
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import COLUMNS, recorded

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from application.ports import Recorded
+from application.ports.event_store import Recorded
 from tests.chaos.rounds.promises import in_flight_at_silences, is_excused, repeats_of_abandoned
 from tests.chaos.rounds.round import Verdict, sentences
 
