@@ -20,7 +20,7 @@ from infrastructure.images import PillowInspector, decode_reference
 from tests.fakes import MemoryEventStore, MemoryLog, MemoryNamedReferences
 from tests.fakes_images import small_png
 from tests.generations import events_of
-from tests.unit.test_perform import Studio
+from tests.studio import Studio
 
 PNG = small_png("nobody's")
 

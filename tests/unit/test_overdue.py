@@ -19,7 +19,7 @@ from domain.failure import Failure
 from domain.generation import Generation
 from tests.fakes_images import answer_to
 from tests.generations import HOUR
-from tests.unit.test_perform import LEASE, Studio, until
+from tests.studio import LEASE, Studio, until
 
 PASSING = CallFailedError(Failure(kind="unavailable", message="busy"))
 

@@ -9,7 +9,7 @@ import pytest
 from application.ports.event_store import StoreUnavailableError
 from application.ports.images import ImageStoreUnavailableError
 from application.sweeping import Sweep, sweep_for_ever
-from tests.unit.test_perform import until
+from tests.studio import until
 
 
 async def test_neither_a_failing_nor_a_hanging_sweep_stops_the_others(

@@ -13,7 +13,7 @@ from application.generations import Placed
 from application.ports.event_store import StoreUnavailableError
 from application.waiting import Waiting
 from domain.aggregate import Event
-from tests.unit.test_perform import Studio, until
+from tests.studio import Studio, until
 
 
 class OneWord:

@@ -1,0 +1,84 @@
+"""What is needed to perform generations without a process: the in-memory store, and fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from application.perform import Performer
+from application.pictures import Pictures
+from application.ports.event_store import Accepted, Command
+from application.routing import Router
+from domain.generation import Generation
+from infrastructure.images import PillowInspector
+from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
+from tests.fakes_images import FakeImageStore, FakeProvider
+from tests.generations import events_of, new_generation, request_command
+
+LEASE = timedelta(seconds=30)
+
+
+class Studio:
+    """A store, a provider, an image store, and workers to perform with."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryEventStore(self.clock)
+        self.provider = FakeProvider()
+        self.images = FakeImageStore()
+        self.spool = FakeSpool()
+        self.performer = self.another_process()
+
+    def another_process(self) -> Performer:
+        return Performer(
+            store=self.store,
+            router=Router({"fake": self.provider}),
+            pictures=Pictures(self.images, self.spool, PillowInspector()),
+            call_timeout=timedelta(seconds=60),
+            lease=LEASE,
+            jitter=lambda: 0.5,
+            clock=lambda: self.clock().timestamp(),
+        )
+
+    async def place(self, **wanted: object) -> UUID:
+        generation = new_generation(self.clock.now, **wanted)
+        assert isinstance(await self.store.append(request_command(generation)), Accepted)
+        return generation.id
+
+    async def worker(self) -> UUID:
+        worker = uuid4()
+        await self.store.board.register(worker, slots=4, lease=LEASE)
+        return worker
+
+    async def perform(self, ref: UUID) -> Generation:
+        await self.performer.perform(ref, await self.worker())
+        return await self.load(ref)
+
+    async def cancel(self, ref: UUID) -> None:
+        generation = await self.load(ref)
+        generation.cancel(by=generation.user_id)
+        assert isinstance(await self.store.append(Command(events_of(generation))), Accepted)
+
+    async def another_process_performs(self, ref: UUID) -> Generation:
+        await self.another_process().perform(ref, await self.worker())
+        return await self.load(ref)
+
+    async def load(self, ref: UUID) -> Generation:
+        generation = await self.store.get(Generation, ref)
+        assert generation is not None
+        return generation
+
+    async def trail(self, ref: UUID) -> list[str]:
+        history = await self.store.history(ref, after=0, limit=99)
+        return [recorded.event.topic.removeprefix("generation.") for recorded in history]
+
+    def units(self) -> set[int]:
+        return set(self.store.units.values())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
