@@ -6,25 +6,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-
 from application.ports.event_store import Accepted, ClaimWork, CloseWork, Command, Fenced
 from domain.generation import Generation
 from infrastructure.event_store.work import PostgresWorkBoard
-from tests.chaos.test_workers import (
-    APPEND_LOCK,
-    CAUGHT_IN,
-    SOON_AFTER_ITS_LEASE,
-    Works,
-    _forget_what_waits,
-    _until_waiting,
-    works,
-)
+from tests.chaos.works import SOON_AFTER_ITS_LEASE, Works
 from tests.generations import events_of
 from tests.processes import Process, eventually
 from tests.proxy import Proxy
-
-__all__ = ["works"]  # the fixture
 
 SOON = timedelta(seconds=2)
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -132,19 +120,7 @@ async def test_a_lost_work_row_of_an_overdue_generation_is_no_way_to_stay_open(
 
 
 async def test_a_file_of_a_worker_killed_between_store_and_record_is_removed(works: Works) -> None:
-    doomed = works.worker(DARKROOM_SKETCH_SECONDS=CAUGHT_IN)
-    async with await psycopg.AsyncConnection.connect(works.database_url, autocommit=True) as holder:
-        ref = await works.place()
-        await works.until_recorded(ref, "call_started")
-        await holder.execute(APPEND_LOCK)
-
-        async def stored() -> bool:
-            return bool(works.objects(ref))
-
-        await eventually(stored)
-        await _until_waiting(works, 1)
-        doomed.kill()
-        await _forget_what_waits(works)
+    ref = await works.killed_before_it_records()
     generation = await load(works, ref)
     generation.cancel(by=generation.user_id)
     assert isinstance(await works.store.append(Command(events_of(generation))), Accepted)

@@ -4,120 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg
-import pytest
-
-from application.ports.event_store import Accepted
 from domain.generation import Generation
-from infrastructure.embedded import EmbeddedRedis
-from infrastructure.event_store.store import PostgresEventStore
-from tests.generations import new_generation, request_command
+from tests.chaos.works import APPEND_LOCK, CAUGHT_IN, LEASE, SOON_AFTER_ITS_LEASE, Works
 from tests.hanging_disk import HANGING_DISK
-from tests.processes import Process, Processes, eventually, processes
+from tests.processes import eventually
 from tests.proxy import Proxy
 
-LEASE = 4.0  # more than what a sweep takes for a machine that stood still
-SOON_AFTER_ITS_LEASE = LEASE + 28.0  # with the start of another process
 SLOTS = 2
-CAUGHT_IN = "3"  # seconds of a call: long enough to be met in the middle
-APPEND_LOCK = "SELECT pg_advisory_lock(7232406001)"
-
-
-class Works:
-    """Worker processes on a real PostgreSQL and a real Redis of their own."""
-
-    def __init__(
-        self, running: Processes, store: PostgresEventStore, redis: EmbeddedRedis, url: str
-    ) -> None:
-        self.running, self.store, self.redis, self.database_url = running, store, redis, url
-
-    def worker(self, **settings: str) -> Process:
-        return self.running.start("worker", **settings)
-
-    async def place(
-        self,
-        *,
-        user_id: UUID | None = None,
-        count: int = 1,
-        size: str = "64x64",
-        deadline: timedelta = timedelta(minutes=5),
-    ) -> UUID:
-        generation = new_generation(
-            self.store.now(),
-            user_id=user_id,
-            count=count,
-            spec={"size": size},
-            deadline=deadline,
-        )
-        assert isinstance(await self.store.append(request_command(generation)), Accepted)
-        return generation.id
-
-    async def trail(self, ref: UUID) -> list[str]:
-        history = await self.store.history(ref, after=0, limit=99)
-        return [recorded.event.topic.removeprefix("generation.") for recorded in history]
-
-    async def until_recorded(self, ref: UUID, name: str) -> None:
-        async def recorded() -> bool:
-            return name in await self.trail(ref)
-
-        await eventually(recorded, why=f"{name} of {ref}")
-
-    async def until_at_work(self) -> None:
-        """A worker has registered."""
-
-        async def registered() -> bool:
-            return bool(await self.store.fetch("SELECT FROM workers WHERE slots > 0", ()))
-
-        await eventually(registered, why="no worker is at work")
-
-    async def until_called(self, times: int) -> None:
-        """The provider, on its side, has counted so many calls."""
-
-        async def counted() -> bool:
-            return len(self.running.calls()) >= times
-
-        await eventually(counted, why=f"{times} calls")
-
-    async def until_completed(self, *refs: UUID, within: float = 30.0) -> None:
-        async def completed() -> bool:
-            for ref in refs:
-                generation = await self.store.get(Generation, ref)
-                if generation is None or not generation.closed:
-                    return False
-            return True
-
-        await eventually(completed, within=within, why="the generations are not final")
-        for ref in refs:
-            trail = await self.trail(ref)
-            assert trail.count("completed") == 1, trail
-            assert trail[-1] == "completed"
-
-    def objects(self, ref: UUID) -> list[Path]:
-        try:
-            found = list((self.running.data / "objects" / "images" / str(ref)).iterdir())
-        except FileNotFoundError:  # the folder goes with its last object
-            return []
-        return [path for path in found if path.suffix == ".png"]
-
-
-@pytest.fixture
-async def works(database_url: str, tmp_path: Path) -> AsyncIterator[Works]:
-    store = PostgresEventStore(database_url)
-    await store.open()
-    with EmbeddedRedis(tmp_path / "redis") as redis:
-        settings = {
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis.url,
-            "DARKROOM_LEASE_SECONDS": str(LEASE),
-        }
-        with processes(tmp_path, **settings) as running:
-            yield Works(running, store, redis, database_url)
-    await store.close()
 
 
 async def test_a_worker_killed_in_the_middle_of_a_call_costs_one_explained_repeat(
@@ -159,19 +55,7 @@ async def test_a_worker_killed_between_answer_and_store_leads_to_one_lost_call(
 
 
 async def test_a_worker_killed_between_store_and_record_leaves_one_picture(works: Works) -> None:
-    doomed = works.worker(DARKROOM_SKETCH_SECONDS=CAUGHT_IN)
-    async with await psycopg.AsyncConnection.connect(works.database_url, autocommit=True) as holder:
-        ref = await works.place()
-        await works.until_recorded(ref, "call_started")
-        await holder.execute(APPEND_LOCK)
-
-        async def stored() -> bool:
-            return bool(works.objects(ref))
-
-        await eventually(stored)
-        await _until_waiting(works, 1)
-        doomed.kill()
-        await _forget_what_waits(works)
+    ref = await works.killed_before_it_records()
     works.worker()
     await works.until_completed(ref, within=SOON_AFTER_ITS_LEASE)
     assert (await works.trail(ref)).count("call_lost") == 1
@@ -182,22 +66,18 @@ async def test_a_worker_killed_between_two_answers_is_not_paid_again_for_the_fir
     works: Works,
 ) -> None:
     doomed = works.worker(DARKROOM_SKETCH_SECONDS=CAUGHT_IN)
-    connect = psycopg.AsyncConnection.connect
-    async with (
-        await connect(works.database_url, autocommit=True) as first,
-        await connect(works.database_url, autocommit=True) as second,
-    ):
+    async with await works.connect() as first, await works.connect() as second:
         ref = await works.place(count=2)
         await works.until_recorded(ref, "call_started")
         await first.execute(APPEND_LOCK)
-        await _until_waiting(works, 1)  # the worker, to record the first answer
+        await works.until_waiting(1)  # the worker, to record the first answer
         behind = asyncio.create_task(second.execute(APPEND_LOCK))
-        await _until_waiting(works, 2)
+        await works.until_waiting(2)
         await first.close()
         await behind
-        await _until_waiting(works, 1)  # the worker, to record the second answer, and the end
+        await works.until_waiting(1)  # the worker, to record the second answer, and the end
         doomed.kill()
-        await _forget_what_waits(works)
+        await works.forget_what_waits()
     assert (await works.trail(ref))[-1] == "call_answered"
     works.worker()
     await works.until_completed(ref, within=SOON_AFTER_ITS_LEASE)
@@ -206,28 +86,6 @@ async def test_a_worker_killed_between_two_answers_is_not_paid_again_for_the_fir
     outcomes = sorted(call.outcome for call in generation.calls.values())
     assert outcomes == ["answered", "answered", "lost"]
     assert len(works.running.calls()) == 3
-
-
-async def _forget_what_waits(works: Works) -> None:
-    """As if the machine of the killed worker were gone too: PostgreSQL would record what it has."""
-    await works.store.fetch(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'darkroom append' AND wait_event = 'advisory'"
-        " AND datname = current_database()",
-        (),
-    )
-
-
-async def _until_waiting(works: Works, waiting: int) -> None:
-    async def counted() -> bool:
-        rows = await works.store.fetch(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            (),
-        )
-        return bool(rows[0][0] >= waiting)
-
-    await eventually(counted, why=f"{waiting} wait for the log's lock")
 
 
 async def test_a_worker_stopped_for_longer_than_its_lease_records_its_answer_as_late(
