@@ -30,7 +30,6 @@ from application.ports.event_store import (
     Units,
     UsedKey,
     WindowClosed,
-    Work,
     WorkKind,
 )
 from application.ports.images import Mark, SpoolFullError
@@ -204,7 +203,7 @@ class MemoryEventStore:
         calls = sum(isinstance(e, Generation.CallStarted) for e in command.events)
         return None if self._changed(change, calls) else Fenced()
 
-    def _changed(self, change: Work, calls: int) -> bool:
+    def _changed(self, change: ClaimWork | HoldWork | ReleaseWork | CloseWork, calls: int) -> bool:
         row = self.work.get((change.kind, change.ref))
         worker = change.worker
         if row is None or worker is None or not self.is_open(worker):

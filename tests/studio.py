@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import Accepted, Command
+from application.ports.providers import Answer, CallRequest
 from application.routing import Router
 from domain.generation import Generation
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
-from tests.fakes_images import FakeImageStore, FakeProvider
+from tests.fakes_images import FakeImageStore, FakeProvider, answer_to
 from tests.generations import events_of, new_generation, request_command
 
 LEASE = timedelta(seconds=30)
@@ -44,7 +45,8 @@ class Studio:
 
     async def place(self, **wanted: object) -> UUID:
         generation = new_generation(self.clock.now, **wanted)
-        assert isinstance(await self.store.append(request_command(generation)), Accepted)
+        outcome = await self.store.append(request_command(generation))
+        assert isinstance(outcome, Accepted), outcome
         return generation.id
 
     async def worker(self) -> UUID:
@@ -59,7 +61,8 @@ class Studio:
     async def cancel(self, ref: UUID) -> None:
         generation = await self.load(ref)
         generation.cancel(by=generation.user_id)
-        assert isinstance(await self.store.append(Command(events_of(generation))), Accepted)
+        outcome = await self.store.append(Command(events_of(generation)))
+        assert isinstance(outcome, Accepted), outcome
 
     async def another_process_performs(self, ref: UUID) -> Generation:
         await self.another_process().perform(ref, await self.worker())
@@ -78,7 +81,15 @@ class Studio:
         return set(self.store.units.values())
 
 
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def at_once(request: CallRequest) -> Answer:
+    return answer_to(request)

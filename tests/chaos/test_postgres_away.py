@@ -33,8 +33,8 @@ from tests.proxy import Proxy
 URL = "/api/v1/generations"
 TIMES = int(os.environ.get("DRILL_OUTAGES", "8"))  # `make drill` sets 10
 FILES_MORE = 3  # less than TIMES; what passes by
-A_POOL = CONNECTIONS  # to Redis
-MOST_TO_REDIS = {"api": A_POOL, "worker": 2 * A_POOL, "projector": 0}  # arq has one of its own
+# Of a pool; arq has another.
+MOST_TO_REDIS = {"api": CONNECTIONS, "worker": 2 * CONNECTIONS, "projector": 0}
 MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 2 + 2  # asyncio's, inspectors, painters
 NAMES = ("api", "worker", "projector")
 

@@ -48,7 +48,8 @@ class Works:
             spec={"size": size},
             deadline=deadline,
         )
-        assert isinstance(await self.store.append(request_command(generation)), Accepted)
+        outcome = await self.store.append(request_command(generation))
+        assert isinstance(outcome, Accepted), outcome
         return generation.id
 
     async def trail(self, ref: UUID) -> list[str]:
@@ -89,7 +90,7 @@ class Works:
         for ref in refs:
             trail = await self.trail(ref)
             assert trail.count("completed") == 1, trail
-            assert trail[-1] == "completed"
+            assert trail[-1] == "completed", trail
 
     def objects(self, ref: UUID) -> list[Path]:
         try:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from infrastructure import read_models
@@ -189,6 +191,33 @@ async def test_the_rebuilt_one_has_the_indexes_of_the_live_one_and_is_as_durable
         await told_everything(database_url)
 
     assert await rows(database_url, made) == live
+
+
+async def test_it_gives_its_duty_up_although_its_sessions_have_not_ended_yet(
+    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    async def kept_open(*args: Any, **settings: Any) -> psycopg.AsyncConnection[Any]:
+        connection = await connect(*args, **settings)
+        kept.append(connection)
+        monkeypatch.setattr(connection, "close", ended)
+        return connection
+
+    async def ended() -> None:
+        """Later, as a busy server sees it."""
+
+    monkeypatch.setattr("infrastructure.event_store.replay.connect", kept_open)
+    try:
+        async with running(Follower(database_url, TOLD)):
+            await write(stores, each=2)
+            await told_everything(database_url)
+            for _ in range(2):
+                assert (await replay(database_url, TOLD)).swapped
+    finally:
+        monkeypatch.undo()
+        for connection in kept:
+            await connection.close()
 
 
 async def test_there_has_to_be_a_live_one(database_url: str) -> None:

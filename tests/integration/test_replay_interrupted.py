@@ -1,16 +1,14 @@
-"""A replay that is killed, cancelled, cut off or kept waiting changes nothing of the live one."""
+"""Replays that are killed, cancelled, cut off, kept waiting, or overtaken by the live one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.read_model_schemas import LOCK
 from infrastructure.event_store.replay import (
@@ -159,33 +157,6 @@ async def test_somebody_who_reads_for_long_delays_the_swap_and_nobody_else(
             assert not replaying.done()
         assert (await replaying).swapped
         await told_everything(database_url)
-
-
-async def test_it_gives_its_duty_up_although_its_sessions_have_not_ended_yet(
-    stores: Sequence[PostgresEventStore], database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = []
-
-    async def kept_open(*args: Any, **settings: Any) -> psycopg.AsyncConnection[Any]:
-        connection = await connect(*args, **settings)
-        kept.append(connection)
-        monkeypatch.setattr(connection, "close", ended)
-        return connection
-
-    async def ended() -> None:
-        """Later, as a busy server sees it."""
-
-    monkeypatch.setattr("infrastructure.event_store.replay.connect", kept_open)
-    try:
-        async with running(Follower(database_url, TOLD)):
-            await write(stores, each=2)
-            await told_everything(database_url)
-            for _ in range(2):
-                assert (await replay(database_url, TOLD)).swapped
-    finally:
-        monkeypatch.undo()
-        for connection in kept:
-            await connection.close()
 
 
 async def test_a_live_one_that_starts_over_meanwhile_goes_on_from_where_the_rebuilt_one_is(

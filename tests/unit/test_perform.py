@@ -24,7 +24,7 @@ from domain.generation import Generation
 from infrastructure.event_store.mapper import UnreadableEventError
 from tests.fakes_images import HANG, answer_to
 from tests.generations import events_of
-from tests.studio import Studio, until
+from tests.studio import Studio, never, until
 
 
 async def test_a_generation_is_called_for_stored_and_completed(studio: Studio) -> None:
@@ -184,6 +184,20 @@ async def test_the_calls_of_a_worker_that_is_gone_are_lost_and_repeated(studio: 
         "call_answered",
         "completed",
     ]
+
+
+async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: Studio) -> None:
+    ref = await studio.place()
+    studio.images.before_look = never  # the crash comes before completing
+    killed = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.store.rows) == 3)
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    studio.images.before_look = None
+    studio.clock.advance(seconds=31)
+    await studio.store.board.sweep(studio.clock.now)
+    assert (await studio.perform(ref)).status == "completed"
+    assert len(studio.provider.asked) == 1
 
 
 async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> None:

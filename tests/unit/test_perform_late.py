@@ -23,7 +23,7 @@ from domain.generation import Generation
 from domain.image import Cost
 from tests.fakes_images import HANG, answer_to, small_png
 from tests.generations import COST
-from tests.studio import Studio, until
+from tests.studio import Studio, at_once, until
 
 
 async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: Studio) -> None:
@@ -172,10 +172,6 @@ async def test_a_process_that_was_given_up_does_not_call_again_while_its_call_ru
     assert len(studio.provider.asked) == 1
 
 
-async def at_once(request: CallRequest) -> Answer:
-    return answer_to(request)
-
-
 async def test_an_abandoned_call_whose_worker_died_is_recorded_as_lost_by_the_next(
     studio: Studio,
 ) -> None:
@@ -194,22 +190,6 @@ async def test_an_abandoned_call_whose_worker_died_is_recorded_as_lost_by_the_ne
 
     assert [call.outcome for call in generation.calls.values()] == ["answered", "lost"]
     assert (await studio.trail(ref))[-2:] == ["cancelled", "call_lost"]
-    assert studio.images.objects == {}
-    assert studio.store.work == {}
-
-
-async def test_pictures_that_are_nobodys_go_when_the_image_store_is_back(studio: Studio) -> None:
-    ref = await studio.place(count=2)
-    studio.provider.told = [at_once, CallFailedError(Failure(kind="unavailable"))]
-    await studio.perform(ref)
-    await studio.cancel(ref)
-    studio.images.unavailable = True
-    studio.clock.advance(seconds=10)
-    await studio.perform(ref)
-    assert studio.store.work["generate", ref].worker is None
-    studio.images.unavailable = False
-    studio.clock.advance(seconds=10)
-    await studio.perform(ref)
     assert studio.images.objects == {}
     assert studio.store.work == {}
 
@@ -239,6 +219,31 @@ async def test_a_bug_in_an_abandoned_call_leaves_no_call_open(studio: Studio) ->
     generation = await studio.perform(ref)
     assert [call.outcome for call in generation.calls.values()] == ["answered", "lost"]
     assert (studio.store.work, studio.images.objects) == ({}, {})
+
+
+class Overtaken:
+    """A worker that lost its lease while its calls run; each answers when it is let."""
+
+    def __init__(self, studio: Studio, calls: int, *, error: Exception | None = None) -> None:
+        self.studio, self.calls, self.error = studio, calls, error
+        self.answering = asyncio.Event()
+
+    async def start(self, ref: UUID) -> None:
+        self.studio.provider.told = [self._call] * self.calls
+        self._performing = asyncio.create_task(self.studio.perform(ref))
+        await until(lambda: len(self.studio.provider.asked) == self.calls)
+        self.studio.clock.advance(seconds=31)
+        await self.studio.store.board.sweep(self.studio.clock.now)
+
+    async def answer(self) -> None:
+        self.answering.set()
+        await self._performing
+
+    async def _call(self, request: CallRequest) -> Answer:
+        await self.answering.wait()
+        if self.error:
+            raise self.error
+        return replace(answer_to(request), pictures=(Picture(small_png("other"), "image/png"),))
 
 
 async def overtaken_just_before(
@@ -302,31 +307,6 @@ async def test_a_call_left_open_is_lost_although_the_generation_is_cancelled_at_
     assert (await studio.trail(ref))[-2:] == ["cancelled", "call_lost"]
     assert studio.store.work == {}
     await overtaken.answer()
-
-
-class Overtaken:
-    """A worker that lost its lease while its calls run; each answers when it is let."""
-
-    def __init__(self, studio: Studio, calls: int, *, error: Exception | None = None) -> None:
-        self.studio, self.calls, self.error = studio, calls, error
-        self.answering = asyncio.Event()
-
-    async def start(self, ref: UUID) -> None:
-        self.studio.provider.told = [self._call] * self.calls
-        self._performing = asyncio.create_task(self.studio.perform(ref))
-        await until(lambda: len(self.studio.provider.asked) == self.calls)
-        self.studio.clock.advance(seconds=31)
-        await self.studio.store.board.sweep(self.studio.clock.now)
-
-    async def answer(self) -> None:
-        self.answering.set()
-        await self._performing
-
-    async def _call(self, request: CallRequest) -> Answer:
-        await self.answering.wait()
-        if self.error:
-            raise self.error
-        return replace(answer_to(request), pictures=(Picture(small_png("other"), "image/png"),))
 
 
 async def test_a_late_picture_goes_also_when_the_image_store_was_away(studio: Studio) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from application import pictures
 from application.ports.event_store import StoreUnavailableError
-from application.ports.providers import Answer, CallRequest
+from application.ports.providers import Answer, CallFailedError, CallRequest
+from domain.failure import Failure
 from tests.fakes_images import answer_to, small_png
 from tests.generations import reference_image
-from tests.studio import Studio, until
+from tests.studio import Studio, at_once, never
 
 
 async def test_an_image_store_that_does_not_show_a_picture_soon_delays_the_end_alone(
@@ -35,24 +36,6 @@ async def test_an_image_store_that_does_not_show_a_picture_soon_delays_the_end_a
     assert generation.status == "completed"
     assert await studio.trail(ref) == ["requested", "call_started", "call_answered", "completed"]
     assert looks == 2
-
-
-async def test_after_the_answer_a_new_worker_completes_without_a_call(studio: Studio) -> None:
-    ref = await studio.place()
-    studio.images.before_look = _never  # the crash comes before completing
-    killed = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 3)
-    killed.cancel()
-    await asyncio.gather(killed, return_exceptions=True)
-    studio.images.before_look = None
-    studio.clock.advance(seconds=31)
-    await studio.store.board.sweep(studio.clock.now)
-    assert (await studio.perform(ref)).status == "completed"
-    assert len(studio.provider.asked) == 1
-
-
-async def _never() -> None:
-    await asyncio.Event().wait()
 
 
 async def test_what_happened_is_recorded_although_the_store_was_away(studio: Studio) -> None:
@@ -100,7 +83,7 @@ async def test_a_spooled_picture_is_not_given_up_while_the_store_is_away(studio:
     assert studio.spool.kept == {}
 
 
-async def test_an_outage_of_the_image_store_never_costs_a_second_call(studio: Studio) -> None:
+async def test_an_outage_of_the_image_storenever_costs_a_second_call(studio: Studio) -> None:
     ref = await studio.place()
     studio.images.unavailable = True
     assert (await studio.perform(ref)).status == "processing"
@@ -162,7 +145,7 @@ async def test_an_image_store_that_does_not_answer_is_away(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.01)
-    studio.images.before_put = _never
+    studio.images.before_put = never
     ref = await studio.place()
     await studio.perform(ref)
     assert len(studio.spool.kept) == 1
@@ -182,3 +165,19 @@ async def test_an_answer_that_cannot_be_kept_is_recorded_with_its_cost(studio: S
     assert generation.error is not None
     assert generation.error[0] == "image_store_unavailable"
     assert generation.calls[1].cost is not None
+
+
+async def test_pictures_that_are_nobodys_go_when_the_image_store_is_back(studio: Studio) -> None:
+    ref = await studio.place(count=2)
+    studio.provider.told = [at_once, CallFailedError(Failure(kind="unavailable"))]
+    await studio.perform(ref)
+    await studio.cancel(ref)
+    studio.images.unavailable = True
+    studio.clock.advance(seconds=10)
+    await studio.perform(ref)
+    assert studio.store.work["generate", ref].worker is None
+    studio.images.unavailable = False
+    studio.clock.advance(seconds=10)
+    await studio.perform(ref)
+    assert studio.images.objects == {}
+    assert studio.store.work == {}

@@ -1,4 +1,4 @@
-"""Where pictures are looked at, kept, and found again."""
+"""Where pictures are looked at and kept, and what the log says about who keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Work that is due, who has it, and how a worker hears of it."""
+"""Work that is due, who has it, and how a worker hears of it.
+
+What is recorded about work is part of a `Command`: event_store.py.
+"""
 
 from __future__ import annotations
 
