@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -25,8 +26,11 @@ from application.ports.providers import (
     CallFailedError,
     CallRequest,
     Capabilities,
+    FreeSizes,
+    Model,
     OutcomeUnknownError,
     Picture,
+    ReferenceRules,
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost
@@ -34,19 +38,24 @@ from infrastructure.image_stores.filesystem import ImageKeyRefusedError
 from infrastructure.image_stores.filesystem_walk import KEY
 from tests.fakes import FakeClock
 
-FAKE_CAPABILITIES = Capabilities(
-    models=("fake-1",),
+FAKE_MODEL = Model(
+    name="fake-1",
     formats=("png",),
+    free_sizes=FreeSizes(step=1, shortest=16, longest=4000, max_pixels=4_000_000, steepest=4),
     qualities=("fine",),
-    images_per_call=1,
-    max_pixels=4_000_000,
-    max_steepness=4,
-    max_references=4,
+    references=ReferenceRules(most=4),
     negative_prompt=True,
     seed=True,
-    repeat_costs=True,
-    price_list="fake-2026-11",
+    prices={"image": Decimal("0.04")},
 )
+FAKE_CAPABILITIES = Capabilities(models=(FAKE_MODEL,), repeat_costs=True, price_list="fake-2026-11")
+
+
+def offering(**offered: Any) -> Capabilities:
+    """What a fake can do whose model differs in this."""
+    return replace(FAKE_CAPABILITIES, models=(replace(FAKE_MODEL, **offered),))
+
+
 HANG: Literal["hang"] = "hang"
 
 Ask = Callable[[CallRequest], Awaitable[Answer]]
@@ -93,9 +102,12 @@ class FakeProvider:
         self.told = list(told)
         self.asked: list[CallRequest] = []
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
     async def call(self, request: CallRequest) -> Answer:
         self.asked.append(request)
-        if len(request.images) > self.capabilities.images_per_call:
+        if len(request.images) > self.capabilities.models[0].images_per_call:
             raise CallFailedError(Failure(kind="invalid_request", message="Too many images."))
         answer = self.told.pop(0) if self.told else answer_to(request)
         if isinstance(answer, Exception):

@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import Accepted, Command
-from application.ports.providers import Answer, CallRequest
+from application.ports.health import Gatekeeper
+from application.ports.providers import Answer, CallRequest, Provider
 from application.routing import Router
 from domain.generation import Generation
+from infrastructure.always_open import AlwaysOpen
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
 from tests.fakes_images import FakeImageStore, FakeProvider, answer_to
@@ -22,12 +24,14 @@ LEASE = timedelta(seconds=30)
 
 
 class Studio:
-    """A store, a provider, an image store, and workers to perform with."""
+    """A store, a provider and others behind it, an image store, and workers to perform with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: Provider) -> None:
         self.clock = FakeClock()
         self.store = MemoryEventStore(self.clock)
         self.provider = FakeProvider()
+        self.providers = (self.provider, *others)
+        self.gate: Gatekeeper = AlwaysOpen()
         self.images = FakeImageStore()
         self.spool = FakeSpool()
         self.performer = self.another_process()
@@ -35,7 +39,8 @@ class Studio:
     def another_process(self) -> Performer:
         return Performer(
             store=self.store,
-            router=Router({"fake": self.provider}),
+            router=Router({provider.name: provider for provider in self.providers}, self.gate),
+            gate=self.gate,
             pictures=Pictures(self.images, self.spool, PillowInspector()),
             call_timeout=timedelta(seconds=60),
             lease=LEASE,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from application.pictures import Pictures
+from application.ports.health import Verdict
 from application.ports.providers import (
     Answer,
     CallFailedError,
@@ -52,6 +53,17 @@ class Lost:
 CallOutcome = Answered | Refused | Lost
 
 
+def verdict(outcome: CallOutcome) -> Verdict:
+    """What a call's outcome says about its provider; a hasty deadline says nothing."""
+    match outcome:
+        case Answered():
+            return "answered"
+        case Refused(failure):
+            return failure
+        case Lost(reason):
+            return "given_up" if reason == CUT_OFF else "lost"
+
+
 class Calls:
     """Makes the calls that a generation says it has started; `timeout` is for each of them."""
 
@@ -66,7 +78,7 @@ class Calls:
         self, generation: Generation, call: int, route: Route, references: tuple[Picture, ...]
     ) -> CallOutcome:
         """Ask the provider, and keep what it answers. What can be expected is an outcome."""
-        request = _request(generation, call, references)
+        request = _request(generation, call, route, references)
         left = min(generation.deadline - self._now(), self.timeout)
         seconds = max(left.total_seconds(), 0.0)
         facts = {"generation": str(request.generation), "call": call}
@@ -97,19 +109,24 @@ class Calls:
         return Answered(answer, kept.images, kept.urls)
 
 
-def _request(generation: Generation, call: int, references: tuple[Picture, ...]) -> CallRequest:
-    asked = generation.calls[call]
+def _request(
+    generation: Generation, call: int, route: Route, references: tuple[Picture, ...]
+) -> CallRequest:
+    asked, fit = generation.calls[call], route.fit
     return CallRequest(
         generation=generation.id,
         call=call,
         images=asked.images,
-        prompt=generation.wish.prompt,
-        negative_prompt=generation.wish.negative_prompt,
+        prompt=fit.prompt,
+        negative_prompt=fit.negative_prompt,
         model=asked.model,
-        size=generation.spec.size,
-        aspect_ratio=generation.spec.aspect_ratio,
-        quality=generation.spec.quality,
-        format=generation.spec.format,
+        size=fit.size,
+        quality=fit.quality,
+        format=fit.format,
+        background=fit.background,
+        compression=fit.compression,
+        moderation=fit.moderation,
+        fidelity=fit.fidelity,
         seed=generation.spec.seed,
         references=references,
         correlation_id=generation.correlation_id,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from application.deletion import Deletions
+from application.fitting import Wanted
 from application.idempotency import Idempotency, hashed
 from application.ports.event_store import (
     Accepted,
@@ -27,6 +28,7 @@ from application.ports.event_store import (
 from application.references import References
 from application.routing import Router
 from domain.aggregate import made_one_by
+from domain.failure import OnRefusal
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec, ReferenceImage
 from domain.quota import QuotaExceededError, Window, WindowType, windows_at
@@ -124,6 +126,7 @@ class Generations:
         references: Sequence[str | bytes] = (),
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
+        on_refusal: OnRefusal = "fail",
         deadline: timedelta | None = None,
         idempotency_key: str | None = None,
     ) -> Placed:
@@ -136,11 +139,11 @@ class Generations:
         """
         used = idempotency_key and await self._used_key(user_id, idempotency_key)
         if not used:
-            self._refuse_what_nobody_can_do(spec, wish, references)
+            await self._router.routes(Wanted(spec, wish, references=len(references)))
             if deadline is not None and deadline > self._deadline:
                 raise DeadlineTooLongError(self._deadline)
         taken = await self._references.take(user_id, references)
-        said = _said(spec, wish, taken, on_unknown, deadline)
+        said = _said(spec, wish, taken, (on_unknown, on_refusal), deadline)
         idempotency = Idempotency.of(user_id, idempotency_key, said)
         if idempotency and used:
             return Placed(idempotency.used_for(used), repeated=True)
@@ -155,6 +158,7 @@ class Generations:
                 references=taken,
                 api_key_id=api_key_id,
                 on_unknown=on_unknown,
+                on_refusal=on_refusal,
                 deadline=deadline or self._deadline,
             )
 
@@ -176,7 +180,8 @@ class Generations:
         retried = await self.of(user_id, id)
         if made := await self._done_before(user_id, idempotency):
             return Placed(made, repeated=True)
-        self._refuse_what_nobody_can_do(retried.spec, retried.wish, retried.references)
+        wanted = Wanted(retried.spec, retried.wish, references=len(retried.references))
+        await self._router.routes(wanted)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
             return retried.retry(
@@ -224,13 +229,6 @@ class Generations:
         )
         await self._deletions.try_now(changed.generation)
         return changed
-
-    def _refuse_what_nobody_can_do(
-        self, spec: ImageSpec, wish: Wish, references: Sequence[object]
-    ) -> None:
-        self._router.route(
-            spec, references=len(references), negative_prompt=wish.negative_prompt is not None
-        )
 
     async def _done_before(self, user_id: UUID, idempotency: Idempotency | None) -> UUID | None:
         """What the same command made or changed; None if it was not there yet.
@@ -331,7 +329,7 @@ def _said(
     spec: ImageSpec,
     wish: Wish,
     references: Sequence[ReferenceImage],
-    on_unknown: OnUnknown,
+    policies: tuple[OnUnknown, OnRefusal],
     deadline: timedelta | None,
 ) -> Mapping[str, object]:
     """What a request says, however it was written: two equal ones say the same."""
@@ -339,7 +337,7 @@ def _said(
         "spec": spec.model_dump(exclude_defaults=True),
         "wish": wish.model_dump(exclude_defaults=True),
         "references": [reference.sha256 for reference in references],
-        "on_unknown": on_unknown,
+        "policies": policies,
         "deadline": deadline.total_seconds() if deadline else None,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from application.calls import Answered, CallOutcome, Lost, Refused
@@ -25,8 +25,15 @@ class Outcomes:
         self._now = now
         self._jitter = jitter
 
-    def take(self, generation: Generation, call: int, outcome: CallOutcome) -> None:
-        """What came of a call whose worker still has the work."""
+    def take(
+        self,
+        generation: Generation,
+        call: int,
+        outcome: CallOutcome,
+        *,
+        others: Collection[str] = (),
+    ) -> None:
+        """What came of a call whose worker still has the work; `others` could be asked too."""
         match outcome:
             case Answered():
                 _answer(generation, call, outcome, late=False)
@@ -36,6 +43,7 @@ class Outcomes:
                     failure,
                     now=self._now(),
                     jitter=self._jitter(),
+                    others=others,
                     provider_request_id=provider_request_id,
                     cost=cost,
                 )

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from application.calls import Answered, CallOutcome, Calls
+from application.admission import Admission, Closed, admission
+from application.calls import Answered, CallOutcome, Calls, verdict
+from application.fitting import Wanted
 from application.holding import EndedMeanwhileError, Holding, NotOursError, OvertakenError
 from application.outcomes import Outcomes
 from application.pictures import Pictures
@@ -26,10 +28,11 @@ from application.ports.event_store import (
     UnknownEventError,
     Work,
 )
+from application.ports.health import Gatekeeper
 from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
 from application.ports.providers import Picture
 from application.recording import load_patiently, record_patiently
-from application.routing import NoProviderError, Route, Router
+from application.routing import NoProviderError, Router, Routes
 from domain.aggregate import caused_by
 from domain.failure import FailureKind
 from domain.generation import Ask, Finish, Generation, Step, Wait
@@ -60,6 +63,7 @@ class Performer:
         *,
         store: EventStore,
         router: Router,
+        gate: Gatekeeper,
         pictures: Pictures,
         call_timeout: timedelta,
         lease: timedelta,
@@ -68,6 +72,7 @@ class Performer:
     ) -> None:
         self.store = store
         self.router = router
+        self.gate = gate
         self.pictures = pictures
         self.calls = Calls(pictures, timeout=call_timeout, now=store.now)
         self.sure_for = SURE_FOR * lease.total_seconds()
@@ -151,6 +156,7 @@ class Performance:
         self._holding = holding
         self._now = performer.store.now
         self._outcomes = Outcomes(performer.router, now=self._now, jitter=performer.jitter)
+        self._others: Collection[str] = ()  # providers that could be asked, beside the one that is
         self._seen: dict[str, str] = {}  # the URLs of objects that were seen in the store, by key
 
     @property
@@ -184,7 +190,7 @@ class Performance:
             if self._performer.is_leaving:
                 await self._holding.release(self._now())
                 return
-            if not await self._ask(step.images):
+            if not await self._ask(step):
                 return
             if self._generation.closed:
                 await self._after_the_end()
@@ -209,10 +215,10 @@ class Performance:
 
     # --- calling -----------------------------------------------------------------------------
 
-    async def _ask(self, images: tuple[int, ...]) -> bool:
+    async def _ask(self, step: Ask) -> bool:
         """Call for these images; False when that has to wait, or can never be."""
         try:
-            route = self._route()
+            routes = await self._routes()
             references = await self._references()
         except NoProviderError as error:
             log.error("no provider for work that was accepted: %s", error)
@@ -223,18 +229,35 @@ class Performance:
         except ImageNotFoundError:
             await self._finish(because="reference_gone")
         else:
-            await self._say_that_calls_start(route, images)
-            await self._make_open_calls(route, references)
-            return True
+            return await self._call_by_an_open_way(routes, step, references)
         return False
 
-    def _route(self) -> Route:
+    async def _routes(self) -> Routes:
         generation = self._generation
-        return self._performer.router.route(
-            generation.spec,
-            references=len(generation.references),
-            negative_prompt=generation.wish.negative_prompt is not None,
+        return await self._performer.router.routes(
+            Wanted(generation.spec, generation.wish, references=len(generation.references))
         )
+
+    async def _call_by_an_open_way(
+        self, routes: Routes, step: Ask, references: tuple[Picture, ...]
+    ) -> bool:
+        admitted = await admission(self._performer.gate, routes, step)
+        if isinstance(admitted, Closed):
+            await self._wait_or_give_up(admitted)
+            return False
+        names = {route.provider.name for route in routes.possible}
+        self._others = names - {admitted.route.provider.name}
+        async with admitted:
+            await self._say_that_calls_start(admitted)
+            await self._make_open_calls(admitted, references)
+        return True
+
+    async def _wait_or_give_up(self, closed: Closed) -> None:
+        if closed.because is not None:
+            await self._finish(because=closed.because)
+        else:
+            again = closed.until or self._now() + UNEXPECTED_AGAIN
+            await self._holding.release(min(again, self._generation.deadline))
 
     async def _references(self) -> tuple[Picture, ...]:
         return tuple(
@@ -244,35 +267,36 @@ class Performance:
             ]
         )
 
-    async def _say_that_calls_start(self, route: Route, images: tuple[int, ...]) -> None:
+    async def _say_that_calls_start(self, admitted: Admission) -> None:
         """Record it; when that took long, or its answer was lost, make sure that they are wanted.
 
         Meanwhile the work may have become another's, or the generation have been cancelled.
         """
         asked_at = self._performer.clock()
-        accepted = await self._holding.record(lambda: self._start_calls(route, images))
+        accepted = await self._holding.record(lambda: self._start_calls(admitted))
         is_sure = not accepted.repeated
         while not is_sure or self._performer.clock() - asked_at > self._performer.sure_for:
             asked_at = self._performer.clock()
             await self._holding.confirm()
             is_sure = True
 
-    def _start_calls(self, route: Route, images: tuple[int, ...]) -> Work:
-        most = route.provider.capabilities.images_per_call
-        for first in range(0, len(images), most):
+    def _start_calls(self, admitted: Admission) -> Work:
+        route = admitted.route
+        for images in admitted.chunks:
             self._generation.start_call(
                 provider=route.provider.name,
-                model=route.model,
-                images=images[first : first + most],
+                model=route.model.name,
+                images=images,
+                passed_over=admitted.passed_over,
+                bridges=route.fit.bridges,
             )
         return self._holding.held()
 
-    async def _make_open_calls(self, route: Route, references: tuple[Picture, ...]) -> None:
+    async def _make_open_calls(self, admitted: Admission, references: tuple[Picture, ...]) -> None:
         """All of them at once; each is recorded as soon as it ends, whatever became of others."""
+        make, route = self._performer.calls.make, admitted.route
         calls = {
-            asyncio.create_task(
-                self._performer.calls.make(self._generation, call, route, references)
-            ): call
+            asyncio.create_task(make(self._generation, call, route, references)): call
             for call in self._generation.open_calls
         }
         errors: list[Exception] = []
@@ -283,6 +307,7 @@ class Performance:
                 for task in ended:
                     try:
                         await self._record_outcome(calls[task], task.result())
+                        await admitted.end(verdict(task.result()))
                     except Exception as error:  # noqa: BLE001  # raised when all are recorded
                         errors.append(error)
         finally:
@@ -302,7 +327,7 @@ class Performance:
             raise
 
     def _take_and_finish(self, call: int, outcome: CallOutcome) -> Work:
-        self._outcomes.take(self._generation, call, outcome)
+        self._outcomes.take(self._generation, call, outcome, others=self._others)
         if isinstance(outcome, Answered):
             self._seen.update(outcome.urls)
         urls = self._urls_seen()

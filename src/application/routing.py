@@ -1,12 +1,13 @@
-"""Which provider is asked for a generation."""
+"""Which providers can be asked for a generation, in the order in which they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from application.ports.providers import Capabilities, Provider
-from domain.image import ImageSpec
+from application.fitting import DoesNotFitError, Fit, Wanted, fit
+from application.ports.health import Gatekeeper
+from application.ports.providers import Model, Provider
 
 
 class NoProviderError(Exception):
@@ -15,90 +16,66 @@ class NoProviderError(Exception):
 
 @dataclass(frozen=True)
 class Route:
-    """A provider and the model to ask it for."""
+    """A provider, the model to ask it for, and the request in that model's terms."""
 
     provider: Provider
-    model: str
+    model: Model
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Those that can do it, in order of preference; why the others cannot, by name."""
+
+    possible: Sequence[Route]
+    passed_over: Mapping[str, str]
 
 
 class Router:
-    """Picks the first provider, in the operator's order of preference, that can do it."""
+    """Finds the providers that can do it; the administrator's order is the gatekeeper's to know."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    def __init__(self, providers: Mapping[str, Provider], gate: Gatekeeper) -> None:
         self._providers = providers
+        self._gate = gate
 
-    def route(self, spec: ImageSpec, *, references: int, negative_prompt: bool) -> Route:
+    async def routes(self, wanted: Wanted) -> Routes:
         """Raises NoProviderError with the reason of each provider that could have been meant."""
-        reasons: list[str] = []
-        for provider in self._meant(spec):
-            reason = obstacle(
-                provider.capabilities, spec, references=references, negative_prompt=negative_prompt
-            )
-            if reason is None:
-                return Route(provider, spec.model or provider.capabilities.models[0])
-            reasons.append(f"{provider.name} {reason}")
-        raise NoProviderError("; ".join(reasons or ["no provider is configured"]) + ".")
+        possible: list[Route] = []
+        passed_over: dict[str, str] = {}
+        meant = self._meant(wanted)
+        switched_on = await self._gate.order(tuple(meant))
+        for name in meant:
+            if name not in switched_on:
+                passed_over[name] = "is switched off"
+        for name in switched_on:
+            try:
+                possible.append(_route(meant[name], wanted))
+            except DoesNotFitError as obstacle:
+                passed_over[name] = str(obstacle)
+        if not possible:
+            reasons = [f"{name} {reason}" for name, reason in passed_over.items()]
+            raise NoProviderError("; ".join(reasons or ["no provider is configured"]) + ".")
+        return Routes(possible, passed_over)
 
     def provider(self, name: str) -> Provider | None:
         """The provider of this name, None when it is not configured (any more)."""
         return self._providers.get(name)
 
-    def _meant(self, spec: ImageSpec) -> list[Provider]:
-        if spec.provider is None:
-            return list(self._providers.values())
-        if spec.provider not in self._providers:
+    def _meant(self, wanted: Wanted) -> Mapping[str, Provider]:
+        name = wanted.spec.provider
+        if name is None:
+            return self._providers
+        if name not in self._providers:
             raise NoProviderError(
-                f"There is no provider {spec.provider!r} here. "
+                f"There is no provider {name!r} here. "
                 f"Choose one of {', '.join(self._providers)}, or leave it out."
             )
-        return [self._providers[spec.provider]]
+        return {name: self._providers[name]}
 
 
-def obstacle(
-    offered: Capabilities, spec: ImageSpec, *, references: int, negative_prompt: bool
-) -> str | None:
-    """Why a provider cannot do this, as the end of a sentence; None when it can."""
-    obstacles = (
-        (
-            spec.model not in (None, *offered.models),
-            f"has no model {spec.model!r}, choose one of {', '.join(offered.models)}",
-        ),
-        (
-            spec.format not in (None, *offered.formats),
-            f"makes no {spec.format}, choose one of {', '.join(offered.formats)}",
-        ),
-        (
-            spec.quality not in (None, *offered.qualities),
-            f"has no quality {spec.quality!r}, choose one of {', '.join(offered.qualities)}",
-        ),
-        (
-            spec.size is not None and pixels(spec.size) > offered.max_pixels,
-            f"makes at most {offered.max_pixels} pixels, choose a smaller size",
-        ),
-        (
-            spec.aspect_ratio is not None and steepness(spec.aspect_ratio) > offered.max_steepness,
-            f"makes nothing longer than {offered.max_steepness}:1, choose another aspect ratio",
-        ),
-        (
-            references > offered.max_references,
-            f"takes at most {offered.max_references} reference images",
-        ),
-        (
-            negative_prompt and not offered.negative_prompt,
-            "takes no negative prompt, say it in the prompt",
-        ),
-        (spec.seed is not None and not offered.seed, "takes no seed, leave it out"),
-    )
-    return next((reason for hinders, reason in obstacles if hinders), None)
-
-
-def pixels(size: str) -> int:
-    """How many pixels `WIDTHxHEIGHT` is."""
-    width, _, height = size.partition("x")
-    return int(width) * int(height)
-
-
-def steepness(aspect_ratio: str) -> float:
-    """How many times the longer side of `W:H` is the shorter one."""
-    width, _, height = aspect_ratio.partition(":")
-    return max(int(width) / int(height), int(height) / int(width))
+def _route(provider: Provider, wanted: Wanted) -> Route:
+    model = provider.capabilities.model(wanted.spec.model)
+    if model is None:
+        names = ", ".join(model.name for model in provider.capabilities.models)
+        raise DoesNotFitError(f"has no model {wanted.spec.model!r}, choose one of {names}")
+    return Route(provider, model, fit(wanted, model))

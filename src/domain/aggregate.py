@@ -19,6 +19,11 @@ class Value(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def usually(value: Any) -> Any:
+    """A field that events carry only where it is something else: most do not need it."""
+    return Field(default=value, exclude_if=lambda given: given == value)
+
+
 class ClientKey(Value):
     """What made repeats of a command one, and for how long: hashes of a client's key and wish."""
 
@@ -34,7 +39,7 @@ class Metadata(Value):
     correlation_id: str | None = None
     causation_id: str | None = None
     trace: str | None = None
-    idempotency: ClientKey | None = Field(default=None, exclude_if=lambda key: key is None)
+    idempotency: ClientKey | None = usually(None)
 
 
 NOBODY = Metadata()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -11,10 +11,11 @@ from uuid import UUID
 from eventsourcing.domain import event
 from pydantic import Field
 
-from domain.aggregate import Aggregate, Created, Metadata, Value
+from domain.aggregate import Aggregate, Created, Metadata, Value, usually
 from domain.aggregate import Event as DomainEvent
-from domain.failure import CONSEQUENCES, Failure, FailureKind
-from domain.image import Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
+from domain.attempts import Again, Attempts
+from domain.failure import CONSEQUENCES, Failure, FailureKind, OnRefusal
+from domain.image import Bridge, Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
 from domain.quota import Window
 
 Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
@@ -43,7 +44,11 @@ class Durations(Value):
 
 @dataclass
 class Call:
-    """One paid request to a provider, for the images with these numbers."""
+    """One paid request to a provider, for the images with these numbers.
+
+    `passed_over` says why providers before it were not asked, `bridges` what this one does
+    otherwise than was asked for.
+    """
 
     number: int
     provider: str
@@ -53,13 +58,20 @@ class Call:
     cost: Cost | None = None
     usage: dict[str, int] = field(default_factory=dict)
     cut_off: bool = False
+    passed_over: dict[str, str] = field(default_factory=dict)
+    bridges: tuple[Bridge, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Next: call a provider for the images with these numbers."""
+    """Next: call a provider for the images with these numbers.
+
+    Those to avoid have failed: some of them may be asked again `avoid_until` then, if it is a time.
+    """
 
     images: tuple[int, ...]
+    avoid: frozenset[str] = frozenset()
+    avoid_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +128,12 @@ class Generation(Aggregate):
         on_unknown: OnUnknown
         deadline_seconds: float
         retry_of: UUID | None
+        on_refusal: OnRefusal = usually("fail")
         personal: Wish
 
     class CallStarted(Event):
+        """`passed_over` says, by name, why providers that were preferred are not asked."""
+
         topic = "generation.call_started"
         version = 1
 
@@ -126,6 +141,8 @@ class Generation(Aggregate):
         provider: str
         model: str
         images: tuple[int, ...]
+        passed_over: dict[str, str] = usually({})
+        bridges: tuple[Bridge, ...] = usually(())
 
     class CallAnswered(Event):
         """The bytes are safe: a crash from here on never pays again."""
@@ -140,7 +157,10 @@ class Generation(Aggregate):
         images: tuple[StoredImage, ...]
 
     class CallFailed(Event):
-        """`retry_at` is None when the images of the call are given up."""
+        """`retry_at` is None when the images of the call are given up.
+
+        `same_provider_at` is None when this provider is not asked for them again.
+        """
 
         topic = "generation.call_failed"
         version = 1
@@ -150,6 +170,7 @@ class Generation(Aggregate):
         kind: FailureKind
         message: str
         retry_at: datetime | None
+        same_provider_at: datetime | None = usually(None)
         cost: Cost | None
 
     class CallLost(Event):
@@ -222,6 +243,7 @@ class Generation(Aggregate):
         references: tuple[ReferenceImage, ...] = (),
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
+        on_refusal: OnRefusal = "fail",
         deadline: timedelta = timedelta(minutes=15),
         retry_of: UUID | None = None,
     ) -> Generation:
@@ -238,6 +260,7 @@ class Generation(Aggregate):
             on_unknown=on_unknown,
             deadline_seconds=deadline.total_seconds(),
             retry_of=retry_of,
+            on_refusal=on_refusal,
             personal=wish,
         )
 
@@ -264,6 +287,7 @@ class Generation(Aggregate):
             references=self.references,
             api_key_id=api_key_id,
             on_unknown=self.on_unknown,
+            on_refusal=self.on_refusal,
             deadline=min(timedelta(seconds=self.deadline_seconds), longest),
             retry_of=self.id,
         )
@@ -273,16 +297,34 @@ class Generation(Aggregate):
         wanted = self._unasked_images()
         if not wanted or now >= self.deadline:
             return Finish()
-        askable = tuple(n for n in wanted if self._retry_at.get(n, now) <= now)
+        retry_at = self._attempts.retry_at
+        askable = [n for n in wanted if retry_at.get(n, now) <= now]
         if askable:
-            return Ask(images=askable)
-        return Wait(until=min(*(self._retry_at[n] for n in wanted), self.deadline))
+            avoid = self._attempts.avoided(askable[0], now)
+            alike = (n for n in askable if self._attempts.avoided(n, now) == avoid)
+            return Ask(tuple(alike), avoid, self._attempts.first_back(askable[0], now))
+        return Wait(until=min(*(retry_at[n] for n in wanted), self.deadline))
 
-    def start_call(self, *, provider: str, model: str, images: tuple[int, ...]) -> int:
+    def start_call(
+        self,
+        *,
+        provider: str,
+        model: str,
+        images: tuple[int, ...],
+        passed_over: Mapping[str, str] | None = None,
+        bridges: tuple[Bridge, ...] = (),
+    ) -> int:
         """Say, before it is made, that a provider will be asked for these images."""
         self._refuse_if_closed()
         number = len(self.calls) + 1
-        self._call_started(call=number, provider=provider, model=model, images=images)
+        self._call_started(
+            call=number,
+            provider=provider,
+            model=model,
+            images=images,
+            passed_over=dict(passed_over or {}),
+            bridges=bridges,
+        )
         return number
 
     def answer_call(
@@ -316,23 +358,27 @@ class Generation(Aggregate):
         *,
         now: datetime,
         jitter: float,
+        others: Collection[str] = (),
         provider_request_id: str | None = None,
         cost: Cost | None = None,
     ) -> None:
         """Take the failure of an open call; that of a call that was given up changes nothing.
 
-        A generation that was cancelled meanwhile keeps what it cost, and asks for nothing again.
+        `others` are the other providers that could be asked for its images. A generation that was
+        cancelled meanwhile keeps what it cost, and asks for nothing again.
         """
         if self.calls[call].outcome != "open":
             return
-        failed_before = max(self._failures.get(n, 0) for n in self.calls[call].images)
-        again = failure.retry_at(failed_before=failed_before, now=now, jitter=jitter)
+        again = (
+            Again(None, None) if self.closed else self._again(call, failure, others, now, jitter)
+        )
         self._call_failed(
             call=call,
             provider_request_id=provider_request_id,
             kind=failure.kind,
             message=failure.message,
-            retry_at=None if self.closed else again,
+            retry_at=again.by_anybody,
+            same_provider_at=again.by_same,
             cost=cost,
         )
 
@@ -340,7 +386,7 @@ class Generation(Aggregate):
         """Say that the outcome of an open call will stay unknown."""
         if self.calls[call].outcome != "open":
             return
-        lost_before = max(self._losses.get(n, 0) for n in self.calls[call].images)
+        lost_before = self._attempts.losses(self.calls[call].images)
         allowed = self._paid_repeats_of_lost_calls() if repeat_costs else FREE_REPEATS_OF_LOST_CALLS
         repeat = lost_before < allowed and not self.closed
         self._call_lost(call=call, reason=reason, repeat=repeat)
@@ -434,8 +480,22 @@ class Generation(Aggregate):
     def _awaits(self, call: int) -> bool:
         return not self.closed and self.calls[call].outcome == "open"
 
+    def _again(
+        self, call: int, failure: Failure, others: Collection[str], now: datetime, jitter: float
+    ) -> Again:
+        if self.closed:
+            return Again(None, None)
+        return self._attempts.after(
+            failure,
+            self.calls[call].provider,
+            self.calls[call].images,
+            others=others if failure.falls_back(self.on_refusal) else (),
+            now=now,
+            jitter=jitter,
+        )
+
     def _unasked_images(self) -> tuple[int, ...]:
-        settled = self.images.keys() | self._given_up | self._images_of("open")
+        settled = self.images.keys() | self._attempts.given_up | self._images_of("open")
         return tuple(n for n in range(1, self.spec.count + 1) if n not in settled)
 
     def _images_of(self, *outcomes: CallOutcome) -> set[int]:
@@ -482,6 +542,7 @@ class Generation(Aggregate):
         on_unknown: OnUnknown,
         deadline_seconds: float,
         retry_of: UUID | None,
+        on_refusal: OnRefusal,
         personal: Wish,
         metadata: Metadata,
         event_id: UUID,
@@ -496,6 +557,7 @@ class Generation(Aggregate):
         self.units = units
         self.windows = windows
         self.on_unknown = on_unknown
+        self.on_refusal = on_refusal
         self.deadline_seconds = deadline_seconds
         self.retry_of = retry_of
         self.status: Status = "queued"
@@ -508,10 +570,7 @@ class Generation(Aggregate):
         self.error: tuple[FailureKind, str] | None = None
         self.started_on: datetime | None = None
         self.ended_on: datetime | None = None
-        self._retry_at: dict[int, datetime] = {}
-        self._given_up: set[int] = set()
-        self._failures: dict[int, int] = {}
-        self._losses: dict[int, int] = {}
+        self._attempts = Attempts()
         self._last_failure: FailureKind | None = None
         self._objects: set[str] = set()
 
@@ -522,11 +581,15 @@ class Generation(Aggregate):
         provider: str,
         model: str,
         images: tuple[int, ...],
+        passed_over: dict[str, str],
+        bridges: tuple[Bridge, ...],
         timestamp: datetime | None = None,
     ) -> None:
         self.status = "processing"
         self.started_on = self.started_on or timestamp
-        self.calls[call] = Call(call, provider, model, images)
+        self.calls[call] = Call(
+            call, provider, model, images, passed_over=passed_over, bridges=bridges
+        )
 
     @event(CallAnswered)
     def _call_answered(
@@ -558,25 +621,21 @@ class Generation(Aggregate):
         kind: FailureKind,
         message: str,
         retry_at: datetime | None,
+        same_provider_at: datetime | None,
         cost: Cost | None,
     ) -> None:
         asked = self.calls[call]
         asked.outcome, asked.cost = "failed", cost
         self._last_failure = kind
-        _count(self._failures, asked.images)
-        if retry_at is None:
-            self._given_up.update(asked.images)
-        else:
-            self._retry_at.update(dict.fromkeys(asked.images, retry_at))
+        again = Again(by_anybody=retry_at, by_same=same_provider_at)
+        self._attempts.take_failure(asked.provider, asked.images, again)
 
     @event(CallLost)
     def _call_lost(self, call: int, reason: str, repeat: bool) -> None:
         lost = self.calls[call]
         lost.outcome, lost.cut_off = "lost", reason == CUT_OFF
         self._last_failure = "outcome_unknown"
-        _count(self._losses, lost.images)
-        if not repeat:
-            self._given_up.update(lost.images)
+        self._attempts.take_loss(lost.images, repeat=repeat)
 
     @event(Completed)
     def _completed(
@@ -635,12 +694,7 @@ class Generation(Aggregate):
             return
         for image in images:
             self.images.setdefault(image.number, image)
-            self._given_up.discard(image.number)
+            self._attempts.given_up.discard(image.number)
 
 
 ENDINGS = (Generation.Completed, Generation.Failed, Generation.Cancelled)
-
-
-def _count(counts: dict[int, int], images: Iterable[int]) -> None:
-    for number in images:
-        counts[number] = counts.get(number, 0) + 1

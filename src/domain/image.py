@@ -8,10 +8,23 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from domain.aggregate import Value
+from domain.aggregate import Value, usually
 
 ContentType = Literal["image/png", "image/jpeg", "image/webp"]
 Format = Literal["png", "jpeg", "webp"]
+Background = Literal["auto", "opaque", "transparent"]
+Moderation = Literal["auto", "low"]
+Fidelity = Literal["low", "high"]
+Bridged = Literal[
+    "size",
+    "aspect_ratio",
+    "format",
+    "quality",
+    "negative_prompt",
+    "compression",
+    "moderation",
+    "fidelity",
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 CONTENT_TYPES: dict[Format, ContentType] = {
@@ -30,6 +43,8 @@ class ImageSpec(Value):
     """What a request says about its pictures; None leaves the choice to the provider.
 
     `size` is `WIDTHxHEIGHT` in pixels, `aspect_ratio` `W:H`; `count` pictures are wanted.
+    `compression` is a quality from 0 to 100 for JPEG and WebP, `moderation` how strict the provider
+    is, `fidelity` how closely references are kept: wishes that are dropped where nobody takes them.
     """
 
     provider: str | None = None
@@ -40,10 +55,25 @@ class ImageSpec(Value):
     format: Format | None = None
     count: int = Field(default=1, ge=1)
     seed: int | None = None
+    background: Background | None = usually(None)
+    compression: Annotated[int, Field(ge=0, le=100)] | None = usually(None)
+    moderation: Moderation | None = usually(None)
+    fidelity: Fidelity | None = usually(None)
+
+
+class Bridge(Value):
+    """What was asked for and the provider does not offer: what it got instead."""
+
+    what: Bridged
+    asked: str
+    got: str
 
 
 class ReferenceImage(Value):
-    """A picture that a prompt refers to; its bytes lie in the image store under `key`."""
+    """A picture that a prompt refers to; its bytes lie in the image store under `key`.
+
+    One that was taken from an earlier generation names it, and which of its pictures it was.
+    """
 
     sha256: Sha256
     key: str
@@ -51,13 +81,17 @@ class ReferenceImage(Value):
     width: int
     height: int
     bytes: int
+    generation: UUID | None = usually(None)
+    number: int | None = usually(None)
 
 
 class StoredImage(Value):
     """One picture of a generation.
 
-    `number` counts from 1, `bytes` is its length, `provenance` names the marks found in it.
-    `held` says where the bytes are: in the image store, or in the spool until it is back.
+    `number` counts from 1, `bytes` is its length, `provenance` names the marks in it: those found,
+    and those that the provider puts into every picture. A picture that was converted from another
+    format says from which, and which marks it lost by that. `held` says where the bytes are: in the
+    image store, or in the spool until it is back.
     """
 
     number: int = Field(ge=1)
@@ -68,6 +102,8 @@ class StoredImage(Value):
     height: int
     bytes: int
     provenance: tuple[str, ...] = ()
+    converted_from: ContentType | None = usually(None)
+    provenance_lost: tuple[str, ...] = usually(())
     held: Literal["store", "spool"] = "store"
 
 

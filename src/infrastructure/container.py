@@ -29,6 +29,7 @@ from application.routing import Router
 from application.sweeping import Sweep
 from application.waiting import Waiting
 from domain.quota import WindowType
+from infrastructure.always_open import AlwaysOpen
 from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.named_references import PostgresNamedReferences
@@ -154,7 +155,9 @@ class Container(containers.DeclarativeContainer):
     readiness = providers.Singleton(Readiness, fetch, queue.provider, image_store.provider)
 
     inspector = providers.Singleton(PillowInspector)
-    router = providers.Singleton(Router, providers.Singleton(_providers, settings))
+    gate = providers.Singleton(AlwaysOpen)
+    configured_providers = providers.Singleton(_providers, settings)
+    router = providers.Singleton(Router, configured_providers, gate)
 
     accounts = providers.Singleton(Accounts, store)
     references = providers.Singleton(
@@ -177,13 +180,14 @@ class Container(containers.DeclarativeContainer):
     performers = providers.Factory(
         Performer,
         store=store,
+        gate=gate,
         pictures=pictures,
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
         lease=lease,
         jitter=providers.Object(random.random),
     )
     performer = providers.Singleton(performers, router=router)
-    finisher = providers.Singleton(performers, router=providers.Singleton(Router, {}))
+    finisher = providers.Singleton(performers, router=providers.Singleton(Router, {}, gate))
     sweeps = providers.Singleton(
         _sweeps,
         store,

@@ -34,6 +34,8 @@ __all__ = [
 API_KEY = "DARKROOM_API_KEY"
 FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_settings
 PREFIX = "DARKROOM_"
+OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supabase_")
+"""Names of settings without the prefix: other programs call them so too."""
 MASK = "********"
 NOT_SET = "not set"
 
@@ -59,6 +61,8 @@ class SettingsError(Exception):
 
 
 Secret = Annotated[SecretStr, AfterValidator(values.secret)]
+ProviderKey = Annotated[SecretStr, AfterValidator(values.provider_key)]
+WebAddress = Annotated[str, AfterValidator(values.web_address)]
 Quota = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(values.units)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 SomeSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -80,15 +84,23 @@ class Settings(BaseSettings):
     )
     host: Annotated[str, AfterValidator(values.host)] = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
-    public_url: Annotated[str, AfterValidator(values.web_address)] = Field(
-        default_factory=values.own_address
-    )
+    public_url: WebAddress = Field(default_factory=values.own_address)
     secret_key: Secret | None = None
     admin_key: Secret | None = None
-    providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = values.PROVIDERS
-    image_store: Annotated[Literal["filesystem"], BeforeValidator(values.image_store)] = (
-        "filesystem"
+    openai_api_key: ProviderKey | None = None
+    openai_base_url: WebAddress | None = None
+    gemini_api_key: ProviderKey | None = None
+    gemini_base_url: WebAddress | None = None
+    gemini_api_version: Literal["v1", "v1beta", "v1alpha"] = "v1"
+    stability_api_key: ProviderKey | None = None
+    stability_base_url: WebAddress | None = None
+    providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = Field(
+        default_factory=values.providers_with_a_key
     )
+    supabase_url: WebAddress | None = None
+    supabase_key: ProviderKey | None = None
+    supabase_bucket: Annotated[str, AfterValidator(values.bucket)] = "darkroom"
+    image_store: Literal["filesystem", "supabase"] = "filesystem"
     daily_quota: Quota = 500
     monthly_quota: Quota = 10_000
     wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
@@ -115,6 +127,17 @@ class Settings(BaseSettings):
                 " to use the embedded ones"
             )
         return redis_url
+
+    @field_validator("providers")
+    @classmethod
+    def _providers_have_keys(
+        cls, providers: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        for name in providers:
+            key = f"{name}_api_key"
+            if key in Settings.model_fields and info.data.get(key, "") is None:
+                raise ValueError(f"names {name}, and {variable(key)} is not set: set it")
+        return providers
 
     @field_validator("deadline_seconds")
     @classmethod
@@ -201,10 +224,14 @@ def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:
 
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
-    return name.upper() if name in ("database_url", "redis_url") else PREFIX + name.upper()
+    return name.upper() if name.startswith(OTHERS) else PREFIX + name.upper()
 
 
-_SECRETS = {variable("secret_key"), variable("admin_key")}
+_SECRETS = {
+    *(variable(name) for name in ("secret_key", "admin_key")),
+    *(variable(name) for name in ("openai_api_key", "gemini_api_key", "stability_api_key")),
+    variable("supabase_key"),
+}
 
 
 def _unknown_variables(names: Mapping[str, str]) -> Iterator[str]:

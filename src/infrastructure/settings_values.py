@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from pydantic import SecretStr  # slow, and the client commands read no secret
 
 UNLIMITED = "unlimited"
-PROVIDERS = ("sketch",)
-LATER_PROVIDERS = ("openai", "gemini", "stability")
+WITH_A_KEY = ("openai", "gemini", "stability")
+PROVIDERS = (*WITH_A_KEY, "sketch")
 SHORTEST_SECRET = 16  # characters
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
 _ROUNDING = 1e-9
 
 
@@ -194,23 +195,35 @@ def secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def provider_key(secret: SecretStr) -> SecretStr:
+    """Return somebody else's key, which has to fit into a header."""
+    text = secret.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("is no key: it holds a space or what is no ASCII character")
+    return secret
+
+
 def providers(text: object) -> object:
     """Return the providers' names, in order of preference."""
     names = tuple(_parts(text)) if isinstance(text, str) else text
+    there_are = ", ".join(PROVIDERS)
     for name in names if isinstance(names, tuple) else ():
-        if name in LATER_PROVIDERS:
-            raise ValueError(f"names {name}, which this release cannot use yet: use sketch")
         if name not in PROVIDERS:
-            raise ValueError(f"names {name!r}, which is no provider: use sketch")
+            raise ValueError(f"names {name!r}, which is no provider: there are {there_are}")
     if not names:
-        raise ValueError("names no provider: use sketch")
+        raise ValueError(f"names no provider: there are {there_are}")
     return tuple(dict.fromkeys(names)) if isinstance(names, tuple) else names
 
 
-def image_store(name: object) -> object:
-    """Return the name of an image store."""
-    if name == "supabase":
-        raise ValueError("is supabase, which this release cannot use yet: use filesystem")
+def providers_with_a_key(known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the providers whose keys are set, the built-in one without any."""
+    return tuple(name for name in WITH_A_KEY if known.get(f"{name}_api_key")) or ("sketch",)
+
+
+def bucket(name: str) -> str:
+    """Return the name of a bucket."""
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("must be 3 to 50 lower-case letters, digits and hyphens")
     return name
 
 

@@ -42,7 +42,7 @@ def request_to(provider: Provider, *images: int, size: str | None = "64x64") -> 
         call=1,
         images=images or (1,),
         prompt="a lighthouse",
-        model=provider.capabilities.models[0],
+        model=provider.capabilities.models[0].name,
         size=size,
     )
 
@@ -60,7 +60,9 @@ async def test_a_picture_is_what_its_content_type_says(name: str) -> None:
     picture = (await provider.call(request_to(provider))).pictures[0]
     facts = await PillowInspector().inspect(picture.data)
     assert facts.content_type == picture.content_type
-    assert picture.content_type in [CONTENT_TYPES[f] for f in provider.capabilities.formats]
+    assert picture.content_type in [
+        CONTENT_TYPES[f] for f in provider.capabilities.models[0].formats
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +16,8 @@ from application.ports.providers import Answer, CallFailedError, CallRequest
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
-from tests.fakes_images import answer_to
+from infrastructure.always_open import AlwaysOpen
+from tests.fakes_images import answer_to, offering
 from tests.generations import HOUR
 from tests.studio import LEASE, Studio, until
 
@@ -30,7 +30,7 @@ class Office(Studio):
     def __init__(self) -> None:
         super().__init__()
         finisher = self.another_process()
-        finisher.router = Router({})
+        finisher.router = Router({}, AlwaysOpen())
         self.sweep = OverdueSweep(self.store.board, finisher)
 
     async def sweep_up(self, ref: UUID) -> Generation:
@@ -217,7 +217,7 @@ async def test_ten_pictures_that_cannot_be_stored_are_safe_as_soon_as_one(
     monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 1.0)
     hanging = Hanging()
     office.images.before_put = hanging
-    office.provider.capabilities = replace(office.provider.capabilities, images_per_call=10)
+    office.provider.capabilities = offering(images_per_call=10)
     ref = await office.place(count=10)
     generation = await office.perform(ref)
     assert hanging.most == 10

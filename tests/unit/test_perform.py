@@ -21,8 +21,9 @@ from application.ports.providers import (
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
+from infrastructure.always_open import AlwaysOpen
 from infrastructure.event_store.mapper import UnreadableEventError
-from tests.fakes_images import HANG, answer_to
+from tests.fakes_images import HANG, answer_to, offering
 from tests.generations import events_of
 from tests.studio import Studio, never, until
 
@@ -83,8 +84,7 @@ async def test_how_long_it_waited_and_took_is_recorded(studio: Studio) -> None:
 
 
 async def test_a_provider_that_makes_several_at_once_is_called_once(studio: Studio) -> None:
-    offered = studio.provider.capabilities
-    studio.provider.capabilities = type(offered)(**{**vars(offered), "images_per_call": 4})
+    studio.provider.capabilities = offering(images_per_call=4)
     ref = await studio.place(count=3)
     await studio.perform(ref)
     assert [request.images for request in studio.provider.asked] == [(1, 2, 3)]
@@ -243,10 +243,10 @@ async def test_the_unexpected_puts_the_work_back_for_later(studio: Studio) -> No
 
 async def test_a_provider_that_left_lets_the_work_wait(studio: Studio) -> None:
     ref = await studio.place(spec={"provider": "fake"})
-    studio.performer.router = Router({})
+    studio.performer.router = Router({}, AlwaysOpen())
     assert (await studio.perform(ref)).status == "queued"
     assert studio.store.work["generate", ref].due_at > studio.clock.now
-    studio.performer.router = Router({"fake": studio.provider})
+    studio.performer.router = Router({"fake": studio.provider}, AlwaysOpen())
     studio.clock.advance(seconds=30)
     assert (await studio.perform(ref)).status == "completed"
 

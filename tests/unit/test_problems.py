@@ -34,6 +34,7 @@ from tests.generations import new_generation
 # What is raised and answered for behind the command line, by workers and dispatchers alone.
 NEVER_AT_A_ROUTE = {
     "CallFailedError": "the worker records it",
+    "DoesNotFitError": "routing raises NoProviderError, which says it of every provider",
     "EndedMeanwhileError": "the worker tidies up",
     "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
     "NotOursError": "the worker gives way",

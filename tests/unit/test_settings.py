@@ -120,11 +120,10 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("PUBLIC_URL", "http://a.example?b=c", "must be an address such as https://"),
         ("ADMIN_KEY", "short", "must have at least 16 letters"),
         ("SECRET_KEY", "with a space in its middle", "without spaces"),
-        ("PROVIDERS", "sketch,openai", "names openai, which this release cannot use yet"),
-        ("PROVIDERS", "skech", "names 'skech', which is no provider: use sketch."),
-        ("PROVIDERS", ",", "names no provider: use sketch."),
-        ("IMAGE_STORE", "supabase", "is supabase, which this release cannot use yet"),
-        ("IMAGE_STORE", "floppy", "must be 'filesystem', not 'floppy'."),
+        ("PROVIDERS", "sketch,openai", "names openai, and OPENAI_API_KEY is not set: set it."),
+        ("PROVIDERS", "skech", "names 'skech', which is no provider: there are openai, gemini,"),
+        ("PROVIDERS", ",", "names no provider: there are openai, gemini, stability, sketch."),
+        ("IMAGE_STORE", "floppy", "must be 'filesystem' or 'supabase', not 'floppy'."),
         ("DAILY_QUOTA", "-1", "must be a number of images, 0 or more, or unlimited, not '-1'."),
         ("MONTHLY_QUOTA", "many", "must be a number of images"),
         ("WAIT_SECONDS", "601", "must be at most 600, not 601."),
@@ -273,3 +272,19 @@ def test_a_child_process_reads_the_same_settings(tmp_path: Path) -> None:
         }
     )
     assert load_settings(settings.environ()) == settings
+
+
+def test_the_providers_are_those_with_a_key_else_the_built_in_one() -> None:
+    assert load_settings({}).providers == ("sketch",)
+    keys = {"GEMINI_API_KEY": "a-key", "OPENAI_API_KEY": "another-key"}
+    assert load_settings(keys).providers == ("openai", "gemini")
+    chosen = keys | {"DARKROOM_PROVIDERS": "gemini,sketch"}
+    assert load_settings(chosen).providers == ("gemini", "sketch")
+
+
+def test_keys_of_providers_are_never_shown() -> None:
+    names = ("OPENAI_API_KEY", "GEMINI_API_KEY", "STABILITY_API_KEY", "SUPABASE_KEY")
+    shown = load_settings(dict.fromkeys(names, "sk-secret")).shown()
+    assert {shown[name] for name in names} == {"********"}
+    (mistake,) = mistakes_in(OPENAI_API_KEY="sk secret")
+    assert mistake == "OPENAI_API_KEY is no key: it holds a space or what is no ASCII character."

@@ -1,14 +1,15 @@
-"""Who makes pictures: what is asked of him, and what may come of it."""
+"""Who makes pictures: what each can do, what is asked of him, and what may come of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from domain.failure import Failure
-from domain.image import ContentType, Cost, Format
+from domain.image import Background, ContentType, Cost, Fidelity, Format, Moderation
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class Picture:
 class CallRequest:
     """One paid request: `images` are the numbers (from 1) of the pictures wanted.
 
-    `correlation_id` goes to the provider where it takes one.
+    All of it lies within what the model offers: sizes are of its own, references are prepared by
+    its rules, the mask (a PNG as large as the first reference, alpha 0 is painted anew) comes only
+    where it takes one. None leaves the choice to the provider. `correlation_id` goes to the
+    provider where it takes one, `end_user` (a hash) where it wants to know whom it serves.
     """
 
     generation: UUID
@@ -33,17 +37,25 @@ class CallRequest:
     model: str
     negative_prompt: str | None = None
     size: str | None = None
-    aspect_ratio: str | None = None
     quality: str | None = None
     format: Format | None = None
+    background: Background | None = None
+    compression: int | None = None
+    moderation: Moderation | None = None
+    fidelity: Fidelity | None = None
     seed: int | None = None
     references: tuple[Picture, ...] = ()
+    mask: Picture | None = None
+    end_user: str | None = None
     correlation_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a provider made: at least one picture, at most as many as asked for, in their order."""
+    """What a provider made: at least one picture, at most as many as asked for, in their order.
+
+    `usage` counts what it bills by, in the provider's own names.
+    """
 
     pictures: tuple[Picture, ...]
     cost: Cost
@@ -70,24 +82,84 @@ class OutcomeUnknownError(Exception):
 
 
 @dataclass(frozen=True)
+class FreeSizes:
+    """Any size: sides are multiples of `step` from `shortest` to `longest`, in pixels.
+
+    `steepest` is the longest side over the shortest; `usual_pixels` is what an aspect ratio gets.
+    """
+
+    step: int
+    shortest: int
+    longest: int
+    max_pixels: int
+    steepest: float
+    min_pixels: int = 1
+    usual_pixels: int = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ReferenceRules:
+    """What reference images a model takes: how many, in which formats, how large.
+
+    Bytes are of each image, and of all together; sides and pixels are of each.
+    """
+
+    most: int
+    formats: tuple[Format, ...] = ("png", "jpeg", "webp")
+    max_bytes: int = 20 * 1024 * 1024
+    max_bytes_together: int = 200 * 1024 * 1024
+    max_pixels: int = 40_000_000
+    longest_side: int = 16_384
+    shortest_side: int = 16
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one model offers.
+
+    `sizes` (`WIDTHxHEIGHT`) are the only ones it makes, or those of `free_sizes`. `formats` and
+    `qualities` have the provider's own names; empty `qualities` offer no choice. `watermarks` are
+    invisible marks that it puts into every picture. `prices` are by unit, in the currency of the
+    price list: what an image, or a million tokens, costs.
+    """
+
+    name: str
+    formats: tuple[Format, ...]
+    sizes: tuple[str, ...] = ()
+    free_sizes: FreeSizes | None = None
+    qualities: tuple[str, ...] = ()
+    images_per_call: int = 1
+    references: ReferenceRules | None = None
+    mask: bool = False
+    negative_prompt: bool = False
+    seed: bool = False
+    transparency: bool = False
+    compression: bool = False
+    moderation: bool = False
+    fidelity: bool = False
+    prompt_characters: int = 32_000
+    watermarks: tuple[str, ...] = ()
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a provider can do, as data: requests are checked and routed by it before anything costs.
 
-    `max_steepness` is the longest side over the shortest. `repeat_costs` says whether asking again
-    after an unknown outcome may be billed twice.
+    The first model is the one that is taken where none is asked for. `repeat_costs` says whether
+    asking again after an unknown outcome may be billed twice.
     """
 
-    models: tuple[str, ...]
-    formats: tuple[Format, ...]
-    qualities: tuple[str, ...]
-    images_per_call: int
-    max_pixels: int
-    max_steepness: int
-    max_references: int
-    negative_prompt: bool
-    seed: bool
+    models: tuple[Model, ...]
     repeat_costs: bool
     price_list: str
+    currency: str = "USD"
+
+    def model(self, name: str | None) -> Model | None:
+        """The model of this name, the first for None; None when there is none."""
+        if name is None:
+            return self.models[0]
+        return next((model for model in self.models if model.name == name), None)
 
 
 class Provider(Protocol):
@@ -102,4 +174,8 @@ class Provider(Protocol):
         Raises CallFailedError or OutcomeUnknownError, nothing else. May be cancelled at any time:
         the outcome is then unknown.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; nothing is called any more."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 import random
 import re
@@ -18,8 +17,11 @@ from application.ports.providers import (
     CallFailedError,
     CallRequest,
     Capabilities,
+    FreeSizes,
+    Model,
     OutcomeUnknownError,
     Picture,
+    ReferenceRules,
 )
 from domain.failure import Failure, FailureKind
 from domain.image import CONTENT_TYPES, Cost
@@ -30,7 +32,8 @@ from infrastructure.settings_values import SketchFaults
 PRICE_LIST = "sketch-2026-11"
 PRICE_PER_IMAGE = Decimal("0.0010")  # USD
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
-PIXELS_BY_ASPECT_RATIO = 1024 * 1024
+SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+USUAL_SIZE = "1024x1024"
 STEEPEST = 16  # a megapixel at 16:1 is 4096 pixels wide
 QUALITIES = ("low", "medium", "high")
 MAX_REFERENCES = 16
@@ -39,6 +42,28 @@ PAINTERS = min(2, os.cpu_count() or 1)  # painting small pictures holds the GIL:
 
 
 NO_FAULTS = SketchFaults()
+
+
+def capabilities(*, images_per_call: int = 1) -> Capabilities:
+    """What the sketch provider can do."""
+    model = Model(
+        name="sketch-1",
+        formats=("png", "jpeg", "webp"),
+        free_sizes=FreeSizes(
+            step=1,
+            shortest=SHORTEST_SIDE,
+            longest=LONGEST_SIDE,
+            max_pixels=LONGEST_SIDE * LONGEST_SIDE,
+            steepest=STEEPEST,
+        ),
+        qualities=QUALITIES,
+        images_per_call=images_per_call,
+        references=ReferenceRules(most=MAX_REFERENCES),
+        negative_prompt=True,
+        seed=True,
+        prices={"image": PRICE_PER_IMAGE},
+    )
+    return Capabilities(models=(model,), repeat_costs=False, price_list=PRICE_LIST)
 
 
 class SketchProvider:
@@ -63,19 +88,11 @@ class SketchProvider:
         self._seconds, self._faults, self._ledger = seconds, faults, ledger
         self._chance = chance or random.SystemRandom()
         self._painters = ThreadPoolExecutor(PAINTERS, thread_name_prefix="sketch")
-        self.capabilities = Capabilities(
-            models=("sketch-1",),
-            formats=("png", "jpeg", "webp"),
-            qualities=QUALITIES,
-            images_per_call=images_per_call,
-            max_pixels=LONGEST_SIDE * LONGEST_SIDE,
-            max_steepness=STEEPEST,
-            max_references=MAX_REFERENCES,
-            negative_prompt=True,
-            seed=True,
-            repeat_costs=False,
-            price_list=PRICE_LIST,
-        )
+        self.capabilities = capabilities(images_per_call=images_per_call)
+
+    async def close(self) -> None:
+        """Paint nothing any more."""
+        self._painters.shutdown(wait=False, cancel_futures=True)
 
     async def call(self, request: CallRequest) -> Answer:
         """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
@@ -110,7 +127,7 @@ class SketchProvider:
 
     def _commission(self, request: CallRequest, number: int) -> Commission:
         self._refuse_what_is_not_offered(request)
-        width, height = _size(request.size, request.aspect_ratio)
+        width, height = _size(request.size)
         return Commission(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt or "",
@@ -124,14 +141,15 @@ class SketchProvider:
         )
 
     def _refuse_what_is_not_offered(self, request: CallRequest) -> None:
-        if request.model not in self.capabilities.models:
+        model = self.capabilities.model(request.model)
+        if model is None:
             raise _failed("misconfigured", "The sketch provider has one model, sketch-1.")
-        if not 1 <= len(request.images) <= self.capabilities.images_per_call:
-            most = self.capabilities.images_per_call
+        if not 1 <= len(request.images) <= model.images_per_call:
+            most = model.images_per_call
             raise _failed("invalid_request", f"A sketch call makes from 1 to {most} images.")
         if request.quality not in (None, *QUALITIES):
             raise _failed("invalid_request", f"A sketch's quality is one of {QUALITIES}.")
-        if request.format not in (None, *self.capabilities.formats):
+        if request.format not in (None, *model.formats):
             raise _failed("invalid_request", "A sketch is painted as png, jpeg or webp.")
         if len(request.references) > MAX_REFERENCES:
             raise _failed(
@@ -184,26 +202,17 @@ def _failed(kind: FailureKind, message: str) -> CallFailedError:
     return CallFailedError(Failure(kind=kind, message=message))
 
 
-def _size(size: str | None, aspect_ratio: str | None) -> tuple[int, int]:
-    """Width and height in pixels; an aspect ratio gives about a megapixel, in steps of 8."""
-    if size is not None:
-        width, height = _pair(size, "x", "size is WIDTHxHEIGHT, like 1024x768")
-    else:
-        across, down = _pair(aspect_ratio or "1:1", ":", "aspect ratio is W:H, like 3:2")
-        width = round(math.sqrt(PIXELS_BY_ASPECT_RATIO * across / down) / 8) * 8
-        height = round(math.sqrt(PIXELS_BY_ASPECT_RATIO * down / across) / 8) * 8
+def _size(size: str | None) -> tuple[int, int]:
+    """Width and height in pixels."""
+    if not (match := SIZE.fullmatch(size or USUAL_SIZE)):
+        raise _failed("invalid_request", "A sketch's size is WIDTHxHEIGHT, like 1024x768.")
+    width, height = int(match[1]), int(match[2])
     if not SHORTEST_SIDE <= min(width, height) <= max(width, height) <= LONGEST_SIDE:
         raise _failed(
             "invalid_request",
             f"Each side of a sketch has from {SHORTEST_SIDE} to {LONGEST_SIDE} pixels.",
         )
     return width, height
-
-
-def _pair(text: str, separator: str, rule: str) -> tuple[int, int]:
-    if not (match := re.fullmatch(rf"([1-9][0-9]{{0,4}}){separator}([1-9][0-9]{{0,4}})", text)):
-        raise _failed("invalid_request", f"A sketch's {rule}.")
-    return int(match[1]), int(match[2])
 
 
 def _append(ledger: Path, line: str) -> None:

@@ -1,0 +1,259 @@
+"""What a model makes of a request: what it offers as it is, what instead, and what not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from application.ports.providers import FreeSizes, Model
+from domain.generation import Wish
+from domain.image import Background, Bridge, Bridged, Fidelity, Format, ImageSpec, Moderation
+
+QUALITIES = ("low", "medium", "high", "xhigh", "max")
+COMPRESSED: tuple[Format, ...] = ("jpeg", "webp")
+NOT_OFFERED = "not offered"
+SAME_SHAPE = 1.03  # times: providers round the sides of what they call 16:9
+LIKE_SHAPE = 1.5  # times: a picture of another shape is not what was asked for
+FEWER_PIXELS = 2.0  # times
+ROUND_SIDES = 8  # pixels, of a size that only an aspect ratio was asked for
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request wants of a provider, beside its words."""
+
+    spec: ImageSpec
+    wish: Wish
+    references: int = 0
+    mask: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A request in a model's own terms; None leaves the choice to the provider.
+
+    `prompt` says what is to be left out too, where the model takes no negative prompt.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    size: str | None = None
+    quality: str | None = None
+    format: Format | None = None
+    background: Background | None = None
+    compression: int | None = None
+    moderation: Moderation | None = None
+    fidelity: Fidelity | None = None
+    bridges: tuple[Bridge, ...] = field(default=())
+
+
+class DoesNotFitError(Exception):
+    """A model cannot do it: the end of a sentence that says what it lacks."""
+
+
+def fit(wanted: Wanted, model: Model) -> Fit:
+    """Raises DoesNotFitError."""
+    if obstacle := next(_obstacles(wanted, model), None):
+        raise DoesNotFitError(obstacle)
+    spec, bridges = wanted.spec, list[Bridge]()
+
+    def bridge(what: Bridged, asked: object, got: str) -> None:
+        bridges.append(Bridge(what=what, asked=str(asked), got=got))
+
+    prompt, negative_prompt = wanted.wish.prompt, wanted.wish.negative_prompt
+    if negative_prompt is not None and not model.negative_prompt:
+        prompt, negative_prompt = _folded(prompt, negative_prompt), None
+        bridge("negative_prompt", "a negative prompt", "said in the prompt")
+    size = _size(spec, model)
+    if size and (what := _other_shape(spec, size)):
+        bridge(what, getattr(spec, what), size)
+    quality = _quality(spec, model)
+    if quality != spec.quality:
+        bridge("quality", spec.quality, quality or NOT_OFFERED)
+    native = spec.format if spec.format in (None, *model.formats) else None
+    if spec.format != native:
+        bridge("format", spec.format, "converted")
+    for what in _dropped(spec, model, native):
+        bridge(what, getattr(spec, what), NOT_OFFERED)
+    takes_compression = model.compression and native in COMPRESSED
+    return Fit(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        size=size,
+        quality=quality,
+        format=native,
+        background=spec.background if model.transparency else None,
+        compression=spec.compression if takes_compression else None,
+        moderation=spec.moderation if model.moderation else None,
+        fidelity=spec.fidelity if model.fidelity else None,
+        bridges=tuple(bridges),
+    )
+
+
+def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
+    """Why a model cannot do this, each as the end of a sentence."""
+    spec, most = wanted.spec, model.references.most if model.references else 0
+    if wanted.references > most:
+        yield f"takes at most {most} reference images" if most else "takes no reference images"
+    if wanted.mask and not model.mask:
+        yield "takes no mask, say in the prompt what is to change"
+    if spec.seed is not None and not model.seed:
+        yield "takes no seed, leave it out"
+    if spec.background == "transparent" and not model.transparency:
+        yield "paints no transparent background, leave it out"
+    if _length(wanted, model) > model.prompt_characters:
+        yield f"takes at most {model.prompt_characters} characters, write a shorter prompt"
+    if spec.quality is not None and not _knows_quality(spec.quality, model):
+        names = ", ".join(model.qualities)
+        yield (
+            f"has no quality {spec.quality!r}, choose one of {names}"
+            if names
+            else "offers no choice of quality, leave it out"
+        )
+    yield from _obstacles_of_size(spec, model)
+
+
+def _length(wanted: Wanted, model: Model) -> int:
+    negative = wanted.wish.negative_prompt
+    if negative is None or model.negative_prompt:
+        return max(len(wanted.wish.prompt), len(negative or ""))
+    return len(_folded(wanted.wish.prompt, negative))
+
+
+def _folded(prompt: str, negative_prompt: str) -> str:
+    return f"{prompt}\n\nLeave out of the picture: {negative_prompt}"
+
+
+def _dropped(spec: ImageSpec, model: Model, native: Format | None) -> Iterator[Bridged]:
+    """Wishes that are no reason to refuse: a model without them does the next best thing."""
+    converted = spec.format is not None and native is None
+    if spec.compression is not None and not (
+        (converted or model.compression) and (spec.format or native) in COMPRESSED
+    ):
+        yield "compression"
+    if spec.moderation == "low" and not model.moderation:
+        yield "moderation"
+    if spec.fidelity is not None and not model.fidelity:
+        yield "fidelity"
+
+
+# --- quality -------------------------------------------------------------------------------------
+
+
+def _knows_quality(quality: str, model: Model) -> bool:
+    return quality in model.qualities or quality in QUALITIES
+
+
+def _quality(spec: ImageSpec, model: Model) -> str | None:
+    """The one asked for, or the nearest on the scale that all providers' names lie on."""
+    offered = [QUALITIES.index(name) for name in model.qualities if name in QUALITIES]
+    if spec.quality in (None, *model.qualities) or not offered:
+        return spec.quality if spec.quality in model.qualities else None
+    asked = QUALITIES.index(spec.quality)
+    return QUALITIES[min(offered, key=lambda place: (abs(place - asked), place))]
+
+
+# --- size ----------------------------------------------------------------------------------------
+
+Sides = tuple[int, int]
+
+
+def _size(spec: ImageSpec, model: Model) -> str | None:
+    """The model's size that is nearest to what was asked for, None when nothing was."""
+    asked = _asked(spec, model)
+    if asked is None:
+        return None
+    width, height = _nearest(asked, model)
+    return f"{width}x{height}"
+
+
+def _asked(spec: ImageSpec, model: Model) -> Sides | None:
+    if spec.size is not None:
+        return sides(spec.size)
+    if spec.aspect_ratio is None:
+        return None
+    across, _, down = spec.aspect_ratio.partition(":")
+    ratio = int(across) / int(down)
+    free = model.free_sizes
+    pixels = free.usual_pixels if free else _pixels(sides(model.sizes[0]))
+    step = ROUND_SIDES if free else 1
+    width, height = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
+    return max(1, round(width / step)) * step, max(1, round(height / step)) * step
+
+
+def _nearest(asked: Sides, model: Model) -> Sides:
+    if model.free_sizes:
+        return _nearest_free(asked, model.free_sizes)
+
+    def far(size: Sides) -> tuple[float, float]:
+        return round(_times(_ratio(size), _ratio(asked)), 2), _times(_pixels(size), _pixels(asked))
+
+    return min(map(sides, model.sizes), key=far)
+
+
+def _nearest_free(asked: Sides, free: FreeSizes) -> Sides:
+    """As asked where it can be; else of the same shape, within the bounds, in whole steps."""
+    pixels = asked[0] * asked[1]
+    scale = math.sqrt(min(max(pixels, free.min_pixels), free.max_pixels) / pixels)
+    scale = min(max(scale, free.shortest / min(asked)), free.longest / max(asked))
+    width, height = (max(free.step, round(side * scale / free.step) * free.step) for side in asked)
+    while width * height > free.max_pixels or max(width, height) > free.longest:
+        width, height = _shorter(width, height, free.step)
+    return width, height
+
+
+def _shorter(width: int, height: int, step: int) -> Sides:
+    return (width - step, height) if width >= height else (width, height - step)
+
+
+def _obstacles_of_size(spec: ImageSpec, model: Model) -> Iterator[str]:
+    asked = _asked(spec, model)
+    if asked is None:
+        return
+    nearest = _nearest(asked, model)
+    steepest = model.free_sizes.steepest if model.free_sizes else None
+    if _times(_ratio(nearest), _ratio(asked)) > LIKE_SHAPE or (
+        steepest is not None and _steepness(asked) > steepest * SAME_SHAPE
+    ):
+        longest = steepest or max(_steepness(sides(size)) for size in model.sizes)
+        yield f"makes nothing longer than {longest:.3g}:1, choose another shape"
+    elif spec.size is not None and _pixels(asked) > FEWER_PIXELS * _pixels(nearest):
+        most = model.free_sizes.max_pixels if model.free_sizes else _most_pixels(model)
+        yield f"makes at most {most} pixels, choose a smaller size"
+
+
+def _other_shape(spec: ImageSpec, size: str) -> Bridged | None:
+    """Which wish is met by another size than the one asked for."""
+    if spec.size is not None:
+        return "size" if spec.size != size else None
+    across, _, down = (spec.aspect_ratio or "1:1").partition(":")
+    is_same = _times(_ratio(sides(size)), int(across) / int(down)) <= SAME_SHAPE
+    return None if is_same else "aspect_ratio"
+
+
+def sides(size: str) -> Sides:
+    """Width and height of `WIDTHxHEIGHT`."""
+    width, _, height = size.partition("x")
+    return int(width), int(height)
+
+
+def _ratio(of: Sides) -> float:
+    return of[0] / of[1]
+
+
+def _pixels(of: Sides) -> int:
+    return of[0] * of[1]
+
+
+def _steepness(of: Sides) -> float:
+    return max(of) / min(of)
+
+
+def _most_pixels(model: Model) -> int:
+    return max(_pixels(sides(size)) for size in model.sizes)
+
+
+def _times(one: float, other: float) -> float:
+    """How many times the smaller one the larger one is."""
+    return max(one / other, other / one)

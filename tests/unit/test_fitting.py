@@ -1,0 +1,185 @@
+"""What a model makes of a request, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from application.fitting import DoesNotFitError, Fit, Wanted, fit
+from application.ports.providers import FreeSizes, Model, ReferenceRules
+from domain.generation import Wish
+from domain.image import Bridge, ImageSpec
+
+FIXED = Model(
+    name="fixed-1",
+    formats=("png",),
+    sizes=("1024x1024", "1536x1024", "1024x1536", "2048x2048"),
+    references=ReferenceRules(most=1),
+)
+FREE = replace(
+    FIXED,
+    sizes=(),
+    free_sizes=FreeSizes(
+        step=16,
+        shortest=256,
+        longest=3840,
+        min_pixels=655_360,
+        max_pixels=3840 * 2160,
+        steepest=3,
+    ),
+    formats=("png", "jpeg", "webp"),
+    qualities=("low", "medium", "high"),
+    negative_prompt=True,
+    transparency=True,
+    compression=True,
+    moderation=True,
+    fidelity=True,
+)
+
+
+def fitted(model: Model, *, negative_prompt: str | None = None, **spec: Any) -> Fit:
+    return fit(
+        Wanted(ImageSpec(**spec), Wish(prompt="a cat", negative_prompt=negative_prompt)), model
+    )
+
+
+def bridged(model: Model, **spec: Any) -> list[tuple[str, str, str]]:
+    return [(one.what, one.asked, one.got) for one in fitted(model, **spec).bridges]
+
+
+def test_what_is_not_said_is_left_to_the_provider() -> None:
+    assert fitted(FIXED) == Fit(prompt="a cat")
+
+
+def test_what_is_offered_is_taken_over_as_it_is() -> None:
+    spec = {
+        "size": "1600x1200",
+        "quality": "high",
+        "format": "jpeg",
+        "background": "opaque",
+        "compression": 80,
+        "moderation": "low",
+        "fidelity": "high",
+    }
+    assert fitted(FREE, negative_prompt="dogs", **spec) == Fit("a cat", "dogs", **spec)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "size"),
+    [
+        (FIXED, "1024x1024", "1024x1024"),
+        (FIXED, "1000x1000", "1024x1024"),
+        (FIXED, "1800x1800", "2048x2048"),
+        (FIXED, "1280x720", "1536x1024"),
+        (FIXED, "600x900", "1024x1536"),
+        (FREE, "1000x1000", "992x992"),
+        (FREE, "3840x3840", "2880x2880"),
+        (FREE, "320x320", "816x816"),
+    ],
+)
+def test_a_size_that_is_not_offered_becomes_the_nearest(
+    model: Model, asked: str, size: str
+) -> None:
+    assert fitted(model, size=asked).size == size
+    expected = [] if asked == size else [("size", asked, size)]
+    assert bridged(model, size=asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "size", "is_said"),
+    [
+        (FIXED, "1:1", "1024x1024", False),
+        (FIXED, "3:2", "1536x1024", False),
+        (FIXED, "16:9", "1536x1024", True),
+        (FREE, "16:9", "1376x768", False),
+        (FREE, "3:1", "1776x592", False),
+    ],
+)
+def test_an_aspect_ratio_becomes_the_nearest_size_of_the_usual_number_of_pixels(
+    model: Model, asked: str, size: str, *, is_said: bool
+) -> None:
+    assert fitted(model, aspect_ratio=asked).size == size
+    assert bridged(model, aspect_ratio=asked) == (
+        [("aspect_ratio", asked, size)] if is_said else []
+    )
+
+
+def test_every_size_is_within_the_bounds_whatever_is_asked_for() -> None:
+    for width in range(100, 4097, 333):
+        for height in range(100, 4097, 111):
+            if max(width, height) / min(width, height) > 3:
+                continue
+            try:
+                size = fitted(FREE, size=f"{width}x{height}").size or ""
+            except DoesNotFitError:
+                assert width * height > 2 * 3840 * 2160 or max(width, height) > 3840
+                continue
+            got = [int(side) for side in size.split("x")]
+            assert all(side % 16 == 0 and side <= 3840 for side in got)
+            assert got[0] * got[1] <= 3840 * 2160
+
+
+def test_qualities_become_the_nearest_on_the_scale_of_all() -> None:
+    assert bridged(FREE, quality="max") == [("quality", "max", "high")]
+    assert bridged(FIXED, quality="high") == [("quality", "high", "not offered")]
+
+
+def test_a_format_that_is_not_offered_is_converted_afterwards() -> None:
+    assert fitted(FIXED, format="webp").format is None
+    assert bridged(FIXED, format="webp", compression=70) == [("format", "webp", "converted")]
+
+
+def test_a_negative_prompt_is_said_in_the_prompt_where_there_is_none() -> None:
+    got = fitted(FIXED, negative_prompt="dogs")
+    assert got.prompt == "a cat\n\nLeave out of the picture: dogs"
+    assert got.negative_prompt is None
+    (said,) = got.bridges
+    assert said == Bridge(
+        what="negative_prompt", asked="a negative prompt", got="said in the prompt"
+    )
+
+
+def test_wishes_that_change_little_are_dropped_and_that_is_said() -> None:
+    got = bridged(FIXED, compression=80, moderation="low", fidelity="high", background="opaque")
+    assert got == [
+        ("compression", "80", "not offered"),
+        ("moderation", "low", "not offered"),
+        ("fidelity", "high", "not offered"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "sentence"),
+    [
+        (FIXED, {"aspect_ratio": "3:1"}, "makes nothing longer than 1.5:1, choose another shape"),
+        (FIXED, {"size": "4096x4096"}, "makes at most 4194304 pixels, choose a smaller size"),
+        (FREE, {"size": "4096x1024"}, "makes nothing longer than 3:1, choose another shape"),
+        (FIXED, {"seed": 1}, "takes no seed, leave it out"),
+        (FIXED, {"background": "transparent"}, "paints no transparent background, leave it out"),
+        (FREE, {"quality": "fine"}, "has no quality 'fine', choose one of low, medium, high"),
+        (FIXED, {"quality": "fine"}, "offers no choice of quality, leave it out"),
+    ],
+)
+def test_what_would_be_another_picture_is_refused(
+    model: Model, spec: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(DoesNotFitError) as refused:
+        fitted(model, **spec)
+    assert str(refused.value) == sentence
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_what_is_folded_into_it() -> None:
+    model = replace(FIXED, prompt_characters=40)
+    fitted(model)
+    with pytest.raises(DoesNotFitError, match="takes at most 40 characters"):
+        fitted(model, negative_prompt="dogs and horses")
+
+
+def test_references_are_counted() -> None:
+    wanted = Wanted(ImageSpec(), Wish(prompt="a cat"), references=2)
+    with pytest.raises(DoesNotFitError, match="takes at most 1 reference images"):
+        fit(wanted, FIXED)
+    with pytest.raises(DoesNotFitError, match="takes no reference images"):
+        fit(wanted, replace(FIXED, references=None))
