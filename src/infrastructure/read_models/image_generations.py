@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from domain.failure import FailureKind
+from domain.failure import FailureKind, OnRefusal
 from domain.generation import Call, Generation, OnUnknown, Status
 from domain.image import ImageSpec, PublishedImage, ReferenceImage
 from infrastructure.read_models import Fetch
@@ -45,6 +45,7 @@ CREATE TABLE image_generations (
     error_kind             text,
     error_message          text,
     on_unknown             text        NOT NULL,
+    on_refusal             text        NOT NULL,
     retry_of               uuid,
     position               bigint      NOT NULL,
     created_at             timestamptz NOT NULL,
@@ -80,16 +81,16 @@ COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the 
 
 REQUESTED = """
 INSERT INTO image_generations (id, user_id, prompt, words, negative_prompt, metadata, spec, count,
-       model, reference_images, reference_images_count, on_unknown, retry_of, position, created_at,
-       deadline_at)
+       model, reference_images, reference_images_count, on_unknown, on_refusal, retry_of, position,
+       created_at, deadline_at)
 SELECT id, user_id, prompt, to_tsvector('simple', words), negative_prompt, metadata, spec,
        (spec ->> 'count')::integer, spec ->> 'model', reference_images,
-       jsonb_array_length(reference_images), on_unknown, retry_of, position, recorded_at,
-       recorded_at + make_interval(secs => deadline_seconds)
+       jsonb_array_length(reference_images), on_unknown, on_refusal, retry_of, position,
+       recorded_at, recorded_at + make_interval(secs => deadline_seconds)
   FROM jsonb_to_recordset(%s::jsonb) AS r(
        id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text, words text,
        negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, on_unknown text,
-       retry_of uuid, deadline_seconds float)
+       on_refusal text, retry_of uuid, deadline_seconds float)
 """
 
 # The provider used is that of the last call that was answered, until then of the last one made.
@@ -163,6 +164,7 @@ def _requested(event: Generation.Requested) -> dict[str, Any]:
         "spec": event.spec,
         "reference_images": event.references,
         "on_unknown": event.on_unknown,
+        "on_refusal": event.on_refusal,
         "retry_of": event.retry_of,
         "deadline_seconds": event.deadline_seconds,
     }
@@ -196,7 +198,7 @@ def _given_up(event: Generation.Failed | Generation.Cancelled) -> dict[str, Any]
 
 READ_MODEL = ReadModel(
     name="image_generations",
-    version=6,
+    version=7,
     create=CREATE,
     statements=(
         Statement(Generation.Requested, REQUESTED, _requested),
@@ -235,6 +237,7 @@ class ImageGenerationRow:
     error_kind: FailureKind | None
     error_message: str | None
     on_unknown: OnUnknown
+    on_refusal: OnRefusal
     retry_of: UUID | None
     created_at: datetime
     started_at: datetime | None
@@ -265,7 +268,7 @@ TABLE = f"{READ_MODEL.schema}.image_generations"
 PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
        reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
-       images::text, missing, error_kind, error_message, on_unknown, retry_of,
+       images::text, missing, error_kind, error_message, on_unknown, on_refusal, retry_of,
        created_at, started_at, completed_at, deadline_at, deleted_at
   FROM ({found}) found
  ORDER BY position DESC

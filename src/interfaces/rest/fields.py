@@ -65,6 +65,7 @@ Size = Annotated[
 AspectRatio = Annotated[str, StringConstraints(pattern=ASPECT_RATIO)]
 Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(_whole)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
+Compression = Annotated[int, Field(ge=0, le=100), BeforeValidator(_whole)]
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(_whole)]
 MetadataKey = Annotated[
     str,

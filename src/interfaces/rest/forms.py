@@ -20,7 +20,7 @@ from interfaces.rest.errors import (
 from interfaces.rest.strict_json import strict_json
 
 FILES = "referenceImages"
-WHOLE_NUMBERS = {to_camel(name) for name in ("count", "seed", "deadline_seconds")}
+WHOLE_NUMBERS = {to_camel(name) for name in ("count", "seed", "compression", "deadline_seconds")}
 MOST_PARTS = 1000
 MOST_DIGITS = 20
 

@@ -224,6 +224,7 @@ async def _place(container: Container, caller: Caller, asked: Asked, key: str | 
         wish=_wish(fields),
         references=asked.references,
         on_unknown=fields.on_unknown,
+        on_refusal=fields.on_refusal,
         deadline=None if seconds is None else timedelta(seconds=seconds),
         idempotency_key=key,
     )

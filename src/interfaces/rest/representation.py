@@ -15,6 +15,7 @@ from domain.generation import Call, Generation
 from domain.image import PublishedImage, ReferenceImage
 from infrastructure.read_models.image_generations import ImageGenerationRow
 from interfaces.rest.shapes import (
+    BridgeShape,
     CallShape,
     CostShape,
     ErrorShape,
@@ -56,6 +57,7 @@ def of_generation(generation: Generation) -> GenerationShape:
         error_kind=kind,
         error_message=message,
         on_unknown=generation.on_unknown,
+        on_refusal=generation.on_refusal,
         retry_of=generation.retry_of,
         created_at=generation.created_on,
         started_at=generation.started_on,
@@ -85,6 +87,11 @@ def of_row(row: ImageGenerationRow) -> GenerationShape:
         format=spec.format,
         count=spec.count,
         seed=spec.seed,
+        background=spec.background,
+        compression=spec.compression,
+        moderation=spec.moderation,
+        fidelity=spec.fidelity,
+        bridged=_bridged(row.calls),
         image_url=row.image_url,
         images=tuple(map(_image, row.images)),
         missing=row.missing,
@@ -99,6 +106,7 @@ def of_row(row: ImageGenerationRow) -> GenerationShape:
         deadline_at=row.deadline_at,
         deleted_at=row.deleted_at,
         on_unknown=row.on_unknown,
+        on_refusal=row.on_refusal,
         retry_of=row.retry_of,
         metadata=row.metadata,
         links=LinksShape(
@@ -185,6 +193,9 @@ def _image(image: PublishedImage) -> ImageShape:
         width=image.width,
         height=image.height,
         bytes=image.bytes,
+        provenance=image.provenance,
+        converted_from=image.converted_from,
+        provenance_lost=image.provenance_lost,
     )
 
 
@@ -205,7 +216,14 @@ def _call(call: Call) -> CallShape:
         model=call.model,
         images=call.images,
         outcome=call.outcome,
+        passed_over=call.passed_over,
     )
+
+
+def _bridged(calls: Iterable[Call]) -> tuple[BridgeShape, ...]:
+    """Each once, however many calls were made."""
+    all_of_them = dict.fromkeys(bridge for call in calls for bridge in call.bridges)
+    return tuple(BridgeShape(**dict(bridge)) for bridge in all_of_them)
 
 
 def _cost(calls: Iterable[Call]) -> CostShape | None:

@@ -11,15 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from application.queue_places import WaitReason
-from domain.failure import FailureKind
+from domain.failure import FailureKind, OnRefusal
 from domain.generation import Generation, OnUnknown, Status
-from domain.image import ContentType, Format
+from domain.image import Background, Bridged, ContentType, Fidelity, Format, Moderation
 from domain.quota import WindowType
 from interfaces.rest.fields import (
     MOST_METADATA,
     MOST_REFERENCES,
     ONE_SHAPE,
     AspectRatio,
+    Compression,
     Count,
     MetadataKey,
     MetadataValue,
@@ -79,6 +80,16 @@ class GenerationRequest(Shape):
     format: Format | None = Field(None, description="Left out, the provider's own.")
     count: Count = Field(1, description="How many pictures, a unit each.")
     seed: Seed | None = Field(None, description="The same seed, the same picture, where offered.")
+    background: Background | None = Field(None, description="`transparent` where a model can.")
+    compression: Compression | None = Field(
+        None, description="How good a JPEG or WebP is, from 0 to 100."
+    )
+    moderation: Moderation | None = Field(
+        None, description="`low` asks the provider to be less strict, where it can be asked."
+    )
+    fidelity: Fidelity | None = Field(
+        None, description="How closely references are kept, where there is a choice."
+    )
     reference_images: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         max_length=MOST_REFERENCES,
@@ -95,6 +106,10 @@ class GenerationRequest(Shape):
         "repeat",
         description="Whether a call whose outcome is unknown may be repeated, and so billed twice.",
     )
+    on_refusal: OnRefusal = Field(
+        "fail",
+        description="Whether another provider may be asked for what one of them refuses.",
+    )
     deadline_seconds: Seconds | None = Field(
         None,
         description="When it is ended with what there is, counted from the request. The operator "
@@ -110,6 +125,14 @@ class ImageShape(Shape):
     width: int
     height: int
     bytes: int
+    provenance: tuple[str, ...] = Field(
+        description="Marks of where it comes from: `c2pa`, `synthid`. New ones may come.",
+        examples=[["c2pa"]],
+    )
+    converted_from: ContentType | None = Field(
+        description="What the provider made, where it does not offer the format asked for."
+    )
+    provenance_lost: tuple[str, ...] = Field(description="Marks that the conversion removed.")
 
 
 class ReferenceImageShape(Shape):
@@ -136,6 +159,18 @@ class CallShape(Shape):
     model: str
     images: tuple[int, ...]
     outcome: Literal["open", "answered", "failed", "lost"]
+    passed_over: dict[str, str] = Field(
+        description="Why providers that come before this one were not asked.",
+        examples=[{"openai": "out_of_funds"}],
+    )
+
+
+class BridgeShape(Shape):
+    """What the provider does not offer as it was asked for, and what it was given instead."""
+
+    what: Bridged
+    asked: str = Field(examples=["1024x768"])
+    got: str = Field(examples=["1024x1024"])
 
 
 class ErrorShape(Shape):
@@ -164,6 +199,13 @@ class GenerationShape(Shape):
     format: Format | None
     count: int
     seed: int | None
+    background: Background | None
+    compression: int | None
+    moderation: Moderation | None
+    fidelity: Fidelity | None
+    bridged: tuple[BridgeShape, ...] = Field(
+        description="What the provider does otherwise than was asked for."
+    )
     image_url: str | None = Field(description="The first image's permanent URL, once completed.")
     images: tuple[ImageShape, ...]
     missing: int = Field(description="How many of `count` there will never be.")
@@ -178,6 +220,7 @@ class GenerationShape(Shape):
     deadline_at: datetime = Field(description="When it is ended with what there is.")
     deleted_at: datetime | None = Field(description="Since when its pictures are gone.")
     on_unknown: OnUnknown
+    on_refusal: OnRefusal
     retry_of: UUID | None
     metadata: dict[str, str]
     links: LinksShape
@@ -210,6 +253,10 @@ class JobPayloadShape(Shape):
     format: Format | None
     count: int
     seed: int | None
+    background: Background | None
+    compression: int | None
+    moderation: Moderation | None
+    fidelity: Fidelity | None
     reference_images: int = Field(description="How many.")
 
 
