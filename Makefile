@@ -46,8 +46,8 @@ $(NODE_TOOLS): $(VENV)/.ready-dev tests/node/package-lock.json tests/node/browse
 	@$(BIN)/python -m tests.node install
 	@touch $@
 
-demo: setup  ## A throw-away stack paints two pictures and proves what it did.
-	@$(BIN)/darkroom demo
+demo: setup  ## A throw-away stack paints pictures and proves what it did: make demo PROVIDERS=openai,gemini,stability STORE=supabase
+	@$(BIN)/$(if $(PROVIDERS)$(STORE),python -m tests.servers.demo --providers=$(or $(PROVIDERS),sketch) --store=$(or $(STORE),filesystem),darkroom demo)
 
 up: setup  ## The whole service on this machine, until Ctrl-C.
 	@$(BIN)/darkroom up

@@ -24,6 +24,7 @@ from bench import (
     end_to_end,
     history,
     limited,
+    openai_route,
     provider_call,
     rebuilding,
     report,
@@ -46,6 +47,7 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
     "rebuild": rebuilding.take,
     "history": history.take,
     "end-to-end": end_to_end.take,
+    "openai": openai_route.take,
     "memory": at_rest.take,
 }
 

@@ -38,13 +38,13 @@ class Service:
         self.ledger = self.folder / "ledger.jsonl"
         self.pids: dict[str, int] = {}
         self.servers = servers
-        self._key = secrets.token_urlsafe(24)
+        self.key = secrets.token_urlsafe(24)
         self.environment = _nobodys_settings() | {
             "DATABASE_URL": database_url,
             "REDIS_URL": servers.empty_redis(),
             "DARKROOM_DATA_DIR": str(self.folder / "data"),
             "DARKROOM_PORT": str(self.port),
-            "DARKROOM_ADMIN_KEY": self._key,
+            "DARKROOM_ADMIN_KEY": self.key,
             "DARKROOM_DAILY_QUOTA": "unlimited",
             "DARKROOM_MONTHLY_QUOTA": "unlimited",
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
@@ -53,7 +53,7 @@ class Service:
 
     def request(self, *, size: str, wait: bool) -> bytes:
         """A request for one picture; `wait` for it, or be answered as soon as it is recorded."""
-        headers = {"Authorization": f"Bearer {self._key}"}
+        headers = {"Authorization": f"Bearer {self.key}"}
         if not wait:
             headers["Prefer"] = "respond-async"
         body = {
@@ -65,7 +65,7 @@ class Service:
 
     def get(self, path: str) -> bytes:
         """A GET by the same caller."""
-        return written("GET", path, {"Authorization": f"Bearer {self._key}"})
+        return written("GET", path, {"Authorization": f"Bearer {self.key}"})
 
     async def load(
         self, request: bytes, *, connections: int, seconds: float, rate: float | None = None

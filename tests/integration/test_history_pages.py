@@ -31,9 +31,10 @@ STATUSES = get_args(Status)
 INSERT = f"""
 INSERT INTO {READ_MODEL.schema}.image_generations
        (id, user_id, prompt, words, metadata, spec, count, provider_used, model, reference_images,
-        reference_images_count, status, on_unknown, position, created_at, deadline_at)
+        reference_images_count, status, on_unknown, on_refusal, position, created_at,
+        deadline_at)
 VALUES (%(id)s, %(user_id)s, %(prompt)s, to_tsvector('simple', %(prompt)s), '{{}}', %(spec)s, 1,
-        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', %(position)s, %(created_at)s,
+        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', 'fail', %(position)s, %(created_at)s,
         %(created_at)s)
 """
 

@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,15 +46,19 @@ class Claims:
             self.failed.append(claim)
 
 
-async def demo() -> int:
-    """Run it; 0 only if every claim held."""
+async def demo(providers: Sequence[str] = ("sketch",), store: str = "filesystem") -> int:
+    """Run it; 0 only if every claim held.
+
+    Providers and image store other than the built-in ones take keys and addresses from the
+    environment, and each picture costs what it costs there.
+    """
     console = Console(highlight=False)
     claims = Claims(console)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="darkroom-demo-") as folder:
         try:
-            async with _stack(Path(folder), console) as api:
-                await _tell(api, console, claims)
+            async with _stack(Path(folder), console, providers, store) as api:
+                await _tell(api, console, claims, providers)
         except DemoError as error:
             claims.check(str(error), holds=False)
     if claims.failed:
@@ -68,24 +72,31 @@ class DemoError(Exception):
     """The demo cannot go on."""
 
 
-async def _tell(api: httpx.AsyncClient, console: Console, claims: Claims) -> None:
+async def _tell(
+    api: httpx.AsyncClient, console: Console, claims: Claims, providers: Sequence[str]
+) -> None:
     console.print("\n[bold]1. A prompt becomes a permanent URL[/]")
-    first, picture = await _generate(
-        api, console, claims, {"prompt": LIGHTHOUSE}, name="lighthouse"
-    )
+    made, pictures = [], []
+    for provider in providers:
+        request = {"prompt": LIGHTHOUSE, "provider": provider}
+        lighthouse, data = await _generate(
+            api, console, claims, request, name=f"lighthouse-{provider}"
+        )
+        made.append(lighthouse)
+        pictures.append(data)
     console.print("\n[bold]2. A prompt with a reference image: the picture just made[/]")
-    reference = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-    second, _ = await _generate(
+    reference = f"data:image/png;base64,{base64.b64encode(pictures[0]).decode()}"
+    garden, _ = await _generate(
         api,
         console,
         claims,
-        {"prompt": GARDEN, "size": "1280x720", "count": 2, "referenceImages": [reference]},
+        {"prompt": GARDEN, "aspectRatio": "16:9", "count": 2, "referenceImages": [reference]},
         name="garden",
     )
-    claims.check("the reference image is recorded", len(second["referenceImages"]) == 1)
-    await _show_history(api, console, claims, [second, first])
-    await _show_quota(api, console, claims, units=3)
-    await _show_trail(api, console, claims, second)
+    claims.check("the reference image is recorded", len(garden["referenceImages"]) == 1)
+    await _show_history(api, console, claims, [garden, *reversed(made)])
+    await _show_quota(api, console, claims, units=len(made) + 2)
+    await _show_trail(api, console, claims, garden)
 
 
 async def _generate(
@@ -99,6 +110,7 @@ async def _generate(
         raise DemoError(f"the request was answered {answer.status_code}: {answer.text}")
     generation = await _follow(api, console, answer.headers["Location"])
     claims.check(f"it is {generation['status']}", generation["status"] == "completed")
+    console.print(f"    by {generation['provider']}, {generation['model']}: {_price(generation)}")
     recorded = await _recorded_hashes(api, generation)
     pictures = [
         await _fetch(console, claims, image, recorded, name=f"{name}-{number}")
@@ -109,6 +121,11 @@ async def _generate(
         bool(pictures) and generation["imageUrl"] == generation["images"][0]["url"],
     )
     return generation, pictures[0] if pictures else b""
+
+
+def _price(generation: Json) -> str:
+    cost = generation["cost"]
+    return f"{cost['amount']} {cost['currency']}" if cost else "no cost is known"
 
 
 async def _follow(api: httpx.AsyncClient, console: Console, location: str) -> Json:
@@ -150,9 +167,13 @@ async def _fetch(
 
 def _keep(name: str, data: bytes) -> Path:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    place = PICTURES / f"{name}.png"
+    place = PICTURES / f"{name}{_ending(data)}"
     place.write_bytes(data)
     return place
+
+
+def _ending(data: bytes) -> str:
+    return {b"\x89PNG": ".png", b"RIFF": ".webp"}.get(data[:4], ".jpg")
 
 
 async def _show_history(
@@ -172,7 +193,7 @@ async def _show_history(
             item["createdAt"][:19], item["status"], str(len(item["images"])), item["prompt"]
         )
     console.print(table)
-    claims.check("it lists both, the newest first", [i["id"] for i in items] == wanted)
+    claims.check("it lists all of them, the newest first", [i["id"] for i in items] == wanted)
 
 
 async def _show_quota(
@@ -195,7 +216,7 @@ async def _show_quota(
 async def _show_trail(
     api: httpx.AsyncClient, console: Console, claims: Claims, generation: Json
 ) -> None:
-    console.print("\n[bold]5. The event trail of the second generation[/]")
+    console.print("\n[bold]5. The event trail of the last generation[/]")
     items = (await _get(api, f"/api/v1/generations/{generation['id']}/events"))["items"]
     table = Table("position", "recorded", "event", "by", box=None, padding=(0, 2))
     for item in items:
@@ -229,7 +250,9 @@ async def _get(api: httpx.AsyncClient, path: str) -> Json:
 
 
 @asynccontextmanager
-async def _stack(folder: Path, console: Console) -> AsyncIterator[httpx.AsyncClient]:
+async def _stack(
+    folder: Path, console: Console, providers: Sequence[str], store: str
+) -> AsyncIterator[httpx.AsyncClient]:
     """`darkroom up` in a folder of its own, stopped again at the end, whatever happened."""
     port, key = _free_port(), f"dk_admin_{secrets.token_urlsafe(32)}"
     console.print("[bold]Starting[/] PostgreSQL, Redis, api, worker and projector …")
@@ -241,7 +264,8 @@ async def _stack(folder: Path, console: Console) -> AsyncIterator[httpx.AsyncCli
             "-m",
             "interfaces.cli.main",
             "up",
-            env=_environment(folder, port, key),
+            env=_environment(folder, port, key)
+            | {"DARKROOM_PROVIDERS": ",".join(providers), "DARKROOM_IMAGE_STORE": store},
             stdout=output,
             stderr=output,
         )
@@ -267,7 +291,6 @@ def _environment(folder: Path, port: int, key: str) -> dict[str, str]:
         "DARKROOM_DATA_DIR": str(folder / "data"),
         "DARKROOM_PORT": str(port),
         "DARKROOM_ADMIN_KEY": key,
-        "DARKROOM_PROVIDERS": "sketch",
         "DARKROOM_SKETCH_SECONDS": "0.3",
         "DARKROOM_LOG_FORMAT": "json",
     }

@@ -86,17 +86,28 @@ def up() -> None:
 
 
 @app.command(rich_help_panel=RUN)
-def demo() -> None:
-    """Paint two pictures on a throw-away stack and prove what was recorded of them.
+def demo(
+    providers: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Who paints, each a picture of his own.")
+    ] = "sketch",
+    store: Annotated[
+        str, typer.Option(metavar="NAME", help="Where pictures go: filesystem or supabase.")
+    ] = "filesystem",
+) -> None:
+    """Paint pictures on a throw-away stack and prove what was recorded of them.
+
+    Other providers than sketch, and supabase, take their keys from the environment, and cost.
 
     \b
     darkroom demo
+    OPENAI_API_KEY=sk-... darkroom demo --providers openai,sketch
     """
     import asyncio
 
     from interfaces.cli.demo import demo as run_demo
 
-    sys.exit(asyncio.run(run_demo()))
+    names = tuple(name.strip() for name in providers.split(","))
+    sys.exit(asyncio.run(run_demo(names, store.strip())))
 
 
 @app.command(rich_help_panel=OPERATE)
