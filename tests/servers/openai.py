@@ -120,12 +120,12 @@ class _Routes:
             if ask.model.verified_only and not options["verified"]:
                 raise unverified(ask.model.name)
         except RefusedError as refusal:
-            return _with_headers(refusal.answer(prompt=prompt, key=key))
+            return _with_headers(refusal.answer(prompt=prompt, key=key), noted)
         if (error := error_answer(noted.fault, prompt=prompt, key=key)) is not None:
-            return _with_headers(error) if noted.fault in REFUSALS else error
+            return _with_headers(error, noted) if noted.fault in REFUSALS else error
         noted.billed = True
         made = _Made(ask, options, noted)
-        return _with_headers(made.stream(event) if ask.stream else made.whole())
+        return _with_headers(made.stream(event) if ask.stream else made.whole(), noted)
 
 
 def _check_key(request: Request) -> None:
@@ -151,9 +151,12 @@ def _note(noted: Seen, ask: Ask, request: Request) -> None:
     noted.facts["idempotency_key"] = request.headers.get("idempotency-key")
 
 
-def _with_headers(answer: Response) -> Response:
+def _with_headers(answer: Response, noted: Seen | None = None) -> Response:
+    request_id = f"req_{uuid4().hex}"
+    if noted is not None:
+        noted.facts["request_id"] = request_id
     headers = {
-        "x-request-id": f"req_{uuid4().hex}",
+        "x-request-id": request_id,
         "openai-organization": "org-test",
         "openai-processing-ms": "12",
         "openai-version": "2020-10-01",
