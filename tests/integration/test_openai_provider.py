@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from application.ports.providers import CallFailedError, CallRequest, OutcomeUnknownError
+from infrastructure.container import Container
 from infrastructure.providers import openai as adapter
 from infrastructure.providers.openai import CAPABILITIES, OpenAIProvider
+from infrastructure.settings import load_settings
 from tests.contracts.asking import PROMPT, mask, reference, request_to
 from tests.servers.openai import KEY, server
 from tests.servers.protocol import ProtocolServer, serving
@@ -218,6 +221,22 @@ async def test_another_key_is_refused_and_not_repeated_in_the_refusal(served: Se
     await stranger.close()
     assert failed.value.failure.kind == "misconfigured"
     assert "sk-somebody" not in str(failed.value)
+
+
+async def test_the_settings_make_it(served: Served, tmp_path: Path) -> None:
+    settings = load_settings(
+        {
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": str(served.provider._client.base_url),
+            "DARKROOM_DATA_DIR": str(tmp_path),
+        }
+    )
+    made = Container(settings=settings).configured_providers()
+    assert list(made) == ["openai"]
+    try:
+        assert (await made["openai"].call(served.request())).pictures
+    finally:
+        await made["openai"].close()
 
 
 async def test_a_gateway_that_gives_up_leaves_the_outcome_unknown(served: Served) -> None:
