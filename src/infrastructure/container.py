@@ -89,6 +89,7 @@ def _openai(settings: Settings) -> Provider:
     return OpenAIProvider(
         api_key=_secret(settings.openai_api_key, "OPENAI_API_KEY"),
         base_url=settings.openai_base_url,
+        read_seconds=settings.call_seconds,
     )
 
 

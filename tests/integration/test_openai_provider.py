@@ -3,18 +3,21 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from openai.types import ImageModel
 
-from application.ports.providers import CallFailedError, CallRequest, OutcomeUnknownError
+from application.ports.providers import CallFailedError, CallRequest, Model, OutcomeUnknownError
 from infrastructure.container import Container
 from infrastructure.providers import openai as adapter
 from infrastructure.providers.openai import CAPABILITIES, OpenAIProvider
 from infrastructure.settings import load_settings
 from tests.contracts.asking import PROMPT, mask, reference, request_to
 from tests.servers.openai import KEY, server
+from tests.servers.openai_models import MODELS
 from tests.servers.protocol import ProtocolServer, serving
 
 
@@ -114,6 +117,13 @@ async def test_a_mask_larger_than_openai_takes_is_not_sent(served: Served) -> No
     assert served.switches.seen == []
 
 
+async def test_a_model_without_a_price_is_not_asked(served: Served) -> None:
+    with pytest.raises(CallFailedError) as failed:
+        await served.provider.call(replace(served.request(), model="gpt-image-9"))
+    assert failed.value.failure.kind == "misconfigured"
+    assert served.switches.seen == []
+
+
 async def test_a_call_can_be_found_in_openais_logs_by_our_id_and_by_theirs(served: Served) -> None:
     answer = await served.provider.call(served.request(correlation_id="abc-123"))
     assert served.facts["client_request_id"] == "abc-123"
@@ -170,6 +180,16 @@ async def test_references_are_not_priced_too_low_where_input_is_not_split(served
     assert answer.cost.amount == served.bill("8", "8", "30")
 
 
+@pytest.mark.parametrize("fault", ["no_usage", "odd_usage"])
+async def test_pictures_are_kept_without_a_cost_where_what_was_used_is_not_told(
+    served: Served, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.switches.tell(next=[fault])
+    answer = await served.provider.call(served.request())
+    assert (len(answer.pictures), answer.cost.amount, answer.usage) == (1, 0, {})
+    assert "does not say what an answer used" in caplog.text
+
+
 async def test_fewer_pictures_than_asked_for_are_an_answer(served: Served) -> None:
     served.switches.tell(next=["one_too_few", "one_more"])
     answers = [await served.provider.call(served.request(1, 2, 3)) for _ in range(2)]
@@ -200,6 +220,30 @@ async def test_a_large_picture_arrives_whole(served: Served) -> None:
     served.switches.tell(options={"picture_bytes": 2_000_000})
     answer = await served.provider.call(served.request())
     assert len(answer.pictures[0].data) > 2_000_000
+
+
+def test_all_models_of_the_sdk_are_offered_but_those_that_are_shut_down() -> None:
+    named = {*get_args(ImageModel)}
+    offered = {model.name for model in CAPABILITIES.models}
+    assert named - offered == {"dall-e-2", "dall-e-3", "gpt-image-1"}
+    assert offered <= named
+
+
+@pytest.mark.parametrize(
+    "model", [m for m in CAPABILITIES.models if m.free_sizes], ids=lambda m: m.name
+)
+def test_every_size_within_a_models_limits_is_one_that_openai_makes(model: Model) -> None:
+    free = model.free_sizes
+    assert free is not None
+    sides = range(-(-free.shortest // free.step) * free.step, free.longest + 1, free.step)
+    offered = [
+        f"{width}x{height}"
+        for width, height in product(sides, sides)
+        if free.min_pixels <= width * height <= free.max_pixels
+        and max(width, height) <= free.steepest * min(width, height)
+    ]
+    assert len(offered) > 1000
+    assert all(map(MODELS[model.name].makes, offered))
 
 
 async def test_a_model_is_in_trouble_alone_while_the_organization_is_not_verified(

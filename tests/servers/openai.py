@@ -41,7 +41,7 @@ CREATED = 1_713_833_628
 TOKENS_OF_AN_IMAGE = 323  # of each that comes along
 SPOILT_ANSWERS = (
     *("not_an_image", "not_base64", "no_b64", "empty_data", "null_data", "one_too_few", "one_more"),
-    *("no_usage", "no_input_details", "not_json", "not_an_object", "stream_error"),
+    *("no_usage", "odd_usage", "no_input_details", "not_json", "not_an_object", "stream_error"),
 )
 """200, and paid for, but not as it should be."""
 
@@ -237,7 +237,7 @@ class _Made:
         if self.noted.fault == "not_an_image":
             return b64encode(b"these bytes are no picture").decode()
         if self.noted.fault == "not_base64":
-            return "%%% no base64 %%%"
+            return "%%% weder Base64 noch ASCII: ß %%%"
         painted = picture(
             f"{self.ask.prompt} {number}",
             pixels_of(self.ask.size),
@@ -255,6 +255,8 @@ class _Made:
         self.noted.facts["tokens"] = [text, image, output]
         if self.noted.fault == "no_usage":
             return {}
+        if self.noted.fault == "odd_usage":
+            return {"usage": {"input_tokens": "many", "output_tokens": -1}}
         usage: dict[str, Any] = {
             "total_tokens": text + image + output,
             "input_tokens": text + image,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as NotBase64Error
+import logging
+from binascii import a2b_base64
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import openai
 from openai import AsyncOpenAI
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from application.ports.providers import (
     Answer,
@@ -33,6 +33,8 @@ from infrastructure.providers.openai_models import (
 )
 
 __all__ = ["CAPABILITIES", "PRICE_LIST", "OpenAIProvider"]
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 170.0  # an answer comes whole: nothing is heard before the picture is there
@@ -69,19 +71,20 @@ class OpenAIProvider:
 
     async def call(self, request: CallRequest) -> Answer:
         """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
+        prices = _prices(request.model)
         if request.mask is not None and len(request.mask.data) > MAX_MASK_BYTES:
             raise _failed("invalid_request", "OpenAI takes no mask as large as this.")
         try:
             body, request_id = await self._body(request)
         except SDK_ERRORS as error:
             raise error_of(error) from None  # the SDK's errors quote what was sent and answered
-        return _answer(request, _read(body, request_id), request_id)
+        return _answer(request, _read(body, request_id), request_id, prices)
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.close()
 
-    async def _body(self, request: CallRequest) -> tuple[bytes, str | None]:
+    async def _body(self, request: CallRequest) -> tuple[bytearray, str | None]:
         """The whole answer, if it is not larger than pictures are, and its id at OpenAI."""
         images, headers = self._client.images.with_streaming_response, _headers(request)
         answering = (
@@ -146,16 +149,19 @@ def _file(picture: Picture, name: str) -> tuple[str, bytes, str]:
 # --- what comes back -----------------------------------------------------------------------------
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
 class _Tokens(BaseModel):
-    text_tokens: int = 0
-    image_tokens: int = 0
+    text_tokens: Count = 0
+    image_tokens: Count = 0
 
 
 class _Usage(BaseModel):
     """Details may be missing: then input is of references if there were any, output of pictures."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
     input_tokens_details: _Tokens | None = None
     output_tokens_details: _Tokens | None = None
 
@@ -165,23 +171,23 @@ class _Image(BaseModel):
 
 
 class _Made(BaseModel):
-    """An answer, as much of it as we need; read more strictly than the SDK does."""
+    """An answer, as much of it as we need: pictures, and facts beside them that may be odd."""
 
     data: list[_Image] | None = None
-    output_format: str | None = None
-    usage: _Usage | None = None
+    output_format: object = None
+    usage: object = None
 
 
-async def _whole(chunks: AsyncIterator[bytes], most: int) -> bytes:
+async def _whole(chunks: AsyncIterator[bytes], most: int) -> bytearray:
     body = bytearray()
     async for chunk in chunks:
         body += chunk
         if len(body) > most:
             raise _failed("no_image", f"OpenAI's answer is larger than {most} bytes.")
-    return bytes(body)
+    return body
 
 
-def _read(body: bytes, request_id: str | None) -> _Made:
+def _read(body: bytearray, request_id: str | None) -> _Made:
     try:
         return _Made.model_validate_json(body)
     except ValidationError:
@@ -189,9 +195,11 @@ def _read(body: bytes, request_id: str | None) -> _Made:
         raise _failed("no_image", message, request_id=request_id) from None  # it quotes the answer
 
 
-def _answer(request: CallRequest, made: _Made, request_id: str | None) -> Answer:
-    tokens = _tokens(made.usage, references=bool(request.references))
-    cost = _cost(request.model, tokens)
+def _answer(
+    request: CallRequest, made: _Made, request_id: str | None, prices: Mapping[str, Decimal]
+) -> Answer:
+    tokens = _tokens(_usage(made), references=bool(request.references))
+    cost = _cost(tokens, prices)
     decoded = [_decoded(image) for image in made.data or ()]
     content_type = _content_type(made, request)
     pictures = tuple(Picture(data, content_type) for data in decoded if data)
@@ -208,14 +216,23 @@ def _answer(request: CallRequest, made: _Made, request_id: str | None) -> Answer
 
 def _decoded(image: _Image) -> bytes | None:
     try:
-        return b64decode(image.b64_json or "", validate=True)
-    except NotBase64Error:
+        return a2b_base64(image.b64_json or "", strict_mode=True)
+    except ValueError:
         return None
 
 
 def _content_type(made: _Made, request: CallRequest) -> ContentType:
     said = made.output_format or request.format or "png"
     return next((CONTENT_TYPES[name] for name in CONTENT_TYPES if name == said), "image/png")
+
+
+def _usage(made: _Made) -> _Usage | None:
+    """What was used, if the answer says so: without it, pictures are worth having all the same."""
+    try:
+        return _Usage.model_validate(made.usage)
+    except ValidationError:
+        log.warning("OpenAI does not say what an answer used: no cost is recorded for it")
+        return None
 
 
 def _tokens(usage: _Usage | None, *, references: bool) -> dict[str, int]:
@@ -236,9 +253,13 @@ def _tokens(usage: _Usage | None, *, references: bool) -> dict[str, int]:
     }
 
 
-def _cost(model: str, tokens: Mapping[str, int]) -> Cost:
-    offered = CAPABILITIES.model(model)
-    prices = offered.prices if offered else {}
+def _prices(model: str) -> Mapping[str, Decimal]:
+    if (offered := CAPABILITIES.model(model)) is None:
+        raise _failed("misconfigured", "This release knows no such model of OpenAI's.")
+    return offered.prices
+
+
+def _cost(tokens: Mapping[str, int], prices: Mapping[str, Decimal]) -> Cost:
     amount = sum((prices[unit] * count for unit, count in tokens.items()), Decimal())
     return Cost(amount=amount / MILLION, price_list=PRICE_LIST)
 

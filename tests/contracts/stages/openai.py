@@ -55,6 +55,13 @@ STAGE = ServedStage(
     errors=ERRORS,
     secret=KEY,
     # What is no image is found out where it is decoded; streams are not asked for.
-    harmless=("not_an_image", "one_more", "no_usage", "no_input_details", "stream_error"),
+    harmless=(
+        "not_an_image",
+        "one_more",
+        "no_usage",
+        "odd_usage",
+        "no_input_details",
+        "stream_error",
+    ),
     lost=LOST,
 )
