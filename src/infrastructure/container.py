@@ -45,6 +45,8 @@ from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
 
 
@@ -81,7 +83,23 @@ def _sketch(settings: Settings) -> Provider:
     )
 
 
-MAKERS = {"sketch": _sketch}
+def _openai(settings: Settings) -> Provider:
+    from infrastructure.providers.openai import OpenAIProvider
+
+    return OpenAIProvider(
+        api_key=_secret(settings.openai_api_key, "OPENAI_API_KEY"),
+        base_url=settings.openai_base_url,
+        read_seconds=settings.call_seconds,
+    )
+
+
+def _secret(secret: SecretStr | None, variable: str) -> str:
+    if secret is None:
+        raise SettingsError((f"{variable} is not set: set it.",))
+    return secret.get_secret_value()
+
+
+MAKERS = {"openai": _openai, "sketch": _sketch}
 
 
 def _providers(settings: Settings) -> dict[str, Provider]:

@@ -1,0 +1,56 @@
+"""Real pictures as small as they get: of the right aspect and format, coloured by a prompt."""
+
+from __future__ import annotations
+
+import io
+import random
+from hashlib import sha256
+from math import gcd
+
+from PIL import Image
+
+SHORT_SIDE = 4  # pixels
+MOST_PIXELS = 64 * 64
+
+
+def picture(
+    text: str,
+    size: tuple[int, int],
+    format: str = "png",  # noqa: A002  # what providers call it
+    *,
+    transparent: bool = False,
+    at_least: int = 0,
+) -> bytes:
+    """A whole picture as wide to its height as `size`, in a colour of its own for each text.
+
+    With `at_least` so many bytes it is noise, which no format makes small.
+    """
+    # PNG keeps three bytes of noise in each pixel, JPEG and WebP more than one.
+    pixels = -(-at_least // 3) if format == "png" else at_least
+    painted = _noise(text, size, pixels) if pixels else _plain(text, size)
+    if transparent:
+        painted.putalpha(128)
+    out = io.BytesIO()
+    painted.save(out, format.upper(), quality=100)
+    return out.getvalue()
+
+
+def _plain(text: str, size: tuple[int, int]) -> Image.Image:
+    colour = sha256(text.encode()).digest()
+    return Image.new("RGB", _shrunk(size), (colour[0], colour[1], colour[2]))
+
+
+def _shrunk(size: tuple[int, int]) -> tuple[int, int]:
+    width, height = size[0] // gcd(*size), size[1] // gcd(*size)
+    if width * height > MOST_PIXELS:
+        return max(1, SHORT_SIDE * width // height), max(1, SHORT_SIDE * height // width)
+    grown = -(-SHORT_SIDE // min(width, height))
+    return width * grown, height * grown
+
+
+def _noise(text: str, size: tuple[int, int], pixels: int) -> Image.Image:
+    width = max(1, int((pixels * size[0] / size[1]) ** 0.5))
+    height = -(-pixels // width)
+    return Image.frombytes(
+        "RGB", (width, height), random.Random(text).randbytes(width * height * 3)
+    )
