@@ -34,7 +34,8 @@ INSERT INTO {READ_MODEL.schema}.image_generations
         reference_images_count, status, on_unknown, on_refusal, position, created_at,
         deadline_at)
 VALUES (%(id)s, %(user_id)s, %(prompt)s, to_tsvector('simple', %(prompt)s), '{{}}', %(spec)s, 1,
-        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', 'fail', %(position)s, %(created_at)s,
+        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', 'fail', %(position)s,
+        %(created_at)s,
         %(created_at)s)
 """
 
