@@ -10,10 +10,9 @@ from uuid import uuid4
 
 from application.ports.providers import Answer, CallFailedError, CallRequest, OutcomeUnknownError
 from infrastructure.providers.gemini import CAPABILITIES, GeminiProvider
-from tests.servers.gemini import server
+from tests.servers.gemini import KEY, server
 from tests.servers.protocol import ProtocolServer, serving
 
-KEY = "AIza-a-key-for-tests"
 PROMPT = "a lighthouse that nobody else has heard of"
 MODEL = "gemini-3-pro-image"
 
@@ -67,7 +66,6 @@ class Gemini:
 async def gemini(**arguments: Any) -> AsyncIterator[Gemini]:
     """A server that knows one key, and a provider that has it."""
     other_side = server()
-    other_side.switches.options["api_key"] = KEY
     async with serving(other_side) as address:
         provider = GeminiProvider(**{"api_key": KEY, "base_url": address, **arguments})
         try:

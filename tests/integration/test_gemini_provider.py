@@ -15,7 +15,7 @@ from infrastructure.images import PillowInspector
 from infrastructure.providers.gemini import CAPABILITIES, PRICE_LIST
 from infrastructure.providers.gemini_answer import FINISHED
 from infrastructure.providers.gemini_models import IMAGE_TOKENS
-from tests.integration.gemini_calls import KEY, MODELS, PROMPT, Gemini, gemini
+from tests.integration.gemini_calls import MODELS, PROMPT, Gemini, gemini
 from tests.servers.gemini_answers import Asked, picture
 
 PROMPT_TOKENS = len(PROMPT.split())
@@ -70,34 +70,25 @@ async def test_a_size_goes_by_gemini_s_names(
 
 
 @pytest.mark.parametrize("name", MODELS)
-async def test_gemini_takes_every_size_that_a_model_is_said_to_make(
+async def test_every_size_is_another_shape_to_gemini_and_comes_about_as_it_is_said(
     asking: Gemini, name: str
 ) -> None:
     model = CAPABILITIES.model(name)
     assert model is not None
-    seen = set()
+    shapes = set()
     for size in model.sizes:
         answer = await asking.make(name, size=size)
         width, height = (int(side) for side in size.split("x"))
         facts = await PillowInspector().inspect(answer.pictures[0].data)
         assert facts.width / facts.height == pytest.approx(width / height, rel=0.1)
-        seen.add((asking.facts["aspect_ratio"], asking.facts["image_size"]))
-    assert len(seen) == len(model.sizes)
+        shapes.add((asking.facts["aspect_ratio"], asking.facts["image_size"]))
+    assert len(shapes) == len(model.sizes)
 
 
 async def test_references_are_sent_along_in_whatever_format_they_are(asking: Gemini) -> None:
     media = ("image/png", "image/jpeg", "image/webp", "image/png")
     await asking.make(references=tuple(reference(one) for one in media))
     assert asking.facts["references"] == 4
-
-
-async def test_as_many_references_can_be_sent_as_a_model_is_said_to_take(asking: Gemini) -> None:
-    rules = CAPABILITIES.models[0].references
-    assert rules is not None
-    await asking.make(references=(reference("image/png"),) * rules.most)
-    assert asking.facts["references"] == rules.most
-    too_many = (reference("image/png"),) * (rules.most + 1)
-    assert (await asking.failure(references=too_many)).failure.kind == "invalid_request"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -122,7 +113,7 @@ async def test_the_environment_chooses_neither_key_nor_address_nor_version(
         "GOOGLE_GENAI_HTTP_CLIENT": "httpx",
     }.items():
         monkeypatch.setenv(name, value)
-    async with gemini(api_key=KEY) as asking:
+    async with gemini() as asking:
         await asking.make()
         assert asking.facts["version"] == "v1beta"
 
@@ -173,8 +164,8 @@ async def test_the_bytes_are_those_that_were_sent(asking: Gemini) -> None:
 
 
 async def test_gemini_s_own_id_is_kept(asking: Gemini) -> None:
-    assert (await asking.make()).provider_request_id == "a-response"
-    assert (await asking.failure("finish_safety")).provider_request_id == "a-response"
+    assert (await asking.make()).provider_request_id
+    assert (await asking.failure("finish_safety")).provider_request_id
 
 
 def test_every_finish_reason_of_the_sdk_has_its_meaning() -> None:

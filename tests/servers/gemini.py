@@ -2,8 +2,8 @@
 
 `v1` and `v1beta` are served alike, but `options["v1_rejects"]` names fields of generationConfig
 that `v1` does not know (`responseModalities`, `imageConfig`): whether the real one does is unknown.
-`options["api_key"]` is the only key that is accepted (default: any), `options["picture_type"]` what
-pictures are (`image/png`), `options["picture_bytes"]` how large they are at least.
+`options["picture_type"]` is what pictures are (`image/png`), `options["picture_bytes"]` how large
+they are at least.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tests.servers.gemini_requests import (
 )
 from tests.servers.protocol import ProtocolServer, Seen, seen
 
+KEY = "AIza-test-gemini-9c1e5b7d"
 VERSIONS = ("v1", "v1beta")
 MOST_BYTES = 20 * 1024 * 1024
 MOST_REFERENCES = 14
@@ -47,7 +48,7 @@ class RefusedError(Exception):
 
 
 def server() -> ProtocolServer:
-    """A server in its usual mood."""
+    """Speaks to who has the KEY."""
     gemini = _Gemini()
     routes = [
         Route("/{version}/models", gemini.list_models, methods=["GET"]),
@@ -111,7 +112,7 @@ class _Gemini:
                     "this API.",
                 )
             )
-        if key != self._options.get("api_key", key):
+        if key != KEY:
             raise RefusedError(ERRORS["api_key_invalid"]())
 
     def _asked(self, request: Request, raw: bytes) -> Asked:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from PIL import Image
 from starlette.responses import JSONResponse, Response
@@ -111,7 +112,7 @@ def usage(asked: Asked, *, pictures: int = 1, text: int = 0, thoughts: int = 0) 
 
 
 def _answer(asked: Asked, candidates: list[Json] | None, used: Json | None, **more: Any) -> Json:
-    body: Json = {**more, "modelVersion": asked.model, "responseId": "a-response"}
+    body: Json = {**more, "modelVersion": asked.model, "responseId": uuid4().hex}
     if candidates is not None:
         body["candidates"] = candidates
     if used is not None:

@@ -68,11 +68,10 @@ def _exhausted(quota_id: str, limit: int, retry: str | None) -> Response:
     return problem(429, "RESOURCE_EXHAUSTED", message, *details)
 
 
-def _page(status: int) -> Response:
+def _page(status: int, charset: str) -> Response:
     """What something in between says, in its own alphabet."""
-    return Response(
-        "<h1>Mauvaise passerelle é</h1>".encode("latin-1"), status, media_type="text/html"
-    )
+    page = "<h1>Mauvaise passerelle, désolé</h1>"
+    return Response(page.encode(charset), status, media_type="text/html")
 
 
 PER_MINUTE = "GenerateRequestsPerMinutePerProjectPerModel"
@@ -103,7 +102,9 @@ ERRORS: dict[str, Callable[[], Response]] = {
     "deadline_exceeded": partial(
         problem, 504, "DEADLINE_EXCEEDED", "The request timed out. Please try again."
     ),
-    "bad_gateway": partial(_page, 502),
+    "bad_gateway": partial(_page, 502, "utf-8"),
+    "bad_gateway_in_latin": partial(_page, 502, "latin-1"),
+    "gateway_timeout": partial(_page, 504, "utf-8"),
     "moved": partial(
         Response, b"", 307, {"location": "/v1beta/models/gemini-3-pro-image:generateContent"}
     ),

@@ -154,6 +154,13 @@ def _unavailable(said: _Problem) -> Outcome:
     )
 
 
+def _timed_out(said: _Problem) -> Outcome:
+    """Gemini itself says so when it has given up; somebody in between only stopped waiting."""
+    if said.status == "DEADLINE_EXCEEDED":
+        return _unavailable(said)
+    return OutcomeUnknownError("something before Gemini stopped waiting for its answer (504)")
+
+
 BY_STATUS: dict[int, Callable[[_Problem], Outcome]] = {
     400: _bad_request,
     401: _refused_key,
@@ -166,7 +173,7 @@ BY_STATUS: dict[int, Callable[[_Problem], Outcome]] = {
     499: _unavailable,
     500: _unavailable,
     503: _unavailable,
-    504: _unavailable,
+    504: _timed_out,
 }
 
 
