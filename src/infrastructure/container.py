@@ -93,13 +93,24 @@ def _openai(settings: Settings) -> Provider:
     )
 
 
+def _gemini(settings: Settings) -> Provider:
+    from infrastructure.providers.gemini import GeminiProvider
+
+    return GeminiProvider(
+        api_key=_secret(settings.gemini_api_key, "GEMINI_API_KEY"),
+        base_url=settings.gemini_base_url,
+        api_version=settings.gemini_api_version,
+        read_seconds=settings.call_seconds,
+    )
+
+
 def _secret(secret: SecretStr | None, variable: str) -> str:
     if secret is None:
         raise SettingsError((f"{variable} is not set: set it.",))
     return secret.get_secret_value()
 
 
-MAKERS = {"openai": _openai, "sketch": _sketch}
+MAKERS = {"openai": _openai, "gemini": _gemini, "sketch": _sketch}
 
 
 def _providers(settings: Settings) -> dict[str, Provider]:

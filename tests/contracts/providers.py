@@ -2,13 +2,14 @@
 
 import pytest
 
-from tests.contracts.stages import fake, openai, sketch
+from tests.contracts.stages import fake, gemini, openai, sketch
 from tests.contracts.stages.stage import ServedStage, Stage
 
 STAGES: tuple[Stage | ServedStage, ...] = (
     sketch.STAGE,
     fake.STAGE,
     openai.STAGE,
+    gemini.STAGE,
 )
 SERVED = [stage for stage in STAGES if isinstance(stage, ServedStage)]
 

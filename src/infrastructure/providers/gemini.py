@@ -1,0 +1,152 @@
+"""Google Gemini: its image models, through its own SDK's generate_content."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import cast
+
+import httpx2
+from google import genai
+from google.genai import types
+
+from application.ports.providers import Answer, CallFailedError, CallRequest, Model
+from domain.failure import Failure
+from infrastructure.providers.gemini_answer import read
+from infrastructure.providers.gemini_failures import OUTCOMES, AnswerTooLargeError, outcome
+from infrastructure.providers.gemini_models import CAPABILITIES, PRICE_LIST, SHAPES
+
+__all__ = ["API_VERSION", "BASE_URL", "CAPABILITIES", "PRICE_LIST", "GeminiProvider"]
+
+BASE_URL = "https://generativelanguage.googleapis.com"
+API_VERSION = "v1beta"  # the SDK's v1 was seen to refuse responseModalities
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 170.0  # less than a call may take: then it is Gemini who gives up
+MAX_ANSWER_BYTES = 128 * 1024 * 1024  # a picture of 4096 x 4096 in base64 has at most 67 MB
+
+
+class GeminiProvider:
+    """Makes one picture a call, and one request: nothing is repeated or continued by the SDK.
+
+    The SDK is given a client of httpx2. Left to itself it would take aiohttp where that happens to
+    be installed, and then send a request again, by itself, whose connection was lost.
+    """
+
+    name = "gemini"
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        api_version: str = API_VERSION,
+        connect_seconds: float = CONNECT_SECONDS,
+        read_seconds: float = READ_SECONDS,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._http = _http_client(connect_seconds, max_answer_bytes)
+        self._client = genai.Client(
+            api_key=api_key,
+            enterprise=False,  # whatever the environment says
+            http_options=types.HttpOptions(
+                base_url=base_url or BASE_URL,
+                api_version=api_version,
+                timeout=round(read_seconds * 1000),
+                httpx_async_client=self._http,
+            ),
+        )
+
+    async def call(self, request: CallRequest) -> Answer:
+        """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
+        model = self._offered(request)
+        contents, config = _contents(request), _config(request)
+        try:
+            response = await self._client.aio.models.generate_content(
+                model=model.name, contents=contents, config=config
+            )
+        except tuple(OUTCOMES) as error:
+            # Not "from error": an SDK's error says what the provider said, key and prompt included.
+            raise outcome(error) from None
+        body = response.sdk_http_response.body if response.sdk_http_response else None
+        return read(body, model, request.size)
+
+    async def close(self) -> None:
+        """Let go of connections; nothing is called any more."""
+        await self._client.aio.aclose()
+        await self._http.aclose()
+        self._client.close()
+
+    def _offered(self, request: CallRequest) -> Model:
+        model = self.capabilities.model(request.model)
+        if model is None or len(request.images) > model.images_per_call:
+            raise CallFailedError(
+                Failure(kind="invalid_request", message="Gemini makes one picture a call.")
+            )
+        return model
+
+
+def _contents(request: CallRequest) -> types.Content:
+    references = [
+        types.Part.from_bytes(data=picture.data, mime_type=picture.content_type)
+        for picture in request.references
+    ]
+    prompt = types.Part.from_text(text=request.prompt)
+    return types.Content(role="user", parts=[prompt, *references])
+
+
+def _config(request: CallRequest) -> types.GenerateContentConfig:
+    """The whole answer is asked for as it came: what the SDK makes of it lacks finishMessage."""
+    aspect_ratio, image_size = SHAPES[request.size] if request.size else (None, None)
+    shape = types.ImageConfig(aspect_ratio=aspect_ratio, image_size=image_size)
+    return types.GenerateContentConfig(
+        should_return_http_response=True,
+        automatic_continuation=False,
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        candidate_count=1,
+        seed=request.seed,
+        response_modalities=["IMAGE"],
+        image_config=shape if request.size else None,
+    )
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def _http_client(connect_seconds: float, max_answer_bytes: int) -> httpx2.AsyncClient:
+    """Follows nothing, keeps no connection, and reads no more than there can be.
+
+    A request that meets a connection which the other side is just closing is lost, and nobody knows
+    whether it was billed; a new connection for each call costs little beside a picture.
+    """
+
+    async def limit_connecting(request: httpx2.Request) -> None:
+        limits = request.extensions["timeout"]
+        request.extensions["timeout"] = {**limits, "connect": connect_seconds}
+
+    async def limit_answer(response: httpx2.Response) -> None:
+        stream = cast(httpx2.AsyncByteStream, response.stream)  # the client is an asynchronous one
+        response.stream = _Limited(stream, max_answer_bytes)
+
+    return httpx2.AsyncClient(
+        follow_redirects=False,
+        limits=httpx2.Limits(max_keepalive_connections=0),
+        event_hooks={"request": [limit_connecting], "response": [limit_answer]},
+    )
+
+
+class _Limited(httpx2.AsyncByteStream):
+    """The body of an answer, as far as it is of a sane size."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most: int) -> None:
+        self._stream, self._most = stream, most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self._most
+        async for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise AnswerTooLargeError
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,179 @@
+"""How calls to Gemini fail: each problem it answers with, each break of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import socket
+import traceback
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+from google.genai import _api_client, errors
+
+from application.ports.providers import CallFailedError, OutcomeUnknownError
+from domain.failure import Failure
+from infrastructure.providers.gemini import GeminiProvider
+from infrastructure.providers.gemini_failures import OUTCOMES, outcome
+from tests.integration.gemini_calls import KEY, Gemini, gemini, request_for
+from tests.servers import protocol
+from tests.servers.gemini_answers import ANSWERS
+from tests.servers.gemini_problems import ERRORS
+from tests.servers.protocol import TRANSPORT_FAULTS
+
+
+@pytest.fixture
+async def asking() -> AsyncIterator[Gemini]:
+    """A provider and its other side."""
+    async with gemini() as both:
+        yield both
+
+
+# --- what Gemini answers -------------------------------------------------------------------------
+
+
+async def test_a_wrong_key_is_the_operators_to_change() -> None:
+    async with gemini(api_key="AIza-of-somebody-else") as asking:
+        failure = (await asking.failure()).failure
+    assert failure.kind == "misconfigured"
+    assert "GEMINI_API_KEY" in failure.message
+
+
+@pytest.mark.parametrize("key", ["ключ", "auth_tokens/for-somebody's-browser"])
+async def test_a_key_that_cannot_be_sent_is_the_operators_to_change(key: str) -> None:
+    async with gemini(api_key=key) as asking:
+        assert (await asking.failure()).failure.kind == "misconfigured"
+        assert asking.posts == 0
+
+
+async def test_a_longer_answer_than_there_can_be_is_not_read() -> None:
+    async with gemini(max_answer_bytes=100_000) as asking:
+        asking.server.switches.options["picture_bytes"] = 50_000
+        await asking.make()
+        asking.server.switches.options["picture_bytes"] = 200_000
+        assert (await asking.failure()).failure.kind == "no_image"
+
+
+# --- one call is one request ---------------------------------------------------------------------
+
+
+async def test_one_call_makes_one_request_whatever_becomes_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "DRIP_SECONDS", 0.005)
+    async with gemini(read_seconds=1) as asking:
+        for fault in (*ERRORS, *ANSWERS, *TRANSPORT_FAULTS):
+            asking.server.switches.seen.clear()
+            await asking.outcome(fault)
+            assert asking.posts == 1, fault
+
+
+async def test_the_sdk_sends_nothing_again_where_aiohttp_is_installed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_api_client, "has_aiohttp", True)
+    async with gemini() as asking:
+        assert isinstance(await asking.outcome("drop"), OutcomeUnknownError)
+        assert asking.posts == 1
+
+
+# --- what happens to the connection --------------------------------------------------------------
+
+
+async def test_connecting_has_a_limit_of_its_own() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        address = f"http://127.0.0.1:{full.getsockname()[1]}"
+        async with gemini(base_url=address, connect_seconds=0.2, read_seconds=60) as asking:
+            async with asyncio.timeout(20):
+                assert (await asking.failure()).failure.kind == "unavailable"
+        for one in waiting:
+            one.close()
+
+
+async def test_no_call_is_made_over_a_connection_that_the_other_side_may_be_closing() -> None:
+    answered, ended = asyncio.Queue[int](), asyncio.Semaphore(0)
+    body = b'{"candidates":[]}'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
+        await reader.readexactly(int(length.partition(b":")[2]))
+        answered.put_nowait(writer.get_extra_info("peername")[1])
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await reader.read()  # until the other side closes
+        writer.close()
+        await writer.wait_closed()
+        ended.release()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as listening:
+        address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        provider = GeminiProvider(api_key=KEY, base_url=address)
+        for _ in range(2):
+            with pytest.raises(CallFailedError):
+                await provider.call(request_for())
+        await provider.close()
+        for _ in range(2):
+            await ended.acquire()
+    assert answered.get_nowait() != answered.get_nowait()
+
+
+# --- what nobody may read ------------------------------------------------------------------------
+
+
+async def test_gemini_s_own_words_are_told_nowhere(
+    asking: Gemini, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for fault in (
+        "quota_of_zero",
+        "unavailable",
+        "bad_gateway",
+        "bad_gateway_in_latin",
+        "not_json",
+    ):
+        told = "".join(traceback.format_exception(await asking.failure(fault))) + caplog.text
+        for words in ("Quota exceeded", "overloaded", "passerelle", "all is well"):
+            assert words not in told
+
+
+# --- every error there is ------------------------------------------------------------------------
+
+
+def error_classes() -> list[type[Exception]]:
+    """Of the SDK and of what it speaks through."""
+    return [
+        known
+        for module in (errors, httpx2)
+        for _, known in inspect.getmembers(module, inspect.isclass)
+        if issubclass(known, Exception) and not issubclass(known, Warning)
+    ]
+
+
+@pytest.mark.parametrize("known", error_classes(), ids=lambda known: known.__name__)
+def test_every_error_of_the_sdk_and_of_httpx2_is_mapped(known: type[Exception]) -> None:
+    assert known in OUTCOMES
+
+
+def test_an_error_that_is_mapped_nowhere_is_not_taken_for_an_outcome() -> None:
+    with pytest.raises(LookupError, match="ZeroDivisionError"):
+        outcome(ZeroDivisionError())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [[], "no", None, {"error": "no"}, {"error": {"details": [7, {"@type": 7}], "message": {}}}],
+)
+def test_a_problem_in_no_known_shape_goes_by_its_status(body: object) -> None:
+    failed = outcome(errors.ClientError(429, body))
+    assert isinstance(failed, CallFailedError)
+    assert failed.failure == Failure(
+        kind="rate_limited", message="Gemini accepts no more requests for now."
+    )
