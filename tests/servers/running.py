@@ -36,7 +36,7 @@ def server_process(name: str, log: Path, *, port: int = 0) -> Iterator[str]:
 
 def environment_of(addresses: Mapping[str, str]) -> dict[str, str]:
     """The variables that let Darkroom speak with these servers."""
-    variables = {}
+    variables: dict[str, str] = {}
     for name, address in addresses.items():
         if name == "supabase":
             variables |= {"SUPABASE_URL": address, "SUPABASE_KEY": key_of(name)}
