@@ -129,5 +129,5 @@ def _request(
         fidelity=fit.fidelity,
         seed=generation.spec.seed,
         references=references,
-        correlation_id=generation.correlation_id,
+        correlation_id=f"{generation.id}-{call}",
     )

@@ -102,6 +102,8 @@ def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
         yield "takes no seed, leave it out"
     if spec.background == "transparent" and not model.transparency:
         yield "paints no transparent background, leave it out"
+    if spec.background == "transparent" and spec.format == "jpeg":
+        yield "cannot make a JPEG with a transparent background, ask for png or webp"
     if _length(wanted, model) > model.prompt_characters:
         yield f"takes at most {model.prompt_characters} characters, write a shorter prompt"
     if spec.quality is not None and not _knows_quality(spec.quality, model):

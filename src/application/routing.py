@@ -74,8 +74,17 @@ class Router:
 
 
 def _route(provider: Provider, wanted: Wanted) -> Route:
-    model = provider.capabilities.model(wanted.spec.model)
-    if model is None:
-        names = ", ".join(model.name for model in provider.capabilities.models)
-        raise DoesNotFitError(f"has no model {wanted.spec.model!r}, choose one of {names}")
-    return Route(provider, model, fit(wanted, model))
+    """By the model asked for, else by the provider's first that can do it."""
+    models = provider.capabilities.models
+    if wanted.spec.model is not None:
+        models = tuple(model for model in models if model.name == wanted.spec.model)
+    obstacles = []
+    for model in models:
+        try:
+            return Route(provider, model, fit(wanted, model))
+        except DoesNotFitError as obstacle:
+            obstacles.append(obstacle)
+    if obstacles:
+        raise obstacles[0]
+    names = ", ".join(model.name for model in provider.capabilities.models)
+    raise DoesNotFitError(f"has no model {wanted.spec.model!r}, choose one of {names}")

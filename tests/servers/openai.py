@@ -143,6 +143,7 @@ def _listed(name: str) -> dict[str, Any]:
 def _note(noted: Seen, ask: Ask, request: Request) -> None:
     """What tests look at: the fields, which files came in which of them, and headers."""
     noted.facts.update(ask.facts)
+    noted.facts["images"] = ask.n
     noted.facts["prompt_characters"] = len(ask.prompt)
     noted.facts["files"] = [file.field for file in ask.files]
     noted.facts["references"] = sum(file.field in IMAGES for file in ask.files)

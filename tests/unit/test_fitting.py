@@ -158,6 +158,11 @@ def test_wishes_that_change_little_are_dropped_and_that_is_said() -> None:
         (FREE, {"size": "4096x1024"}, "makes nothing longer than 3:1, choose another shape"),
         (FIXED, {"seed": 1}, "takes no seed, leave it out"),
         (FIXED, {"background": "transparent"}, "paints no transparent background, leave it out"),
+        (
+            FREE,
+            {"background": "transparent", "format": "jpeg"},
+            "cannot make a JPEG with a transparent background, ask for png or webp",
+        ),
         (FREE, {"quality": "fine"}, "has no quality 'fine', choose one of low, medium, high"),
         (FIXED, {"quality": "fine"}, "offers no choice of quality, leave it out"),
     ],

@@ -56,6 +56,17 @@ async def test_those_that_can_do_it_are_asked_in_the_order_of_preference() -> No
     assert await chosen(model="m-2") == [("second", "m-2")]
 
 
+async def test_where_no_model_is_asked_for_the_first_that_can_do_it_is_taken() -> None:
+    unseeded = replace(FAKE_MODEL, name="m-0", seed=False)
+    models = (unseeded, *SECOND.capabilities.models)
+    provider = FakeProvider(capabilities=replace(FAKE_CAPABILITIES, models=models))
+    router = Router({"fake": provider}, AlwaysOpen())
+    routes = await router.routes(Wanted(ImageSpec(seed=7), Wish(prompt="a cat")))
+    assert [route.model.name for route in routes.possible] == ["m-1"]
+    with pytest.raises(NoProviderError, match="takes no seed"):
+        await router.routes(Wanted(ImageSpec(seed=7, model="m-0"), Wish(prompt="a cat")))
+
+
 async def test_the_provider_asked_for_is_the_only_one() -> None:
     assert await chosen(provider="second") == [("second", "m-1")]
 
