@@ -1,0 +1,341 @@
+"""Stability AI over real HTTP: what it is asked, what it answers, what becomes of its errors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from PIL import Image
+
+from application.ports.providers import (
+    Answer,
+    CallFailedError,
+    CallRequest,
+    OutcomeUnknownError,
+    Picture,
+)
+from domain.failure import FailureKind
+from domain.image import Fidelity, Format
+from infrastructure.providers.stability import StabilityProvider
+from infrastructure.providers.stability_errors import NOTHING_WAS_SENT, PERHAPS_SENT, broken_off
+from infrastructure.providers.stability_models import (
+    CAPABILITIES,
+    CORE_RATIOS,
+    MAX_SEED,
+    RATIOS,
+    REFERENCE_RULES,
+)
+from tests.servers.protocol import TRANSPORT_FAULTS, ProtocolServer, serving
+from tests.servers.stability import server as stability_server
+from tests.servers.stability_rules import RATIOS as KNOWN_RATIOS
+
+KEY = "sk-beginning-of-a-key-and-its-end"
+MODELS = [model.name for model in CAPABILITIES.models]
+
+# What comes of each of the server's own faults: the kind, a wish, and whether it was billed.
+FAULTS: dict[str, tuple[FailureKind, timedelta | None, bool]] = {
+    "bad_request": ("invalid_request", None, False),
+    "unknown_model": ("misconfigured", None, False),
+    "unauthorized": ("misconfigured", None, False),
+    "unauthorized_v1": ("misconfigured", None, False),
+    "payment_required": ("out_of_funds", None, False),
+    "content_moderation": ("moderation_input", None, False),
+    "not_found": ("misconfigured", None, False),
+    "payload_too_large": ("invalid_request", None, False),
+    "invalid_language": ("invalid_request", None, False),
+    "public_figure": ("moderation_input", None, False),
+    "rate_limit_exceeded": ("rate_limited", timedelta(seconds=60), False),
+    "internal_error": ("unavailable", None, False),
+    "proxy_forbids": ("misconfigured", None, False),
+    "proxy_redirects": ("misconfigured", None, False),
+    "proxy_502": ("unavailable", None, False),
+    "proxy_503": ("unavailable", None, False),
+    "proxy_page": ("no_image", None, False),
+    "content_filtered": ("moderation_output", None, True),
+    "no_verdict": ("no_image", None, False),
+    "wrong_content_type": ("no_image", None, True),
+    "empty_body": ("no_image", None, True),
+}
+OF_MODEL = {"unknown_model", "not_found"}
+LOST = ("proxy_504", "drop", "refuse", "lose_answer", "truncate", "hang")
+
+
+@pytest.fixture
+def server() -> ProtocolServer:
+    return stability_server()
+
+
+@pytest.fixture
+async def stability(server: ProtocolServer) -> AsyncIterator[StabilityProvider]:
+    async with serving(server) as address:
+        provider = StabilityProvider(api_key=KEY, base_url=address, read_seconds=1)
+        yield provider
+        await provider.close()
+
+
+def wish(model: str = "ultra", **wanted: Any) -> CallRequest:
+    told = {"prompt": "a lighthouse", "images": (1,), **wanted}
+    return CallRequest(generation=uuid4(), call=1, model=model, **told)
+
+
+def reference(side: int = 64) -> Picture:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side)).save(out, "PNG")
+    return Picture(out.getvalue(), "image/png")
+
+
+def facts(server: ProtocolServer) -> dict[str, Any]:
+    assert len(server.switches.seen) == 1
+    return {name: fact for name, fact in server.switches.seen[0].facts.items() if fact is not None}
+
+
+async def failure_of(provider: StabilityProvider, request: CallRequest) -> CallFailedError:
+    with pytest.raises(CallFailedError) as failed:
+        await provider.call(request)
+    return failed.value
+
+
+def decoded(answer: Answer) -> Image.Image:
+    return Image.open(io.BytesIO(answer.pictures[0].data))
+
+
+async def test_a_prompt_alone_is_all_that_is_sent(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    await stability.call(wish("core"))
+    asked = {"prompt": "a lighthouse", "output_format": "png"}
+    assert facts(server) == {"model": "core", "accept": "image/*", **asked}
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_every_model_has_its_route_and_its_price(
+    server: ProtocolServer, stability: StabilityProvider, model: str
+) -> None:
+    answer = await stability.call(wish(model))
+    assert facts(server)["model"] == model
+    offered = CAPABILITIES.model(model)
+    assert offered is not None
+    assert answer.cost.amount == offered.prices["image"]
+    assert answer.cost.price_list == CAPABILITIES.price_list
+    assert answer.usage == {"images": 1}
+    assert answer.provider_request_id
+
+
+def test_prices_are_the_vendors_credits_at_a_cent() -> None:
+    prices = {model.name: model.prices["image"] for model in CAPABILITIES.models}
+    assert prices == {
+        "ultra": Decimal("0.08"),
+        "core": Decimal("0.03"),
+        "sd3.5-large": Decimal("0.065"),
+        "sd3.5-large-turbo": Decimal("0.04"),
+        "sd3.5-medium": Decimal("0.035"),
+        "sd3.5-flash": Decimal("0.025"),
+    }
+
+
+@pytest.mark.parametrize(("model", "ratios"), [("ultra", RATIOS), ("core", CORE_RATIOS)])
+async def test_every_size_is_asked_for_as_its_aspect_ratio(
+    server: ProtocolServer, stability: StabilityProvider, model: str, ratios: dict[str, str]
+) -> None:
+    assert sorted(ratios.values()) == sorted(KNOWN_RATIOS)
+    for size, ratio in ratios.items():
+        width, height = decoded(await stability.call(wish(model, size=size))).size
+        assert server.switches.seen[-1].facts["aspect_ratio"] == ratio
+        assert f"{width // 4}:{height // 4}" == ratio
+        across, down = (int(side) for side in size.split("x"))
+        assert across / down == pytest.approx(width / height, rel=0.04)
+
+
+@pytest.mark.parametrize("wanted", ["png", "jpeg", "webp"])
+async def test_a_picture_comes_in_the_format_that_was_asked_for(
+    stability: StabilityProvider, wanted: Format
+) -> None:
+    answer = await stability.call(wish(format=wanted))
+    assert answer.pictures[0].content_type == f"image/{wanted}"
+    assert decoded(answer).format == wanted.upper()
+
+
+async def test_a_negative_prompt_and_a_seed_are_handed_on(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    await stability.call(wish(negative_prompt="boats", seed=7))
+    assert facts(server)["negative_prompt"] == "boats"
+    assert facts(server)["seed"] == "7"
+
+
+async def test_the_same_seed_gives_the_same_picture_also_where_stability_has_none_such(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    for seed in (0, -1, MAX_SEED, MAX_SEED + 1, 2**63):
+        first, second = [await stability.call(wish(seed=seed)) for _ in range(2)]
+        assert first.pictures == second.pictures
+        assert 1 <= int(server.switches.seen[-1].facts["seed"]) <= MAX_SEED
+
+
+@pytest.mark.parametrize("model", ["ultra", "sd3.5-large", "sd3.5-flash"])
+async def test_a_reference_is_sent_as_it_is_with_a_strength(
+    server: ProtocolServer, stability: StabilityProvider, model: str
+) -> None:
+    await stability.call(wish(model, references=(reference(),), size="1344x768"))
+    asked = facts(server)
+    assert asked["image"]["size"] == (64, 64)
+    assert 0 < float(asked["strength"]) < 1
+
+
+async def test_sd3_takes_the_shape_of_the_reference_ultra_the_size_that_was_asked_for(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    for model in ("ultra", "sd3.5-medium"):
+        await stability.call(wish(model, references=(reference(),), size="1344x768"))
+    by_ultra, by_sd3 = (seen.facts for seen in server.switches.seen)
+    assert by_ultra["aspect_ratio"] == "16:9"
+    assert "aspect_ratio" not in by_sd3
+    assert by_sd3["mode"] == "image-to-image"
+
+
+@pytest.mark.parametrize("model", ["ultra", "sd3.5-flash"])
+async def test_high_fidelity_stays_closer_to_the_reference_than_low(
+    server: ProtocolServer, stability: StabilityProvider, model: str
+) -> None:
+    wishes: list[Fidelity | None] = ["high", None, "low"]
+    for fidelity in wishes:
+        await stability.call(wish(model, references=(reference(),), fidelity=fidelity))
+    strengths = [float(seen.facts["strength"]) for seen in server.switches.seen]
+    assert strengths == sorted(set(strengths))
+    if model == "sd3.5-flash":  # by the vendor's advice
+        assert 0.94 <= strengths[0] <= strengths[-1] <= 0.97
+
+
+async def test_the_largest_reference_and_the_longest_prompts_fit_into_one_request(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    data = reference().data.ljust(REFERENCE_RULES.max_bytes, b"\0")
+    words = "\U0001f5fc" * 10_000
+    request = wish(
+        prompt=words,
+        negative_prompt=words,
+        references=(Picture(data, "image/png"),),
+        size="640x1536",
+    )
+    assert (await stability.call(request)).pictures
+
+
+async def test_the_end_user_is_named_where_there_is_one(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    await stability.call(wish(end_user="6b23c0d5f35d1b11"))
+    asked = facts(server)
+    assert asked["stability-client-user-id"] == "6b23c0d5f35d1b11"
+    assert asked["stability-client-id"] == "darkroom"
+
+
+async def test_two_pictures_in_one_call_are_refused_before_anything_is_sent(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    failed = await failure_of(stability, wish(images=(1, 2)))
+    assert failed.failure.kind == "invalid_request"
+    assert server.switches.seen == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_every_error_is_one_of_ours_and_costs_what_the_server_bills(
+    server: ProtocolServer, stability: StabilityProvider, fault: str
+) -> None:
+    server.switches.tell(next=[fault])
+    failed = await failure_of(stability, wish("core"))
+    kind, retry_after, billed = FAULTS[fault]
+    assert failed.failure.kind == kind
+    assert failed.failure.retry_after == retry_after
+    assert failed.failure.of_model == (fault in OF_MODEL)
+    assert (failed.cost.amount if failed.cost else 0) == (Decimal("0.03") if billed else 0)
+    assert len(server.switches.seen) == 1
+    if fault != "no_verdict":  # the server bills it, and nobody can know
+        assert server.switches.billed == billed
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_what_breaks_off_after_it_was_sent_has_an_unknown_outcome(
+    server: ProtocolServer, stability: StabilityProvider, fault: str
+) -> None:
+    server.switches.tell(next=[fault])
+    with pytest.raises(OutcomeUnknownError):
+        await stability.call(wish())
+    assert len(server.switches.seen) == 1
+
+
+@pytest.mark.parametrize("fault", ["drip", "delay"])
+async def test_a_slow_answer_is_an_answer(
+    server: ProtocolServer, stability: StabilityProvider, fault: str
+) -> None:
+    server.switches.tell(next=[fault], delay=0.3)
+    assert (await stability.call(wish())).pictures
+
+
+async def test_bytes_that_are_no_picture_are_handed_on_for_the_studio_to_see(
+    server: ProtocolServer, stability: StabilityProvider
+) -> None:
+    server.switches.tell(next=["not_an_image"])
+    assert (await stability.call(wish())).pictures[0].data == b"These bytes are no picture."
+
+
+def test_no_fault_of_the_server_is_left_out(server: ProtocolServer) -> None:
+    shown = {*FAULTS, *LOST, "drip", "delay", "not_an_image"}
+    assert shown == set(server.switches.faults) >= set(TRANSPORT_FAULTS)
+
+
+async def test_nobody_at_the_address_is_a_call_that_was_not_made() -> None:
+    stability = StabilityProvider(api_key=KEY, base_url="http://127.0.0.1:1")
+    failed = await failure_of(stability, wish())
+    assert failed.failure.kind == "unavailable"
+    await stability.close()
+
+
+async def test_an_answer_that_never_ends_is_not_read_to_its_end(
+    server: ProtocolServer, stability: StabilityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.providers.stability.MAX_ANSWER_BYTES", 50_000)
+    server.switches.tell(options={"picture_bytes": 200_000})
+    assert (await failure_of(stability, wish())).failure.kind == "no_image"
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *LOST])
+async def test_neither_key_nor_prompt_nor_what_the_provider_wrote_is_repeated(
+    server: ProtocolServer, stability: StabilityProvider, fault: str
+) -> None:
+    server.switches.tell(next=[fault])
+    with pytest.raises((CallFailedError, OutcomeUnknownError)) as failed:
+        await stability.call(wish())
+    told = f"{failed.value!r} {vars(failed.value)}"
+    for secret in (KEY, KEY[:5], KEY[-4:], "lighthouse", "flagged", "purchase", "<html>"):
+        assert secret not in told
+
+
+async def test_a_key_that_no_header_can_hold_is_not_shown_either() -> None:
+    stability = StabilityProvider(api_key=f"{KEY}\n", base_url="http://127.0.0.1:1")
+    failed = await failure_of(stability, wish())
+    assert failed.failure.kind in ("misconfigured", "unavailable")
+    assert KEY not in f"{failed!r} {vars(failed)}"
+    await stability.close()
+
+
+NEVER_RAISED = {httpx.TooManyRedirects, httpx.HTTPStatusError}  # redirects are off, statuses read
+
+
+def leaves(error: type[httpx.HTTPError]) -> set[type[httpx.HTTPError]]:
+    below = error.__subclasses__()
+    return set().union(*(leaves(kind) for kind in below)) if below else {error}
+
+
+def test_every_error_of_httpx_is_decided() -> None:
+    decided = {*NOTHING_WAS_SENT, *PERHAPS_SENT, *NEVER_RAISED}
+    assert leaves(httpx.HTTPError) == decided
+    for kind in PERHAPS_SENT:
+        assert isinstance(broken_off(kind("the key")), OutcomeUnknownError)
+    for kind in NOTHING_WAS_SENT:
+        assert isinstance(broken_off(kind("the key")), CallFailedError)
