@@ -69,8 +69,15 @@ SAID_NO: Mapping[str, tuple[int, str, str]] = {
 }
 """What its own errors are, by name: status, the body's `name`, and what it says."""
 
-AT_THE_DOOR = ("unauthorized_v1", "proxy_forbids", "proxy_redirects", "proxy_502", "proxy_503")
-BEHIND_IT = ("proxy_504", "proxy_page")
+AT_THE_DOOR = (
+    "unauthorized_v1",
+    "proxy_forbids",
+    "proxy_redirects",
+    "proxy_502",
+    "proxy_503",
+    "proxy_page",
+)
+BEHIND_IT = ("proxy_504",)
 SPOILT = ("content_filtered", "no_verdict", "wrong_content_type", "empty_body", "not_an_image")
 """Faults of the answer to a picture that was made: blurred; without `finish-reason`; of another
 type than the picture's; with no bytes; with bytes that are no picture."""
@@ -95,7 +102,8 @@ async def _generate(made: ProtocolServer, request: Request) -> Response:
     if wrong := await _wrong_with_head(request):
         return wrong
     try:
-        wish = await read(route, await request.form(max_part_size=MAX_REQUEST_BYTES))
+        async with request.form(max_part_size=MAX_REQUEST_BYTES) as form:
+            wish = await read(route, form)
     except HTTPException as error:
         return _no(400, "bad_request", f"body: {error.detail}")
     noted.facts = _facts(wish, request)

@@ -163,10 +163,11 @@ def _made_in_vain(
     kind: FailureKind, message: str, request: CallRequest, response: httpx.Response
 ) -> CallFailedError:
     """Stability charges for what it made, blurred pictures too; not for somebody else's page."""
+    is_theirs = "finish-reason" in response.headers or _content_type(response) is not None
     return CallFailedError(
         Failure(kind=kind, message=message),
         provider_request_id=identity_of(response),
-        cost=_cost(request) if "finish-reason" in response.headers else None,
+        cost=_cost(request) if is_theirs else None,
     )
 
 

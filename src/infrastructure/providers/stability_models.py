@@ -74,6 +74,7 @@ def _model(name: str) -> Model:
         formats=("png", "jpeg", "webp"),
         sizes=tuple(ratios_of(name)),
         references=references,
+        shaped_by_reference=name not in ("ultra", "core"),
         fidelity=references is not None,
         negative_prompt=True,
         seed=True,
