@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.servers.protocol import ProtocolServer, serving
+from tests.servers.stability import KEY
 from tests.servers.stability import server as stability_server
 
-HEADERS = {"authorization": "Bearer sk-test", "accept": "image/*"}
+HEADERS = {"authorization": f"Bearer {KEY}", "accept": "image/*"}
 Form = dict[str, Any]
 
 

@@ -7,18 +7,17 @@ and charges those), `picture_bytes` (default 0: tiny; else about so many bytes o
 from __future__ import annotations
 
 import base64
-import io
 import random
 from collections.abc import Mapping
 from hashlib import sha256
 from uuid import uuid4
 
-from PIL import Image, ImageFilter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from tests.servers.pictures import picture
 from tests.servers.protocol import ProtocolServer, seen
 from tests.servers.stability_rules import (
     FIELDS,
@@ -28,6 +27,7 @@ from tests.servers.stability_rules import (
     read,
 )
 
+KEY = "sk-test-stability-5c0be1f7d2a94e36"
 LONGEST_CLIENT_HEADER = 256
 CLIENT_HEADERS = ("stability-client-id", "stability-client-user-id", "stability-client-version")
 CREDIT = (
@@ -123,7 +123,7 @@ async def _generate(made: ProtocolServer, request: Request) -> Response:
 
 async def _wrong_with_head(request: Request) -> Response | None:
     """What is refused before the fields are looked at; the body is read for it."""
-    if not request.headers.get("authorization", "").startswith("Bearer sk-"):
+    if request.headers.get("authorization") != f"Bearer {KEY}":
         return _no(*SAID_NO["unauthorized"])
     if len(await request.body()) > MAX_REQUEST_BYTES:
         return _no(*SAID_NO["payload_too_large"])
@@ -139,9 +139,13 @@ async def _wrong_with_head(request: Request) -> Response | None:
 
 def _facts(wish: Wish, request: Request) -> dict[str, object]:
     headers = {name: request.headers[name] for name in CLIENT_HEADERS if name in request.headers}
-    image = wish.image and {"sha256": sha256(wish.image).hexdigest(), "size": wish.image_size}
+    image = None
+    if wish.image is not None:
+        image = {"sha256": sha256(wish.image).hexdigest(), "size": wish.image_size}
     accept = request.headers.get("accept")
-    return {"model": wish.model, **wish.fields, **headers, "image": image, "accept": accept}
+    references = 0 if image is None else 1
+    wished = {**wish.fields, "references": references, "image": image}
+    return {"model": wish.model, **wished, **headers, "accept": accept}
 
 
 def _no(status: int, name: str, *errors: str) -> Response:
@@ -182,24 +186,15 @@ def _picture(wish: Wish, fault: str, request: Request, picture_bytes: int) -> Re
 
 
 def _paint(wish: Wish, seed: int, fault: str, picture_bytes: int) -> bytes:
-    """A tiny picture of the right shape, in a colour of its own for each wish and seed."""
+    """A picture of the right shape, of its own for each wish and seed."""
     if fault == "not_an_image":
         return b"These bytes are no picture."
-    colour = tuple(sha256(f"{sorted(wish.fields.items())}{seed}".encode()).digest()[:3])
-    image = Image.new("RGB", _shape(wish), colour)
-    if picture_bytes:
-        side = max(8, round((picture_bytes / 3) ** 0.5))
-        image = Image.frombytes("RGB", (side, side), random.Random(seed).randbytes(side * side * 3))
-    if fault == "content_filtered":
-        image = image.filter(ImageFilter.GaussianBlur(2))
-    out = io.BytesIO()
-    image.save(out, wish.format.upper())
-    return out.getvalue()
+    text = f"{fault} {sorted(wish.fields.items())} {seed}"
+    return picture(text, _shape(wish), wish.format, at_least=picture_bytes)
 
 
 def _shape(wish: Wish) -> tuple[int, int]:
     if wish.image_size is not None and "aspect_ratio" not in wish.fields:
-        width, height = wish.image_size
-        return max(1, width // 16), max(1, height // 16)
+        return wish.image_size
     across, _, down = wish.fields.get("aspect_ratio", "1:1").partition(":")
-    return int(across) * 4, int(down) * 4
+    return int(across), int(down)
