@@ -22,7 +22,7 @@ from application.ports.providers import (
     Picture,
 )
 from domain.image import Fidelity, Format
-from infrastructure.providers.stability import StabilityProvider
+from infrastructure.providers.stability import StabilityProvider, _body
 from infrastructure.providers.stability_errors import (
     NOTHING_WAS_SENT,
     PERHAPS_SENT,
@@ -232,12 +232,18 @@ async def test_what_is_paid_for_is_what_the_server_bills(
         assert (failed.cost.amount if failed.cost else 0) == billed, fault
 
 
+class Endless(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1024 * 1024)
+
+
+@pytest.mark.parametrize(("status", "megabytes"), [(200, 65), (500, 1)])
 async def test_an_answer_that_never_ends_is_not_read_to_its_end(
-    server: ProtocolServer, stability: StabilityProvider, monkeypatch: pytest.MonkeyPatch
+    status: int, megabytes: int
 ) -> None:
-    monkeypatch.setattr("infrastructure.providers.stability.MAX_ANSWER_BYTES", 50_000)
-    server.switches.tell(options={"picture_bytes": 200_000})
-    assert (await failure_of(stability, wish())).failure.kind == "no_image"
+    body = await _body(httpx.Response(status, stream=Endless()))
+    assert len(body) == megabytes * 1024 * 1024
 
 
 async def test_neither_what_the_provider_wrote_nor_an_end_of_the_key_is_repeated(
