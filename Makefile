@@ -68,7 +68,7 @@ format: $(VENV)/.ready-dev
 fuzz: $(VENV)/.ready-dev  ## As `make test` does, for longer: make fuzz EXAMPLES=1000 SEED=7
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),300) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/surface/test_fuzz.py -s
 
-surface: $(VENV)/.ready-dev  ## Write docs/openapi.json and docs/errors.md, which the code makes.
+surface: $(VENV)/.ready-dev  ## Write docs/openapi.json, errors.md and providers.md, which the code makes.
 	@$(BIN)/python -m tests.surface.stored
 
 docs-page: $(VENV)/.ready-dev  ## Fetch what /docs shows: make docs-page SCALAR=1.72.1

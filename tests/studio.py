@@ -30,7 +30,7 @@ class Studio:
         self.clock = FakeClock()
         self.store = MemoryEventStore(self.clock)
         self.provider = FakeProvider()
-        self.providers = (self.provider, *others)
+        self.providers: tuple[Provider, ...] = (self.provider, *others)
         self.gate: Gatekeeper = AlwaysOpen()
         self.images = FakeImageStore()
         self.spool = FakeSpool()

@@ -96,6 +96,8 @@ def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
     spec, most = wanted.spec, model.references.most if model.references else 0
     if wanted.references > most:
         yield f"takes at most {most} reference images" if most else "takes no reference images"
+    if wanted.references and model.shaped_by_reference and (spec.size or spec.aspect_ratio):
+        yield "gives a picture the shape of its reference image, leave the size out"
     if wanted.mask and not model.mask:
         yield "takes no mask, say in the prompt what is to change"
     if spec.seed is not None and not model.seed:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dependency_injector import containers, providers
+from pydantic import SecretStr
 
 from application.accounts import Accounts
 from application.deletion import Deletions
@@ -104,13 +105,22 @@ def _gemini(settings: Settings) -> Provider:
     )
 
 
+def _stability(settings: Settings) -> Provider:
+    from infrastructure.providers.stability import StabilityProvider
+
+    return StabilityProvider(
+        api_key=_secret(settings.stability_api_key, "STABILITY_API_KEY"),
+        base_url=settings.stability_base_url,
+    )
+
+
 def _secret(secret: SecretStr | None, variable: str) -> str:
     if secret is None:
         raise SettingsError((f"{variable} is not set: set it.",))
     return secret.get_secret_value()
 
 
-MAKERS = {"openai": _openai, "gemini": _gemini, "sketch": _sketch}
+MAKERS = {"openai": _openai, "gemini": _gemini, "stability": _stability, "sketch": _sketch}
 
 
 def _providers(settings: Settings) -> dict[str, Provider]:

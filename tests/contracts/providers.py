@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contracts.stages import fake, gemini, openai, sketch
+from tests.contracts.stages import fake, gemini, openai, sketch, stability
 from tests.contracts.stages.stage import ServedStage, Stage
 
 STAGES: tuple[Stage | ServedStage, ...] = (
@@ -10,6 +10,7 @@ STAGES: tuple[Stage | ServedStage, ...] = (
     fake.STAGE,
     openai.STAGE,
     gemini.STAGE,
+    stability.STAGE,
 )
 SERVED = [stage for stage in STAGES if isinstance(stage, ServedStage)]
 

@@ -22,7 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HANG_SECONDS = 3600.0
 DRIP_SECONDS = 0.2
 TRANSPORT_FAULTS = ("refuse", "drop", "lose_answer", "truncate", "drip", "hang", "delay")
 """Connection cut: before the body is read; after it, before anything is done; after all was done
@@ -133,10 +132,16 @@ class _Transport:
             while (await receive()).get("more_body"):
                 pass
         if fault == "hang":
-            await asyncio.sleep(HANG_SECONDS)
+            await _until_it_hangs_up(receive)
         if fault == "delay" or self._switches.delay:
             await asyncio.sleep(self._switches.delay)
         return fault in ("refuse", "drop", "hang")
+
+
+async def _until_it_hangs_up(receive: Receive) -> None:
+    """Whoever waits for an answer ends it."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 @dataclass

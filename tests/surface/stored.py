@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -28,5 +29,8 @@ def text_of(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from tests.contracts import providers_page  # everybody else who imports this file needs none
+
     STORED.write_text(text_of(served()))
     (STORED.parent / "errors.md").write_text(errors_markdown())
+    providers_page.STORED.write_text(providers_page.page(asyncio.run(providers_page.everything())))

@@ -188,3 +188,12 @@ def test_references_are_counted() -> None:
         fit(wanted, FIXED)
     with pytest.raises(DoesNotFitError, match="takes no reference images"):
         fit(wanted, replace(FIXED, references=None))
+
+
+def test_a_model_shaped_by_its_reference_takes_no_size_beside_one() -> None:
+    shaped, wish = replace(FIXED, shaped_by_reference=True), Wish(prompt="a cat")
+    for spec in (ImageSpec(size="1024x1024"), ImageSpec(aspect_ratio="1:1")):
+        assert fit(Wanted(spec, wish), shaped).size == "1024x1024"
+        with pytest.raises(DoesNotFitError, match="leave the size out"):
+            fit(Wanted(spec, wish, references=1), shaped)
+    assert fit(Wanted(ImageSpec(), wish, references=1), shaped).size is None

@@ -119,8 +119,9 @@ class Model:
 
     `sizes` (`WIDTHxHEIGHT`) are the only ones it makes, or those of `free_sizes`. `formats` and
     `qualities` have the provider's own names; empty `qualities` offer no choice. `watermarks` are
-    invisible marks that it puts into every picture. `prices` are by unit, in the currency of the
-    price list: what an image, or a million tokens, costs.
+    invisible marks that it puts into every picture. A model that is `shaped_by_reference` gives its
+    pictures the shape of their reference. `prices` are by unit, in the currency of the price list:
+    what an image, or a million tokens, costs.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Model:
     qualities: tuple[str, ...] = ()
     images_per_call: int = 1
     references: ReferenceRules | None = None
+    shaped_by_reference: bool = False
     mask: bool = False
     negative_prompt: bool = False
     seed: bool = False
