@@ -93,6 +93,19 @@ def fit(wanted: Wanted, model: Model) -> Fit:
 
 def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
     """Why a model cannot do this, each as the end of a sentence."""
+    yield from _obstacles_of_references(wanted, model)
+    yield from _obstacles_of_words(wanted, model)
+    yield from _obstacles_of_size(wanted.spec, model)
+    spec = wanted.spec
+    if spec.seed is not None and not model.seed:
+        yield "takes no seed, leave it out"
+    if spec.background == "transparent" and not model.transparency:
+        yield "paints no transparent background, leave it out"
+    if spec.background == "transparent" and spec.format == "jpeg":
+        yield "cannot make a JPEG with a transparent background, ask for png or webp"
+
+
+def _obstacles_of_references(wanted: Wanted, model: Model) -> Iterator[str]:
     spec, most = wanted.spec, model.references.most if model.references else 0
     if wanted.references > most:
         yield f"takes at most {most} reference images" if most else "takes no reference images"
@@ -100,22 +113,18 @@ def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
         yield "gives a picture the shape of its reference image, leave the size out"
     if wanted.mask and not model.mask:
         yield "takes no mask, say in the prompt what is to change"
-    if spec.seed is not None and not model.seed:
-        yield "takes no seed, leave it out"
-    if spec.background == "transparent" and not model.transparency:
-        yield "paints no transparent background, leave it out"
-    if spec.background == "transparent" and spec.format == "jpeg":
-        yield "cannot make a JPEG with a transparent background, ask for png or webp"
+
+
+def _obstacles_of_words(wanted: Wanted, model: Model) -> Iterator[str]:
+    quality, names = wanted.spec.quality, ", ".join(model.qualities)
     if _length(wanted, model) > model.prompt_characters:
         yield f"takes at most {model.prompt_characters} characters, write a shorter prompt"
-    if spec.quality is not None and not _knows_quality(spec.quality, model):
-        names = ", ".join(model.qualities)
-        yield (
-            f"has no quality {spec.quality!r}, choose one of {names}"
-            if names
-            else "offers no choice of quality, leave it out"
-        )
-    yield from _obstacles_of_size(spec, model)
+    if quality in (None, *model.qualities, *QUALITIES):
+        return
+    if names:
+        yield f"has no quality {quality!r}, choose one of {names}"
+    else:
+        yield "offers no choice of quality, leave it out"
 
 
 def _length(wanted: Wanted, model: Model) -> int:
@@ -143,10 +152,6 @@ def _dropped(spec: ImageSpec, model: Model, native: Format | None) -> Iterator[B
 
 
 # --- quality -------------------------------------------------------------------------------------
-
-
-def _knows_quality(quality: str, model: Model) -> bool:
-    return quality in model.qualities or quality in QUALITIES
 
 
 def _quality(spec: ImageSpec, model: Model) -> str | None:
