@@ -27,8 +27,8 @@ class CallRequest:
     All of it lies within what the model offers: sizes are of its own, references are prepared by
     its rules, the mask (a PNG as large as the first reference, alpha 0 is painted anew) comes only
     where it takes one. None leaves the choice to the provider. `correlation_id`, another for each
-    call, goes to the provider where it takes one, `end_user` (a hash) where it wants to know whom it
-    serves.
+    call, goes to the provider where it takes one, `end_user` (a hash) where it wants to know whom
+    it serves.
     """
 
     generation: UUID

@@ -1,12 +1,12 @@
 """What OpenAI's image models can do and cost, as data.
 
 Names, sizes, qualities and limits are those of the SDK's types of November 2026; the fewest and the
-most pixels are what others measured. Prices are in USD for a million tokens. Known from the vendor's
-pages: those of `gpt-image-2.6-sunburst` and of `gpt-image-1-mini`. Told by others: that 2.6-flare,
-2.5 and 2 cost the same as the former. Assumed: those of `gpt-image-1.5`, reckoned from what its
-pictures were said to cost; of `chatgpt-image-latest`, as the newest; and of output that is text, as
-if it were images, so that nothing looks cheaper than it is. What was cached is not told apart in an
-answer: it is priced as if it was not.
+most pixels are what others measured. Prices are in USD for a million tokens. Known from the
+vendor's pages: those of `gpt-image-2.6-sunburst` and of `gpt-image-1-mini`. Told by others: that
+2.6-flare, 2.5 and 2 cost the same as the former. Assumed: those of `gpt-image-1.5`, reckoned from
+what its pictures were said to cost; of `chatgpt-image-latest`, as the newest; and of output that is
+text, as if it were images, so that nothing looks cheaper than it is. What was cached is not told
+apart in an answer: it is priced as if it was not.
 """
 
 from __future__ import annotations
