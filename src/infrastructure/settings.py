@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     openai_base_url: WebAddress | None = None
     gemini_api_key: ProviderKey | None = None
     gemini_base_url: WebAddress | None = None
-    gemini_api_version: Literal["v1", "v1beta", "v1alpha"] = "v1"
+    gemini_api_version: Literal["v1", "v1beta", "v1alpha"] = "v1beta"
     stability_api_key: ProviderKey | None = None
     stability_base_url: WebAddress | None = None
     providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = Field(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from google.genai import types
 from PIL import Image
 
 from application.ports.providers import Picture
+from infrastructure.container import Container
 from infrastructure.images import PillowInspector
-from infrastructure.providers.gemini import CAPABILITIES, PRICE_LIST
+from infrastructure.providers.gemini import BASE_URL, CAPABILITIES, PRICE_LIST, GeminiProvider
 from infrastructure.providers.gemini_answer import FINISHED
 from infrastructure.providers.gemini_models import IMAGE_TOKENS
-from tests.integration.gemini_calls import MODELS, PROMPT, Gemini, gemini
+from infrastructure.settings import load_settings
+from tests.integration.gemini_calls import MODELS, PROMPT, Gemini, gemini, request_for
+from tests.servers.gemini import KEY
 from tests.servers.gemini_answers import Asked, picture
 
 PROMPT_TOKENS = len(PROMPT.split())
@@ -116,6 +120,26 @@ async def test_the_environment_chooses_neither_key_nor_address_nor_version(
     async with gemini() as asking:
         await asking.make()
         assert asking.facts["version"] == "v1beta"
+    provider = GeminiProvider(api_key="a-key")
+    assert provider._client._api_client._http_options.base_url == BASE_URL
+    await provider.close()
+
+
+async def test_the_settings_make_it(asking: Gemini, tmp_path: Path) -> None:
+    address = asking.provider._client._api_client._http_options.base_url
+    settings = load_settings(
+        {
+            "GEMINI_API_KEY": KEY,
+            "GEMINI_BASE_URL": str(address),
+            "GEMINI_API_VERSION": "v1",
+            "DARKROOM_DATA_DIR": str(tmp_path),
+        }
+    )
+    made = Container(settings=settings).configured_providers()
+    assert list(made) == ["gemini"]
+    assert (await made["gemini"].call(request_for())).pictures
+    assert asking.facts["version"] == "v1"
+    await made["gemini"].close()
 
 
 async def test_a_version_that_does_not_know_pictures_is_the_operators_to_change() -> None:

@@ -195,6 +195,13 @@ def _thoughts(asked: Asked) -> Answer:
     return _made(_answer(asked, [_candidate(said)], usage(asked, text=4, thoughts=90)))
 
 
+def _only_thoughts(asked: Asked) -> Answer:
+    said = _said({**picture_part(asked, of="a sketch"), "thought": True})
+    return _nothing(
+        _answer(asked, [_candidate(said, "MAX_TOKENS")], usage(asked, pictures=0, thoughts=1120))
+    )
+
+
 def _two_pictures(asked: Asked) -> Answer:
     said = _said(picture_part(asked, of="a first try"), picture_part(asked))
     return _made(_answer(asked, [_candidate(said)], usage(asked, pictures=2)))
@@ -235,6 +242,7 @@ ANSWERS: dict[str, Callable[[Asked], Answer]] = {
     "text_only": _text_only,
     "text_only_without_split": _text_only_without_split,
     "thoughts": _thoughts,
+    "only_thoughts": _only_thoughts,
     "two_pictures": _two_pictures,
     "blocked_with_picture": _blocked_with_picture,
     "broken_base64": partial(_with_data, "this is *not* base64", "image/png"),

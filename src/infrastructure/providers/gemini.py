@@ -20,7 +20,7 @@ __all__ = ["API_VERSION", "BASE_URL", "CAPABILITIES", "PRICE_LIST", "GeminiProvi
 BASE_URL = "https://generativelanguage.googleapis.com"
 API_VERSION = "v1beta"  # the SDK's v1 was seen to refuse responseModalities
 CONNECT_SECONDS = 10.0
-READ_SECONDS = 170.0  # less than a call may take: then it is Gemini who gives up
+READ_SECONDS = 180.0  # Gemini is told so, too (X-Server-Timeout)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024  # a picture of 4096 x 4096 in base64 has at most 67 MB
 
 

@@ -50,6 +50,7 @@ ERRORS = {
     "parts_null": NO_PICTURE,
     "role_only": NO_PICTURE,
     "no_candidates": NOTHING,
+    "only_thoughts": NO_PICTURE,
     "text_only": NO_PICTURE,
     "text_only_without_split": NO_PICTURE,
     "broken_base64": NO_PICTURE,
