@@ -15,6 +15,7 @@ from domain.failure import FailureKind
 from domain.generation import Ask
 
 FAILED_BEFORE = "failed for this request"
+LOST_BEFORE = "lost a call for this request"
 HOPELESS: Mapping[str, FailureKind] = {
     "out_of_funds": "out_of_funds",
     "misconfigured": "misconfigured",
@@ -71,7 +72,8 @@ async def admission(gate: Gatekeeper, routes: Routes, ask: Ask) -> Admission | C
     """Leave to make at least one call for these images, by the first way that is open."""
     passed_over = dict(routes.passed_over)
     turned_away: list[TurnedAway] = []
-    for route in routes.possible:
+    in_order = sorted(routes.possible, key=lambda route: route.provider.name in ask.doubted)
+    for route in in_order:
         name = route.provider.name
         if name in ask.avoid:
             passed_over[name] = FAILED_BEFORE
@@ -80,6 +82,7 @@ async def admission(gate: Gatekeeper, routes: Routes, ask: Ask) -> Admission | C
         said = await asyncio.gather(*[gate.enter(name, route.model.name) for _ in chunks])
         tickets = [one.ticket for one in said if isinstance(one, Admitted)]
         if tickets:
+            passed_over |= dict.fromkeys(ask.doubted - {name}, LOST_BEFORE)
             return Admission(gate, route, chunks[: len(tickets)], tickets, passed_over)
         turned_away += [one for one in said[:1] if isinstance(one, TurnedAway)]
         passed_over[name] = turned_away[-1].why

@@ -33,6 +33,7 @@ class Attempts:
     _rests: dict[int, dict[str, datetime | None]] = field(default_factory=dict)
     _failures: Counter[tuple[int, str]] = field(default_factory=Counter)
     _losses: Counter[int] = field(default_factory=Counter)
+    _lost_by: dict[int, set[str]] = field(default_factory=dict)
 
     def after(
         self,
@@ -56,6 +57,10 @@ class Attempts:
         rests = self._rests.get(image, {})
         return frozenset(name for name, end in rests.items() if end is None or end > now)
 
+    def doubted(self, image: int) -> frozenset[str]:
+        """The providers whose calls for an image were lost: others are asked before them."""
+        return frozenset(self._lost_by.get(image, ()))
+
     def first_back(self, image: int, now: datetime) -> datetime | None:
         """When the first of the avoided providers may be asked again; None when none ever is."""
         ends = self._rests.get(image, {}).values()
@@ -77,10 +82,11 @@ class Attempts:
             else:
                 self.retry_at[number] = again.by_anybody
 
-    def take_loss(self, images: Iterable[int], *, repeat: bool) -> None:
+    def take_loss(self, provider: str, images: Iterable[int], *, repeat: bool) -> None:
         """Nobody knows what became of a call for these images."""
         for number in images:
             self._losses[number] += 1
+            self._lost_by.setdefault(number, set()).add(provider)
             if not repeat:
                 self.given_up.add(number)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -67,11 +67,13 @@ class Ask:
     """Next: call a provider for the images with these numbers.
 
     Those to avoid have failed: some of them may be asked again `avoid_until` then, if it is a time.
+    Those that are doubted have lost a call, and are asked when nobody else can be.
     """
 
     images: tuple[int, ...]
     avoid: frozenset[str] = frozenset()
     avoid_until: datetime | None = None
+    doubted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -300,9 +302,7 @@ class Generation(Aggregate):
         retry_at = self._attempts.retry_at
         askable = [n for n in wanted if retry_at.get(n, now) <= now]
         if askable:
-            avoid = self._attempts.avoided(askable[0], now)
-            alike = (n for n in askable if self._attempts.avoided(n, now) == avoid)
-            return Ask(tuple(alike), avoid, self._attempts.first_back(askable[0], now))
+            return self._ask_alike(askable, now)
         return Wait(until=min(*(retry_at[n] for n in wanted), self.deadline))
 
     def start_call(
@@ -494,6 +494,17 @@ class Generation(Aggregate):
             jitter=jitter,
         )
 
+    def _ask_alike(self, askable: Sequence[int], now: datetime) -> Ask:
+        """For the first image, and those that may be asked of the same providers."""
+        tried, first = self._attempts, askable[0]
+        avoid, doubted = tried.avoided(first, now), tried.doubted(first)
+        alike = tuple(
+            number
+            for number in askable
+            if tried.avoided(number, now) == avoid and tried.doubted(number) == doubted
+        )
+        return Ask(alike, avoid, tried.first_back(first, now), doubted)
+
     def _unasked_images(self) -> tuple[int, ...]:
         settled = self.images.keys() | self._attempts.given_up | self._images_of("open")
         return tuple(n for n in range(1, self.spec.count + 1) if n not in settled)
@@ -635,7 +646,7 @@ class Generation(Aggregate):
         lost = self.calls[call]
         lost.outcome, lost.cut_off = "lost", reason == CUT_OFF
         self._last_failure = "outcome_unknown"
-        self._attempts.take_loss(lost.images, repeat=repeat)
+        self._attempts.take_loss(lost.provider, lost.images, repeat=repeat)
 
     @event(Completed)
     def _completed(

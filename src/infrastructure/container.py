@@ -111,6 +111,7 @@ def _stability(settings: Settings) -> Provider:
     return StabilityProvider(
         api_key=_secret(settings.stability_api_key, "STABILITY_API_KEY"),
         base_url=settings.stability_base_url,
+        read_seconds=settings.call_seconds,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from application.fitting import sides
 from application.ports.providers import Capabilities, Model
+from infrastructure.providers.sketch import SketchProvider
 from tests.contracts.fates import NOBODY, OTHER, Fate, Fates, Refusal, Rehearsed, rehearsed
 from tests.contracts.providers import SERVED
 from tests.contracts.stages.stage import Outcome
@@ -57,6 +58,8 @@ What keeps later requests from a provider in trouble (circuits, rates, cool-down
 here.
 """
 
+BUILT_IN = "it paints on this machine, asks nobody, and has only the faults it is told to have."
+
 Row = tuple[str, ...]
 
 
@@ -74,7 +77,8 @@ async def everything() -> Sequence[Rehearsed]:
 
 def page(providers: Sequence[Rehearsed]) -> str:
     """The whole page."""
-    return "\n".join([HEAD, *map(_section, providers)])
+    built_in = f"## sketch\n\nBuilt in: {BUILT_IN}\n\n{_offer(SketchProvider().capabilities)}"
+    return "\n".join([HEAD, *map(_section, providers), built_in])
 
 
 def _section(provider: Rehearsed) -> str:

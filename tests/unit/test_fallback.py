@@ -141,3 +141,10 @@ def test_what_was_cancelled_asks_nobody_any_more() -> None:
     failed = generation.pending_events[-1]
     assert isinstance(failed, Generation.CallFailed)
     assert (failed.retry_at, failed.same_provider_at) == (None, None)
+
+
+def test_after_a_lost_call_others_are_asked_first() -> None:
+    generation = queued()
+    call = generation.start_call(provider="first", model="m", images=(1,))
+    generation.lose_call(call, reason="no answer", repeat_costs=True)
+    assert generation.next_step(NOW) == Ask((1,), doubted=frozenset({"first"}))

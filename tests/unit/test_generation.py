@@ -143,7 +143,7 @@ def test_a_failure_that_will_not_pass_is_not_repeated(kind: FailureKind) -> None
 def test_a_lost_call_is_repeated_once_when_a_repeat_costs() -> None:
     generation = queued()
     generation.lose_call(start(generation, 1), reason="killed", repeat_costs=True)
-    assert generation.next_step(NOW) == Ask(images=(1,))
+    assert generation.next_step(NOW) == Ask(images=(1,), doubted=frozenset({"sketch"}))
     generation.lose_call(start(generation, 1), reason="killed", repeat_costs=True)
     assert generation.next_step(NOW) == Finish()
     finish(generation)
@@ -378,4 +378,4 @@ def test_replay_gives_the_same_state() -> None:
     assert replayed.calls == generation.calls
     assert replayed.images == generation.images
     assert replayed.version == 7
-    assert replayed.next_step(NOW) == Ask(images=(3,))
+    assert replayed.next_step(NOW) == Ask(images=(3,), doubted=frozenset({"sketch"}))

@@ -171,6 +171,18 @@ async def test_every_ticket_is_given_back_whatever_comes_of_the_call(two: Studio
     assert ("fake", "fake-1", "lost") in gate_of(two).heard
 
 
+async def test_a_lost_call_is_repeated_by_another_provider_where_there_is_one(
+    two: Studio,
+) -> None:
+    lost = OutcomeUnknownError("The connection was lost.")
+    two.provider.told = [lost, lost]
+    generation = await two.perform(await two.place())
+    assert (generation.status, providers_of(generation)) == ("completed", ["fake", SECOND])
+    assert generation.calls[2].passed_over == {"fake": "lost a call for this request"}
+    alone = await two.perform(await two.place(spec={"provider": "fake"}))
+    assert (alone.status, providers_of(alone)) == ("completed", ["fake", "fake"])
+
+
 async def test_what_is_done_otherwise_than_asked_is_recorded_with_the_call(two: Studio) -> None:
     generation = await two.perform(await two.place(spec={"size": "200x100", "moderation": "low"}))
     (bridge,) = generation.calls[1].bridges
