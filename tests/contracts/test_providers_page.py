@@ -54,10 +54,10 @@ def test_what_is_billed_is_recorded_or_recorded_as_lost(providers: Sequence[Rehe
             assert fate.cost < A_PROMPT, name
 
 
-def test_another_provider_makes_the_picture_unless_a_refusal_or_a_bill_forbids_it(
+def test_another_provider_makes_the_picture_unless_a_refusal_forbids_it(
     providers: Sequence[Rehearsed],
 ) -> None:
-    final = {"moderation_input", "moderation_output", "outcome_unknown"}
+    final = {"moderation_input", "moderation_output"}
     for provider in providers:
         for fault, fates in [*provider.by_error.items(), *provider.by_trouble.items()]:
             goes_on = not final.intersection(fates.alone.kinds)

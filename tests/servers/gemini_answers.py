@@ -197,7 +197,7 @@ def _thoughts(asked: Asked) -> Answer:
 
 def _only_thoughts(asked: Asked) -> Answer:
     said = _said({**picture_part(asked, of="a sketch"), "thought": True})
-    return _nothing(
+    return _made(
         _answer(asked, [_candidate(said, "MAX_TOKENS")], usage(asked, pictures=0, thoughts=1120))
     )
 
