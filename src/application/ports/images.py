@@ -52,6 +52,16 @@ class ObjectDiffersError(Exception):
         )
 
 
+class ObjectTooLargeError(Exception):
+    """The image store takes no object of this size, however often one tries."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The image store takes no picture as large as this one. "
+            "Raise its limit, or let smaller ones be made."
+        )
+
+
 class ImageNotFoundError(Exception):
     """No object lies under this key."""
 
@@ -118,7 +128,7 @@ class ImageStore(Protocol):
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
         """Store durably; the same bytes again are no error, and make the object young again.
 
-        Raises ImageStoreUnavailableError, ObjectDiffersError.
+        Raises ImageStoreUnavailableError, ObjectDiffersError, ObjectTooLargeError.
         """
         ...
 
@@ -158,6 +168,10 @@ class ImageStore(Protocol):
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; it does not say whether it is there."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; nothing is asked any more."""
         ...
 
 
