@@ -14,6 +14,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
@@ -34,7 +35,7 @@ from application.ports.providers import (
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost
-from infrastructure.image_stores.keys import ImageKeyRefusedError, checked, is_public
+from infrastructure.image_stores.keys import checked, is_public
 from tests.fakes import FakeClock
 
 FAKE_MODEL = Model(

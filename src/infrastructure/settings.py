@@ -139,6 +139,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"names {name}, and {variable(key)} is not set: set it")
         return providers
 
+    @field_validator("image_store")
+    @classmethod
+    def _supabase_has_an_address_and_a_key(cls, name: str, info: ValidationInfo) -> str:
+        for needed in ("supabase_url", "supabase_key") if name == "supabase" else ():
+            if info.data.get(needed, "") is None:
+                raise ValueError(f"is supabase, and {variable(needed)} is not set: set it")
+        return name
+
     @field_validator("deadline_seconds")
     @classmethod
     def _a_call_fits_into_the_deadline(cls, deadline: float, info: ValidationInfo) -> float:

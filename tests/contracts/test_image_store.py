@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStore,
     ImageStoreUnavailableError,
@@ -19,7 +20,6 @@ from application.ports.images import (
 )
 from domain.image import image_key, reference_key
 from infrastructure.image_stores import supabase_storage
-from infrastructure.image_stores.keys import ImageKeyRefusedError
 from tests.fakes_images import small_png
 from tests.image_stores import BROKEN, STORES, StoreUnderTest
 

@@ -62,6 +62,16 @@ class ObjectTooLargeError(Exception):
         )
 
 
+class ImageKeyRefusedError(ValueError):
+    """No object can lie under such a key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
+            "each part of letters, digits and hyphens, with the extension png, jpg or webp."
+        )
+
+
 class ImageNotFoundError(Exception):
     """No object lies under this key."""
 
@@ -123,7 +133,10 @@ class Log(Protocol):
 
 
 class ImageStore(Protocol):
-    """Objects under keys (see domain.image); an object never changes once it is there."""
+    """Objects under keys (see domain.image); an object never changes once it is there.
+
+    Whatever is asked of it by something that is no such key raises ImageKeyRefusedError.
+    """
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
         """Store durably; the same bytes again are no error, and make the object young again.

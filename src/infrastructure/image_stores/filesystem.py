@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
@@ -29,7 +30,7 @@ from infrastructure.image_stores.filesystem_walk import (
     remove_if_empty,
     seen_below,
 )
-from infrastructure.image_stores.keys import ImageKeyRefusedError, checked, is_public
+from infrastructure.image_stores.keys import checked, is_public
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import re
 
+from application.ports.images import ImageKeyRefusedError
+
 KEY = re.compile(r"(images|references)/[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,128}\.(png|jpg|webp)")
-
-
-class ImageKeyRefusedError(ValueError):
-    """No object can lie under such a key."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
-            "each part of letters, digits and hyphens, with the extension png, jpg or webp."
-        )
 
 
 def checked(key: str) -> str:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from storage3.types import FileOptions
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
@@ -17,7 +18,7 @@ from application.ports.images import (
     SeenObjects,
 )
 from domain.image import ContentType
-from infrastructure.image_stores.keys import KEY, ImageKeyRefusedError, checked, is_public
+from infrastructure.image_stores.keys import KEY, checked, is_public
 from infrastructure.image_stores.marks import FOLDER, mark_of, name_of
 from infrastructure.image_stores.supabase_errors import AlreadyThereError
 from infrastructure.image_stores.supabase_removals import Removals
