@@ -58,8 +58,9 @@ async def fake(_: Path) -> AsyncIterator[StoreUnderTest]:
 
 
 @asynccontextmanager
-async def supabase(_: Path) -> AsyncIterator[StoreUnderTest]:
+async def supabase(_: Path, **options: Any) -> AsyncIterator[StoreUnderTest]:
     server = SupabaseServer()
+    server.switches.options.update(options)
     async with serving(server) as url:
         store = supabase_store(url)
         public = f"{url}/storage/v1/object/public/{BUCKET}"
@@ -92,7 +93,12 @@ def _nothing_ages(**_: Any) -> None:
     raise AssertionError("nothing lies there")
 
 
-STORES: Mapping[str, Making] = {"filesystem": filesystem, "fake": fake, "supabase": supabase}
+STORES: Mapping[str, Making] = {
+    "filesystem": filesystem,
+    "fake": fake,
+    "supabase": supabase,
+    "supabase of another release": partial(supabase, error_names="code"),
+}
 BROKEN: Mapping[str, Making] = {
     "filesystem": filesystem_on_a_file,
     "fake": fake_unavailable,

@@ -63,10 +63,14 @@ Handler = Callable[["SupabaseServer", Request], Awaitable[Response]]
 
 
 class SupabaseServer(ProtocolServer):
-    """Its `buckets` and what lies in them can be looked at, and aged, by tests."""
+    """Its `buckets` and what lies in them can be looked at, and aged, by tests.
+
+    What a test sets as `before` is awaited with each `METHOD /path` before it is done: to hold it.
+    """
 
     def __init__(self) -> None:
         self.buckets: dict[str, Bucket] = {}
+        self.before: Callable[[str], Awaitable[None]] | None = None
         super().__init__(
             [
                 Route(f"/storage/v1{path}", self._having_faults(handler), methods=methods)
@@ -109,6 +113,8 @@ class SupabaseServer(ProtocolServer):
                     return self._named(fault())
                 if not is_public and (refused := self._refuse_key(request)):
                     return refused
+                if self.before is not None:
+                    await self.before(f"{request.method} {request.url.path}")
                 return await handler(self, request)
             except StorageRefusal as error:
                 return self._named(error.response())

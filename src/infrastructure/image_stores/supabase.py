@@ -72,7 +72,7 @@ class SupabaseImageStore:
             by_bucket.setdefault(self._bucket_of(key), []).append(key)
         for bucket, names in by_bucket.items():
             for first in range(0, len(names), MOST_AT_ONCE):
-                await in_time(self._remove(bucket, names[first : first + MOST_AT_ONCE]))
+                await in_time(self._storage.remove(bucket, names[first : first + MOST_AT_ONCE]))
 
     async def walk(self, *, at_once: int) -> AsyncGenerator[SeenObjects]:
         """Look at every object, by the pages of the server's listing."""
@@ -108,7 +108,7 @@ class SupabaseImageStore:
         await in_time(self._create(self._private, _name(mark), b"a log's mark\n", OCTETS))
         others = [_name(other) for other in instead_of if other != mark]
         if others:
-            await in_time(self._remove(self._private, others))
+            await in_time(self._storage.remove(self._private, others))
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; references have none."""
@@ -170,9 +170,6 @@ class SupabaseImageStore:
 
     async def _get(self, bucket: str, key: str) -> bytes:
         return await self._storage.ask(lambda client: client.from_(bucket).download(key))
-
-    async def _remove(self, bucket: str, names: list[str]) -> None:
-        await self._storage.ask(lambda client: client.from_(bucket).remove(names))
 
 
 OCTETS = FileOptions({"content-type": "application/octet-stream", "cache-control": "0"})

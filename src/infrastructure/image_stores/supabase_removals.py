@@ -77,9 +77,7 @@ class Removals:
 
     async def _remove_once(self, bucket: str, key: str) -> bool:
         """Asked again it might remove what was put since."""
-        rows = await self._storage.ask(lambda client: client.from_(bucket).remove([key]), once=True)
-        return bool(rows)
+        return await self._storage.remove(bucket, [key], once=True) > 0
 
     async def _unsay(self, keys: list[str]) -> None:
-        names = [FOLDER + key for key in keys]
-        await self._storage.ask(lambda client: client.from_(self._bucket).remove(names))
+        await self._storage.remove(self._bucket, [FOLDER + key for key in keys])

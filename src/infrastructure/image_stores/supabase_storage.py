@@ -110,6 +110,15 @@ class SupabaseStorage:
         page = await self.page(bucket, name, limit=1, cursor=None)
         return next((one.age for one in page.objects if one.name == name), None)
 
+    async def remove(self, bucket: str, names: list[str], *, once: bool = False) -> int:
+        """Remove up to a thousand objects; how many of them were there. Raises as `ask` does."""
+
+        async def remove(client: AsyncStorageClient) -> int:
+            rows = await client.from_(bucket).remove(names)
+            return len([row["name"] for row in rows])
+
+        return await self.ask(remove, once=once)
+
     async def public_sha256(self, url: str) -> str:
         """The hash of what everybody gets at a public URL. Raises as `ask` does."""
 
