@@ -142,9 +142,11 @@ class Settings(BaseSettings):
     @field_validator("image_store")
     @classmethod
     def _supabase_has_an_address_and_a_key(cls, name: str, info: ValidationInfo) -> str:
-        for needed in ("supabase_url", "supabase_key") if name == "supabase" else ():
-            if info.data.get(needed, "") is None:
-                raise ValueError(f"is supabase, and {variable(needed)} is not set: set it")
+        needed = ("supabase_url", "supabase_key") if name == "supabase" else ()
+        unset = [variable(field) for field in needed if info.data.get(field, "") is None]
+        if unset:
+            are, them = ("is", "it") if len(unset) == 1 else ("are", "them")
+            raise ValueError(f"is supabase, and {' and '.join(unset)} {are} not set: set {them}")
         return name
 
     @field_validator("deadline_seconds")

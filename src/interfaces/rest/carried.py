@@ -9,6 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from interfaces.rest.errors import RequestError
 
+MOST_AT_ONCE = 16
+
 
 class TooMuchCarriedError(RequestError):
     """Of these pictures each is held in memory until it has been sent."""
@@ -19,7 +21,7 @@ class TooMuchCarriedError(RequestError):
 class Carrying:
     """Room for the pictures that one process holds at once, at most `most`."""
 
-    def __init__(self, most: int = 16) -> None:
+    def __init__(self, most: int = MOST_AT_ONCE) -> None:
         self._room = most
 
     def begin(self) -> None:
