@@ -18,7 +18,7 @@ from application.ports.images import (
     ObjectTooLargeError,
 )
 from domain.image import image_key, reference_key
-from infrastructure.image_stores import supabase_storage
+from infrastructure.image_stores import supabase_outage, supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
 from tests.fakes_images import small_png
 from tests.image_stores import BUCKET, supabase_store
@@ -124,7 +124,7 @@ async def test_buckets_that_are_open_to_the_wrong_people_are_not_used(
     server.buckets[bucket] = Bucket(bucket, public=public)
     with pytest.raises(ImageStoreUnavailableError, match=said):
         await store.put(new_key(), DATA, "image/png")
-    assert server.uploads() == []
+    assert server.uploads(BUCKET) == []
 
 
 # --- answers that are lost, and objects that are there -------------------------------------------
@@ -136,7 +136,7 @@ async def test_an_upload_whose_answer_is_lost_has_happened_once(
     key = new_key()
     server.switches.tell(next=["lose_answer"], only=UPLOADS)
     await store.put(key, DATA, "image/png")
-    assert len(server.uploads()) == 1
+    assert len(server.uploads(BUCKET)) == 1
     assert await store.holds(key, sha256=HASH)
 
 
@@ -146,7 +146,7 @@ async def test_of_a_large_upload_too(store: SupabaseImageStore, server: Supabase
     server.switches.tell(next=["lose_answer"], only=UPLOADS)
     await store.put(key, data, "image/png")
     await store.put(key, data, "image/png")
-    assert len(server.uploads()) == 1
+    assert len(server.uploads(BUCKET)) == 1
     assert await store.holds(key, sha256=sha256(data).hexdigest())
 
 
@@ -291,12 +291,43 @@ async def test_a_key_that_is_refused_is_not_tried_again(
 async def test_a_server_that_hangs_does_not_answer(
     store: SupabaseImageStore, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supabase_storage, "PATIENCE", 0.05)
+    monkeypatch.setattr(supabase_outage, "PATIENCE", 0.05)
     server.switches.tell(always="hang")
     with pytest.raises(ImageStoreUnavailableError, match="does not answer"):
         await store.put(new_key(), DATA, "image/png")
     with pytest.raises(ImageStoreUnavailableError, match="does not answer"):
         await store.marks()
+
+
+async def test_while_it_is_away_one_at_a_time_finds_out(
+    store: SupabaseImageStore, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_outage, "PATIENCE", 0.2)
+    server.switches.tell(always="hang")
+    with pytest.raises(ImageStoreUnavailableError):
+        await store.marks()
+    server.switches.seen.clear()
+    keys = [new_key() for _ in range(9)]
+    tries = await asyncio.gather(
+        *(store.put(key, DATA, "image/png") for key in keys), return_exceptions=True
+    )
+    assert {type(end) for end in tries} == {ImageStoreUnavailableError}
+    assert len(server.switches.seen) == 1
+    server.switches.tell(always=None)
+    await store.marks()
+    await asyncio.gather(*(store.put(key, DATA, "image/png") for key in keys))
+    assert len(server.uploads(BUCKET)) == 9
+
+
+async def test_where_most_goes_well_a_failure_holds_nobody_else(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    await store.marks()
+    server.switches.tell(next=["internal"] * 3)
+    with pytest.raises(ImageStoreUnavailableError):
+        await store.marks()
+    await asyncio.gather(*(store.put(new_key(), DATA, "image/png") for _ in range(9)))
+    assert len(server.uploads(BUCKET)) == 9
 
 
 async def test_an_answer_without_end_is_not_read(

@@ -13,7 +13,7 @@ import pytest
 
 from application.ports.images import ImageStoreUnavailableError
 from domain.image import reference_key
-from infrastructure.image_stores import supabase_removals, supabase_storage
+from infrastructure.image_stores import supabase_outage, supabase_removals
 from infrastructure.image_stores.supabase import SupabaseImageStore
 from tests.fakes_images import small_png
 from tests.image_stores import BUCKET, supabase_store
@@ -145,7 +145,7 @@ async def test_what_a_killed_remover_said_holds_nobody_for_long(
         await removing.forget()
     said = f"removing/{removing.key}"
     assert removing.names == [removing.key, said]
-    monkeypatch.setattr(supabase_storage, "PATIENCE", 0.3)
+    monkeypatch.setattr(supabase_outage, "PATIENCE", 0.3)
     with pytest.raises(ImageStoreUnavailableError):
         await removing.put()
     removing.server.let_it_age(minutes=3)

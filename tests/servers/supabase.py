@@ -87,12 +87,13 @@ class SupabaseServer(ProtocolServer):
                 stored.created_at -= timedelta(**time)
                 stored.updated_at -= timedelta(**time)
 
-    def uploads(self) -> list[str]:
-        """The paths of the uploads that were taken, in their order."""
+    def uploads(self, bucket: str) -> list[str]:
+        """The paths of the uploads to it that were taken, in their order."""
+        below = f"/storage/v1/object/{bucket}/"
         return [
             noted.path
             for noted in self.switches.seen
-            if noted.method == "POST" and noted.facts.get("stored")
+            if noted.path.startswith(below) and noted.facts.get("stored")
         ]
 
     def option(self, name: str) -> Any:

@@ -21,8 +21,9 @@ from domain.image import ContentType
 from infrastructure.image_stores.keys import KEY, checked, is_public
 from infrastructure.image_stores.marks import FOLDER, mark_of, name_of
 from infrastructure.image_stores.supabase_errors import AlreadyThereError
+from infrastructure.image_stores.supabase_outage import Outage
 from infrastructure.image_stores.supabase_removals import Removals
-from infrastructure.image_stores.supabase_storage import Page, SupabaseStorage, in_time
+from infrastructure.image_stores.supabase_storage import Page, SupabaseStorage
 
 CACHED_FOR = "3600"  # seconds: what is deleted is to be gone from caches too
 YOUNG = timedelta(minutes=1)  # what is younger need not be made young
@@ -43,6 +44,7 @@ class SupabaseImageStore:
             url=url, key=key, buckets={self._pictures: True, self._private: False}
         )
         self._removals = Removals(self._storage, self._private)
+        self._outage = Outage()
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
         """Store durably; the same bytes again are no error, and make the object young again.
@@ -50,17 +52,19 @@ class SupabaseImageStore:
         Raises ImageStoreUnavailableError, ObjectDiffersError, ObjectTooLargeError,
         ImageKeyRefusedError.
         """
-        await in_time(self._put(self._bucket_of(key), key, data, content_type))
+        await self._outage.in_time(self._put(self._bucket_of(key), key, data, content_type))
 
     async def get(self, key: str) -> bytes:
         """Raises ImageNotFoundError, ImageStoreUnavailableError, ImageKeyRefusedError."""
-        return await in_time(self._get(self._bucket_of(key), key))
+        return await self._outage.in_time(self._get(self._bucket_of(key), key))
 
     async def holds(self, key: str, *, sha256: str) -> bool:
         """Whether exactly these bytes can be read there, by reading them as everybody does."""
         try:
             if is_public(key):
-                return await in_time(self._storage.public_sha256(self.url(key))) == sha256
+                return (
+                    await self._outage.in_time(self._storage.public_sha256(self.url(key))) == sha256
+                )
             return hashlib.sha256(await self.get(key)).hexdigest() == sha256
         except ImageNotFoundError:
             return False
@@ -72,14 +76,16 @@ class SupabaseImageStore:
             by_bucket.setdefault(self._bucket_of(key), []).append(key)
         for bucket, names in by_bucket.items():
             for first in range(0, len(names), MOST_AT_ONCE):
-                await in_time(self._storage.remove(bucket, names[first : first + MOST_AT_ONCE]))
+                await self._outage.in_time(
+                    self._storage.remove(bucket, names[first : first + MOST_AT_ONCE])
+                )
 
     async def walk(self, *, at_once: int) -> AsyncGenerator[SeenObjects]:
         """Look at every object, by the pages of the server's listing."""
         for bucket, prefix in ((self._pictures, "images/"), (self._private, "references/")):
             cursor: str | None = None
             while True:
-                page = await in_time(
+                page = await self._outage.in_time(
                     self._storage.page(
                         bucket, prefix, limit=min(at_once, MOST_AT_ONCE), cursor=cursor
                     )
@@ -87,17 +93,17 @@ class SupabaseImageStore:
                 yield _seen(page)
                 if (cursor := page.cursor) is None:
                     break
-        yield SeenObjects((), leftovers=await in_time(self._removals.clear_away()))
+        yield SeenObjects((), leftovers=await self._outage.in_time(self._removals.clear_away()))
 
     async def forget(self, key: str, *, older_than: timedelta) -> bool:
         """Remove an object unless it was put within that time; whether it was removed."""
-        return await in_time(
+        return await self._outage.in_time(
             self._removals.remove(self._bucket_of(key), key, older_than=older_than)
         )
 
     async def marks(self) -> Sequence[Mark]:
         """Those that logs have left here, as small objects of the folder `logs`."""
-        page = await in_time(
+        page = await self._outage.in_time(
             self._storage.page(self._private, f"{FOLDER}/", limit=MOST_AT_ONCE, cursor=None)
         )
         names = [one.name.removeprefix(f"{FOLDER}/") for one in page.objects]
@@ -105,10 +111,12 @@ class SupabaseImageStore:
 
     async def mark(self, mark: Mark, *, instead_of: Sequence[Mark] = ()) -> None:
         """Leave a mark durably, then remove others."""
-        await in_time(self._create(self._private, _name(mark), b"a log's mark\n", OCTETS))
+        await self._outage.in_time(
+            self._create(self._private, _name(mark), b"a log's mark\n", OCTETS)
+        )
         others = [_name(other) for other in instead_of if other != mark]
         if others:
-            await in_time(self._storage.remove(self._private, others))
+            await self._outage.in_time(self._storage.remove(self._private, others))
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; references have none."""

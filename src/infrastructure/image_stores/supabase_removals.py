@@ -12,7 +12,8 @@ import time
 from datetime import timedelta
 
 from infrastructure.image_stores.supabase_errors import AlreadyThereError
-from infrastructure.image_stores.supabase_storage import PATIENCE, SupabaseStorage
+from infrastructure.image_stores.supabase_outage import PATIENCE
+from infrastructure.image_stores.supabase_storage import SupabaseStorage
 
 FOLDER = "removing/"
 VOID = timedelta(minutes=2)  # by then whoever said it has removed the object, or never will

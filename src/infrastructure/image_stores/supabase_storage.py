@@ -17,11 +17,9 @@ from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.types import CreateOrUpdateBucketOptions, SearchV2Options
 
-from application.pictures import IMAGE_STORE_SECONDS
 from application.ports.images import ImageStoreUnavailableError
 from infrastructure.image_stores.supabase_errors import (
     RAISED,
-    SILENT,
     AlreadyThereError,
     AnswerTooLargeError,
     BucketGoneError,
@@ -29,7 +27,6 @@ from infrastructure.image_stores.supabase_errors import (
     meaning,
 )
 
-PATIENCE = IMAGE_STORE_SECONDS - 2  # seconds for all that one thing takes, so that it says why not
 TIMEOUT = httpx.Timeout(20, connect=5)  # seconds without a sign of life
 PAUSES = (0.2, 0.8)  # seconds before it is asked again, less up to a half
 MOST_BYTES = 128 * 1024 * 1024  # of one answer; pictures have less
@@ -177,15 +174,6 @@ class SupabaseStorage:
             except ValueError:
                 return
             self._ahead = its_time - datetime.now(UTC)
-
-
-async def in_time(asking: Awaitable[T]) -> T:
-    """What it comes to, if it does soon. Raises ImageStoreUnavailableError."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await asking
-    except TimeoutError:
-        raise ImageStoreUnavailableError(SILENT) from None
 
 
 async def _translated(asking: Awaitable[T]) -> T:
