@@ -14,6 +14,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
@@ -34,8 +35,7 @@ from application.ports.providers import (
 )
 from domain.failure import Failure
 from domain.image import ContentType, Cost
-from infrastructure.image_stores.filesystem import ImageKeyRefusedError
-from infrastructure.image_stores.filesystem_walk import KEY
+from infrastructure.image_stores.keys import checked, is_public
 from tests.fakes import FakeClock
 
 FAKE_MODEL = Model(
@@ -191,13 +191,15 @@ class FakeImageStore:
         return self.clock() - self._put_on.get(key, self.clock())
 
     def url(self, key: str) -> str:
-        if not KEY.fullmatch(key) or not key.startswith("images/"):
+        if not is_public(key):
             raise ImageKeyRefusedError
         return f"{self._public_url}/{key}"
 
+    async def close(self) -> None:
+        pass
+
     def _check(self, key: str) -> None:
-        if not KEY.fullmatch(key):
-            raise ImageKeyRefusedError
+        checked(key)
         self._refuse_if_unavailable()
 
     def _refuse_if_unavailable(self) -> None:

@@ -352,12 +352,13 @@ class Performance:
         """Confirm that each image can be read, then complete; without any image, fail."""
         await self._holding.claim()
         images = list(self._generation.images.values())
-        urls = await self._performer.pictures.readable(images)
-        if len(urls) < len(images) and self._now() < self._generation.deadline:
-            log.error("stored pictures cannot be read", extra={"images": len(images) - len(urls)})
+        looked = await self._performer.pictures.look_at(images)
+        waiting = len(images) - len(looked.urls) - len(looked.refused)
+        if waiting and self._now() < self._generation.deadline:
+            log.error("stored pictures cannot be read", extra={"images": waiting})
             await self._holding.release(self._now() + UNREADABLE_AGAIN)
             return
-        await self._holding.record(lambda: self._end(urls, because=because))
+        await self._holding.record(lambda: self._end(looked.urls, because=because))
         await self._performer.pictures.forget(images)
         await self._after_the_end()
 

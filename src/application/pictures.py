@@ -16,6 +16,7 @@ from application.ports.images import (
     ImageStoreUnavailableError,
     NotAnImageError,
     ObjectDiffersError,
+    ObjectTooLargeError,
     Spool,
     SpoolFullError,
 )
@@ -39,6 +40,17 @@ class Kept:
 
     images: tuple[StoredImage, ...]
     urls: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What became of pictures: the URLs of those that can be read, by number; which never will be.
+
+    Those that are in neither may be readable later.
+    """
+
+    urls: Mapping[int, str]
+    refused: frozenset[int]
 
 
 class Pictures:
@@ -70,19 +82,19 @@ class Pictures:
         failures = [why for why in ended if isinstance(why, Failure)]
         return next((why for why in failures if why != UNREADABLE), UNREADABLE)
 
-    async def readable(self, images: Iterable[StoredImage]) -> dict[int, str]:
-        """The permanent URLs, by number, of those that can be read from the image store.
+    async def look_at(self, images: Iterable[StoredImage]) -> Looked:
+        """Which can be read from the image store, under which permanent URLs.
 
         What still lies in the spool is moved there first. The store is asked for all of them at
         once: however many they are, they take as long as one may.
         """
         async with asyncio.TaskGroup() as group:
-            looking = {image: group.create_task(self._is_readable(image)) for image in images}
-        return {
-            image.number: self._images.url(image.key)
-            for image, look in looking.items()
-            if look.result()
-        }
+            looking = {image: group.create_task(self._look_at_one(image)) for image in images}
+        found = {image: look.result() for image, look in looking.items()}
+        return Looked(
+            {i.number: self._images.url(i.key) for i, is_there in found.items() if is_there},
+            frozenset(image.number for image, is_there in found.items() if is_there is None),
+        )
 
     async def erase(self, keys: Sequence[str]) -> None:
         """Leave nothing of these objects anywhere; absent ones are no error.
@@ -106,12 +118,13 @@ class Pictures:
         """Which can be read already. They are paid for and not recorded: it may not take long."""
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
-                urls = await self.readable(image for image in images if image.held == "store")
+                urls = (await self.look_at(i for i in images if i.held == "store")).urls
         except TimeoutError:
             return {}
         return {image.key: urls[image.number] for image in images if image.number in urls}
 
-    async def _is_readable(self, image: StoredImage) -> bool:
+    async def _look_at_one(self, image: StoredImage) -> bool | None:
+        """Whether it can be read now; None when the image store will never take it."""
         try:
             if image.held == "spool":
                 return await self._move_from_spool(image)
@@ -119,6 +132,9 @@ class Pictures:
         except ImageStoreUnavailableError as error:
             log.warning("a picture cannot be read yet: %s", error)
             return False
+        except (ObjectDiffersError, ObjectTooLargeError) as error:
+            log.error("a picture is lost: %s", error)
+            return None
 
     async def _try_to_keep(
         self, generation: UUID, number: int, picture: Picture
@@ -128,7 +144,7 @@ class Pictures:
         except NotAnImageError as error:
             log.warning("the provider's picture is unusable: %s", error)
             return UNREADABLE
-        except (SpoolFullError, ObjectDiffersError) as error:
+        except (SpoolFullError, ObjectDiffersError, ObjectTooLargeError) as error:
             log.error("a picture is lost: %s", error)
             return Failure(kind="image_store_unavailable", message=str(error))
 

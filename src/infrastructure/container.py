@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dependency_injector import containers, providers
 from pydantic import SecretStr
@@ -23,6 +23,7 @@ from application.overdue import OverdueSweep
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import WorkKind
+from application.ports.images import ImageStore
 from application.ports.providers import Provider
 from application.queue_places import QueuePlaces
 from application.references import References
@@ -43,12 +44,15 @@ from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
-from infrastructure.settings import Settings, SettingsError
+from infrastructure.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
+
+
+T = TypeVar("T")
 
 
 def _database_url(settings: Settings) -> str:
@@ -67,6 +71,12 @@ def _no_server(variable: str) -> SettingsError:
     return SettingsError(
         (f"{variable} is not set. Set it, or let `darkroom up` start the embedded servers.",)
     )
+
+
+def _needed(name: str, value: T | None) -> T:
+    if value is None:
+        raise SettingsError((f"{variable(name)} is not set. Set it.",))
+    return value
 
 
 def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
@@ -141,8 +151,20 @@ def _arq_worker(redis_url: str, slots: int, perform: Mapping[WorkKind, Perform])
     return ArqWorker(redis_url, perform, slots=slots)
 
 
-def _image_store(settings: Settings) -> FilesystemImageStore:
-    return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
+def _image_store(settings: Settings) -> ImageStore:
+    if settings.image_store == "filesystem":
+        return FilesystemImageStore(settings.data_dir / "objects", settings.public_url)
+    from infrastructure.image_stores.supabase import SupabaseImageStore
+
+    return SupabaseImageStore(
+        url=_needed("supabase_url", settings.supabase_url),
+        key=_needed("supabase_key", settings.supabase_key).get_secret_value(),
+        bucket=settings.supabase_bucket,
+    )
+
+
+def _files(image_store: ImageStore) -> FilesystemImageStore | None:
+    return image_store if isinstance(image_store, FilesystemImageStore) else None
 
 
 def _sweeps(
@@ -185,6 +207,7 @@ class Container(containers.DeclarativeContainer):
     news = providers.Singleton(PostgresNews, database_url)
     waiting = providers.Singleton(Waiting, store, news)
     image_store = providers.Singleton(_image_store, settings)
+    files = providers.Callable(_files, image_store)  # None where objects are no files
     places = providers.Singleton(QueuePlaces, board, store.provided.now)
     following = providers.Singleton(Following, store, news, places)
     queue = providers.Singleton(_queue, redis_url)

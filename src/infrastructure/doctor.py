@@ -137,6 +137,7 @@ async def _readiness(fetch: Fetch, settings: Settings) -> dict[str, Check]:
     ).check()
     if checks["redis"].wrong is None or "cannot be used" not in checks["redis"].wrong:
         await container.queue().close()
+    await container.image_store().close()
     return checks
 
 
@@ -333,6 +334,8 @@ async def _image_store(settings: Settings) -> Finding:
     except ImageStoreUnavailableError as error:
         wrong, _, remedy = f"{error}".partition(". ")
         return Finding("image store", "failing", f"{wrong}.", remedy or None)
+    finally:
+        await images.close()
     if not kept:
         return Finding(
             "image store",

@@ -23,7 +23,7 @@ from infrastructure.event_store.schema import (
     is_of_an_earlier_build,
     newest_revision,
 )
-from infrastructure.image_stores.filesystem_marks import name_of
+from infrastructure.image_stores.marks import name_of
 from infrastructure.read_models import Fetch, discover
 
 log = logging.getLogger(__name__)

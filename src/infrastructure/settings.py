@@ -139,6 +139,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"names {name}, and {variable(key)} is not set: set it")
         return providers
 
+    @field_validator("image_store")
+    @classmethod
+    def _supabase_has_an_address_and_a_key(cls, name: str, info: ValidationInfo) -> str:
+        needed = ("supabase_url", "supabase_key") if name == "supabase" else ()
+        unset = [variable(field) for field in needed if info.data.get(field, "") is None]
+        if unset:
+            are, them = ("is", "it") if len(unset) == 1 else ("are", "them")
+            raise ValueError(f"is supabase, and {' and '.join(unset)} {are} not set: set {them}")
+        return name
+
     @field_validator("deadline_seconds")
     @classmethod
     def _a_call_fits_into_the_deadline(cls, deadline: float, info: ValidationInfo) -> float:

@@ -84,6 +84,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             await _work(container, settings, incarnation, stopping)
     finally:
         await queue.close()
+        await container.image_store().close()
         await store.close()
 
 

@@ -1,7 +1,8 @@
-"""What every image store does, shown over the one on the disk and the one in memory."""
+"""What every image store does, shown over the ones on the disk, in memory and at Supabase."""
 
-import os
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStore,
     ImageStoreUnavailableError,
@@ -17,15 +19,13 @@ from application.ports.images import (
     ObjectDiffersError,
 )
 from domain.image import image_key, reference_key
-from infrastructure.image_stores.filesystem import (
-    FilesystemImageStore,
-    ImageKeyRefusedError,
-)
-from tests.fakes_images import FakeImageStore, small_png
+from infrastructure.image_stores import supabase_storage
+from tests.fakes_images import small_png
+from tests.image_stores import BROKEN, STORES, StoreUnderTest
 
-PUBLIC_URL = "https://images.example"
 DATA = small_png("a picture")
 HASH = sha256(DATA).hexdigest()
+A_MOMENT = timedelta(seconds=5)  # as exactly as a server tells the time
 NO_KEYS = [
     "",
     "images",
@@ -48,32 +48,29 @@ NO_KEYS = [
 ]
 
 
-def full_store(_: Path) -> ImageStore:
-    store = FakeImageStore(PUBLIC_URL)
-    store.unavailable = True
-    return store
-
-
-def store_on_a_file(folder: Path) -> ImageStore:
-    (folder / "occupied").write_bytes(b"")
-    return FilesystemImageStore(folder / "occupied", PUBLIC_URL)
-
-
-STORES: dict[str, Callable[[Path], ImageStore]] = {
-    "filesystem": lambda folder: FilesystemImageStore(folder / "objects", PUBLIC_URL),
-    "fake": lambda _: FakeImageStore(PUBLIC_URL),
-}
-BROKEN = {"filesystem": store_on_a_file, "fake": full_store}
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for again is asked for at once."""
+    monkeypatch.setattr(supabase_storage, "PAUSES", (0, 0))
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
-    return STORES[request.param](tmp_path)
+async def under_test(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[StoreUnderTest]:
+    async with STORES[request.param](tmp_path) as under_test:
+        yield under_test
+
+
+@pytest.fixture
+def store(under_test: StoreUnderTest) -> ImageStore:
+    return under_test.store
 
 
 @pytest.fixture(params=BROKEN)
-def broken_store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
-    return BROKEN[request.param](tmp_path)
+async def broken_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ImageStore]:
+    async with BROKEN[request.param](tmp_path) as broken:
+        yield broken.store
 
 
 def new_key() -> str:
@@ -130,15 +127,6 @@ async def all_seen(store: ImageStore, at_once: int = 100) -> dict[str, timedelta
     }
 
 
-def let_it_age(store: ImageStore, **time: float) -> None:
-    """As if all that lies there had been put that much earlier."""
-    if isinstance(store, FakeImageStore):
-        store.clock.advance(**time)
-    for path in getattr(store, "_folder", Path("/nowhere")).rglob("*.*"):
-        then = path.stat().st_mtime - timedelta(**time).total_seconds()
-        os.utime(path, (then, then))
-
-
 async def test_a_walk_sees_every_object_a_few_at_a_time(store: ImageStore) -> None:
     generation = uuid4()
     keys = {image_key(generation, n, HASH, "image/png") for n in range(5)}
@@ -154,21 +142,23 @@ async def test_a_walk_through_an_empty_store_ends(store: ImageStore) -> None:
     assert await all_seen(store) == {}
 
 
-async def test_an_object_that_is_put_again_is_young_again(store: ImageStore) -> None:
+async def test_an_object_that_is_put_again_is_young_again(under_test: StoreUnderTest) -> None:
+    store = under_test.store
     old, again = new_key(), new_key()
     await store.put(old, DATA, "image/png")
     await store.put(again, DATA, "image/png")
-    let_it_age(store, days=2)
+    under_test.let_it_age(days=2)
     await store.put(again, DATA, "image/png")
     ages = await all_seen(store)
-    assert ages[old] >= timedelta(days=2)
+    assert ages[old] >= timedelta(days=2) - A_MOMENT
     assert ages[again] < timedelta(days=1)
 
 
-async def test_only_an_object_that_is_old_is_forgotten(store: ImageStore) -> None:
+async def test_only_an_object_that_is_old_is_forgotten(under_test: StoreUnderTest) -> None:
+    store = under_test.store
     old, young = new_key(), new_key()
     await store.put(old, DATA, "image/png")
-    let_it_age(store, days=2)
+    under_test.let_it_age(days=2)
     await store.put(young, DATA, "image/png")
     assert await store.forget(old, older_than=timedelta(days=1))
     assert not await store.forget(young, older_than=timedelta(days=1))
@@ -204,12 +194,12 @@ async def test_deleting_twice_is_no_error_and_one_can_put_again(store: ImageStor
     assert await store.get(key) == DATA
 
 
-def test_the_url_of_an_image_is_permanent(store: ImageStore) -> None:
+async def test_the_url_of_an_image_is_permanent(under_test: StoreUnderTest) -> None:
     key = new_key()
-    assert store.url(key) == f"{PUBLIC_URL}/{key}"
+    assert under_test.store.url(key) == f"{under_test.public_url}/{key}"
 
 
-def test_a_reference_has_no_public_url(store: ImageStore) -> None:
+async def test_a_reference_has_no_public_url(store: ImageStore) -> None:
     with pytest.raises(ImageKeyRefusedError):
         store.url(reference_key(uuid4(), HASH, "image/png"))
 

@@ -25,6 +25,8 @@ from tests.e2e.typed import Typed, darkroom
 from tests.integration.following import rows, write_raw
 from tests.pooler import Pooler
 from tests.processes import ADMIN_KEY, eventually, processes
+from tests.servers.protocol import serving
+from tests.servers.supabase import KEY, SupabaseServer
 
 NOBODY_THERE = "postgresql://darkroom:hidden-word@127.0.0.1:1/darkroom"
 NO_REDIS = "redis://:hidden-word@127.0.0.1:1/0"
@@ -291,3 +293,14 @@ async def test_where_up_does_not_run_both_say_so(tmp_path: Path) -> None:
     assert f"✗ servers `darkroom up` does not run on {tmp_path}." in " ".join(typed.out.split())
     parked = await darkroom("retry-parked", folder=tmp_path, **beside)
     parked.refused(2, "DATABASE_URL is not set. `darkroom up` does not run on")
+
+
+@pytest.mark.slow
+async def test_a_store_at_supabase_that_refuses_the_key_says_so(patient: Patient) -> None:
+    async with serving(SupabaseServer()) as url:
+        told = {"DARKROOM_IMAGE_STORE": "supabase", "SUPABASE_URL": url, "SUPABASE_KEY": KEY}
+        well = (await patient.found(**told))["image store"]
+        wrong = (await patient.found(**told | {"SUPABASE_KEY": "hidden-word"}))["image store"]
+    assert well["sentence"] == "A picture was stored, read and removed."
+    assert (wrong["state"], wrong["sentence"]) == ("failing", "Supabase Storage refused the key.")
+    assert "SUPABASE_KEY" in wrong["remedy"]

@@ -2,13 +2,15 @@
 
 Each is a Starlette application below `/`, with what tests steer it by below `/_control`:
 `POST /_control {"next": ["rate_limited", "hang"], "always": null, "chances": {"drop": 0.1}}` says
-what comes; `GET /_control` says what was seen and what it came to.
+what comes, `"only": "POST /object/.*"` to which requests; `GET /_control` says what was seen and
+what it came to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -44,12 +46,16 @@ class Seen:
 
 @dataclass
 class Switches:
-    """Which fault the next requests meet: those told, then `always`, then one by chance."""
+    """Which fault the next requests meet: those told, then `always`, then one by chance.
+
+    All requests, or `only` those whose `METHOD /path` this regular expression matches wholly.
+    """
 
     faults: Sequence[str]
     next: deque[str] = field(default_factory=deque)
     always: str | None = None
     chances: dict[str, float] = field(default_factory=dict)
+    only: str | None = None
     delay: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
@@ -63,8 +69,10 @@ class Switches:
         for name, value in told.items():
             setattr(self, name, deque(value) if name == "next" else value)
 
-    def draw(self) -> str | None:
-        """What the next request meets."""
+    def draw(self, request: str) -> str | None:
+        """What the next request meets, which is this `METHOD /path`."""
+        if self.only is not None and not re.fullmatch(self.only, request):
+            return None
         if self.next:
             return self.next.popleft() or None
         if self.always:
@@ -114,7 +122,7 @@ class _Transport:
         if scope["type"] != "http" or scope["path"] == "/_control":
             await self._app(scope, receive, send)
             return
-        fault = self._switches.draw()
+        fault = self._switches.draw(f"{scope['method']} {scope['path']}")
         noted = Seen(scope["method"], scope["path"], fault=fault)
         self._switches.seen.append(noted)
         scope.setdefault("state", {})["seen"] = noted

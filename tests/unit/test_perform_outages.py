@@ -9,6 +9,7 @@ import pytest
 
 from application import pictures
 from application.ports.event_store import StoreUnavailableError
+from application.ports.images import ObjectTooLargeError
 from application.ports.providers import Answer, CallFailedError, CallRequest
 from domain.failure import Failure
 from tests.fakes_images import answer_to, small_png
@@ -106,6 +107,59 @@ async def test_a_full_spool_fails_it_with_the_cost_recorded(studio: Studio) -> N
     assert generation.error[0] == "image_store_unavailable"
     assert generation.calls[1].cost is not None
     assert studio.units() == {0}
+
+
+async def too_large() -> None:
+    raise ObjectTooLargeError
+
+
+async def test_a_picture_that_is_too_large_for_the_image_store_fails_it_at_once(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+    studio.images.before_put = too_large
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert generation.calls[1].cost is not None
+    assert studio.spool.kept == {}
+    assert len(studio.provider.asked) == 1
+    assert studio.units() == {0}
+
+
+async def test_one_that_turns_out_too_large_on_its_way_out_of_the_spool_too(
+    studio: Studio,
+) -> None:
+    ref = await studio.place()
+    studio.images.unavailable = True
+    await studio.perform(ref)
+    studio.images.unavailable = False
+    studio.images.before_put = too_large
+    studio.clock.advance(seconds=5)
+    generation = await studio.perform(ref)
+    assert generation.error is not None
+    assert generation.error[0] == "image_store_unavailable"
+    assert studio.spool.kept == {}
+    assert len(studio.provider.asked) == 1
+
+
+async def test_the_other_pictures_are_completed_without_it(studio: Studio) -> None:
+    ref = await studio.place(count=2)
+    studio.images.unavailable = True
+    await studio.perform(ref)
+    studio.images.unavailable = False
+    puts = iter([too_large])
+
+    async def the_first_is_too_large() -> None:
+        for refuse in puts:
+            await refuse()
+
+    studio.images.before_put = the_first_is_too_large
+    studio.clock.advance(seconds=5)
+    generation = await studio.perform(ref)
+    assert (generation.status, generation.missing) == ("completed", 1)
+    assert studio.spool.kept == {}
+    assert studio.units() == {1}
 
 
 async def test_an_unreadable_reference_is_waited_for_and_no_call_is_made(studio: Studio) -> None:

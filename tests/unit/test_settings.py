@@ -123,6 +123,7 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("PROVIDERS", "sketch,openai", "names openai, and OPENAI_API_KEY is not set: set it."),
         ("PROVIDERS", "skech", "names 'skech', which is no provider: there are openai, gemini,"),
         ("PROVIDERS", ",", "names no provider: there are openai, gemini, stability, sketch."),
+        ("IMAGE_STORE", "supabase", "SUPABASE_URL and SUPABASE_KEY are not set: set them."),
         ("IMAGE_STORE", "floppy", "must be 'filesystem' or 'supabase', not 'floppy'."),
         ("DAILY_QUOTA", "-1", "must be a number of images, 0 or more, or unlimited, not '-1'."),
         ("MONTHLY_QUOTA", "many", "must be a number of images"),
@@ -169,6 +170,15 @@ def test_servers_are_named_rightly_and_in_pairs(
     (mistake,) = mistakes_in(DATABASE_URL=database_url, REDIS_URL=redis_url)
     assert mistake.startswith(sentence)
     assert "hidden" not in mistake
+
+
+@pytest.mark.parametrize("missing", ["SUPABASE_URL", "SUPABASE_KEY"])
+def test_the_store_at_supabase_needs_an_address_and_a_key(missing: str) -> None:
+    given = {"SUPABASE_URL": "https://x.supabase.co", "SUPABASE_KEY": "hidden-word"}
+    given = given | {"DARKROOM_IMAGE_STORE": "supabase"}
+    assert load_settings(given).supabase_bucket == "darkroom"
+    (mistake,) = mistakes_in(**{**given, missing: ""})
+    assert mistake == f"DARKROOM_IMAGE_STORE is supabase, and {missing} is not set: set it."
 
 
 def test_options_that_the_redis_client_takes_are_taken() -> None:

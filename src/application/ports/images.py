@@ -52,6 +52,26 @@ class ObjectDiffersError(Exception):
         )
 
 
+class ObjectTooLargeError(Exception):
+    """The image store takes no object of this size, however often one tries."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The image store takes no picture as large as this one. "
+            "Raise its limit, or let smaller ones be made."
+        )
+
+
+class ImageKeyRefusedError(ValueError):
+    """No object can lie under such a key."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
+            "each part of letters, digits and hyphens, with the extension png, jpg or webp."
+        )
+
+
 class ImageNotFoundError(Exception):
     """No object lies under this key."""
 
@@ -113,12 +133,15 @@ class Log(Protocol):
 
 
 class ImageStore(Protocol):
-    """Objects under keys (see domain.image); an object never changes once it is there."""
+    """Objects under keys (see domain.image); an object never changes once it is there.
+
+    Whatever is asked of it by something that is no such key raises ImageKeyRefusedError.
+    """
 
     async def put(self, key: str, data: bytes, content_type: ContentType) -> None:
         """Store durably; the same bytes again are no error, and make the object young again.
 
-        Raises ImageStoreUnavailableError, ObjectDiffersError.
+        Raises ImageStoreUnavailableError, ObjectDiffersError, ObjectTooLargeError.
         """
         ...
 
@@ -158,6 +181,10 @@ class ImageStore(Protocol):
 
     def url(self, key: str) -> str:
         """The permanent public URL of an image; it does not say whether it is there."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; nothing is asked any more."""
         ...
 
 

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from application.ports.images import (
+    ImageKeyRefusedError,
     ImageNotFoundError,
     ImageStoreUnavailableError,
     Mark,
@@ -22,7 +23,6 @@ from application.ports.images import (
 from domain.image import ContentType
 from infrastructure.image_stores.filesystem_marks import leave_mark, marks_in, sync
 from infrastructure.image_stores.filesystem_walk import (
-    KEY,
     UNFINISHED,
     age_of,
     back_into_sight,
@@ -30,21 +30,12 @@ from infrastructure.image_stores.filesystem_walk import (
     remove_if_empty,
     seen_below,
 )
+from infrastructure.image_stores.keys import checked, is_public
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 TIMES_A_FOLDER_MAY_VANISH = 10
-
-
-class ImageKeyRefusedError(ValueError):
-    """No object can lie under such a key."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The key of an image is images/{generation}/{name} or references/{user}/{name}, "
-            "each part of letters, digits and hyphens, with the extension png, jpg or webp."
-        )
 
 
 class FilesystemImageStore:
@@ -95,10 +86,12 @@ class FilesystemImageStore:
         """Leave a mark durably, then remove others."""
         await _in_thread(leave_mark, self._folder, mark, instead_of)
 
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
     def url(self, key: str) -> str:
         """The permanent public URL of an image; references have none."""
-        self._path(key)
-        if not key.startswith("images/"):
+        if not is_public(key):
             raise ImageKeyRefusedError
         return f"{self._public_url}/{key}"
 
@@ -117,9 +110,7 @@ class FilesystemImageStore:
         return path if inside else None
 
     def _path(self, key: str) -> Path:
-        if not KEY.fullmatch(key):
-            raise ImageKeyRefusedError
-        return self._folder / key
+        return self._folder / checked(key)
 
     def _put(self, path: Path, data: bytes) -> None:
         for _ in range(TIMES_A_FOLDER_MAY_VANISH):

@@ -1,25 +1,13 @@
-"""Which logs use the image store's folder: an empty file for each says all in its name."""
+"""Marks in the image store's folder, as empty files."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
 
 from application.ports.images import Mark
-
-FOLDER = "logs"
-NAME = re.compile(r"([0-9a-f-]{36})\.([0-9]{1,19})\.([0-9]{1,18})")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-
-def name_of(mark: Mark) -> str:
-    """The log's identity, the position, and its time in microseconds."""
-    return f"{mark.log}.{mark.position}.{(mark.recorded_at - EPOCH) // MICROSECOND}"
+from infrastructure.image_stores.marks import FOLDER, mark_of, name_of
 
 
 def marks_in(folder: Path) -> Sequence[Mark]:
@@ -28,12 +16,7 @@ def marks_in(folder: Path) -> Sequence[Mark]:
         names = os.listdir(folder / FOLDER)
     except FileNotFoundError:
         return []
-    found = [NAME.fullmatch(name) for name in sorted(names)]
-    return [
-        Mark(UUID(match[1]), int(match[2]), EPOCH + int(match[3]) * MICROSECOND)
-        for match in found
-        if match
-    ]
+    return [mark for name in sorted(names) if (mark := mark_of(name))]
 
 
 def leave_mark(folder: Path, mark: Mark, instead_of: Sequence[Mark]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from application.ports.images import SeenObject, SeenObjects
+from infrastructure.image_stores.keys import KEY
 
-KEY = re.compile(r"(images|references)/[A-Za-z0-9-]{1,64}/[A-Za-z0-9-]{1,128}\.(png|jpg|webp)")
 KINDS = ("images", "references")
 UNFINISHED = ".unfinished-"  # what is being written
 HIDDEN = ".removing-"  # what is being removed if nobody has put it again

@@ -28,6 +28,7 @@ from interfaces.rest import (
     problem_pages,
 )
 from interfaces.rest.authentication import Authentication
+from interfaces.rest.carried import Carrying
 from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.problems import PROBLEMS, problem
@@ -52,6 +53,7 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
         redoc_url=None,
     )
     app.state.container = container
+    app.state.carrying = Carrying()
     app.add_exception_handler(HTTPException, problem)
     for error in PROBLEMS:
         app.add_exception_handler(error, problem)
@@ -98,6 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await end(opening)
         await container.news().close()
         await container.queue().close()
+        await container.image_store().close()
         await container.store().close()
 
 

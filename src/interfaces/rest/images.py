@@ -8,16 +8,18 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
 from domain.image import CONTENT_TYPES, EXTENSIONS
 from interfaces.rest import openapi
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.authentication import Authenticated
+from interfaces.rest.carried import CarriedResponse, Carrying
 from interfaces.rest.context import container_of
-from interfaces.rest.errors import NotFoundError, RangeNotSatisfiableError
+from interfaces.rest.errors import NotFoundError
 from interfaces.rest.headers import names_etag
 from interfaces.rest.openapi import problems
+from interfaces.rest.ranges import part_of
 
 PUBLIC = "public, max-age=31536000, immutable"
 PRIVATE = "private, max-age=31536000, immutable"
@@ -29,7 +31,9 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
     206: {"description": "The part of it that Range asked for", **_BYTES},
     304: {"description": "You have it"},
 }
-_RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})", re.IGNORECASE)
+_ELSEWHERE: dict[int | str, dict[str, Any]] = {
+    307: {"description": "The image store itself serves it, at `Location`"},
+}
 
 router = APIRouter(tags=["images"])
 
@@ -46,11 +50,18 @@ File = Annotated[
     summary="A picture, at its permanent URL",
     openapi_extra=openapi.PUBLIC,
     response_class=FileResponse,
-    responses={**_PICTURE, **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE, kinds.BUSY)},
+    responses={
+        **_PICTURE,
+        **_ELSEWHERE,
+        **problems(kinds.NOT_FOUND, kinds.RANGE_NOT_SATISFIABLE, kinds.BUSY),
+    },
 )
 async def image(request: Request, generation: Of, name: File) -> Response:
     """Whoever has the URL can see it. It never changes."""
-    return await _serve(request, f"images/{generation}/{name}", caching=PUBLIC)
+    key, container = f"images/{generation}/{name}", container_of(request)
+    if container.files() is None:  # also what was served from here before
+        return RedirectResponse(container.image_store().url(key))
+    return await _serve(request, key, caching=PUBLIC)
 
 
 @router.get(
@@ -73,30 +84,48 @@ async def reference(request: Request, caller: Authenticated, user: Owner, name: 
 
 
 async def _serve(request: Request, key: str, *, caching: str) -> Response:
-    path = await asyncio.to_thread(container_of(request).image_store().path_of, key)
+    files = container_of(request).files()
+    if files is None:
+        return await _carry(request, key, caching=caching)
+    path = await asyncio.to_thread(files.path_of, key)
     if path is None:
         raise NotFoundError
-    etag = f'"{path.stem.rpartition("-")[2]}"'  # the name carries the hash
-    headers = {"ETag": etag, "Cache-Control": caching}
-    if names_etag(request.headers.getlist("if-none-match"), etag):
+    headers = _headers(key, caching)
+    if _is_known(request, headers):
         return Response(status_code=304, headers=headers)
     size = (await asyncio.to_thread(path.stat)).st_size
-    if not _is_range_of(request, size, etag):
+    if part_of(request, size, headers["ETag"]) is None:
         request.scope["headers"] = [h for h in request.scope["headers"] if h[0] != b"range"]
-    return FileResponse(path, headers=headers, media_type=TYPES[path.suffix[1:]])
+    return FileResponse(path, headers=headers, media_type=_type(key))
 
 
-def _is_range_of(request: Request, size: int, etag: str) -> bool:
-    """Whether one part is asked for in the one way we understand; other ways are ignored.
+async def _carry(request: Request, key: str, *, caching: str) -> Response:
+    container = container_of(request)
+    carrying: Carrying = request.app.state.carrying
+    carrying.begin()
+    try:
+        data = await container.pictures().read(key)
+        headers = _headers(key, caching)
+        if not _is_known(request, headers):
+            part = part_of(request, len(data), headers["ETag"])
+            return CarriedResponse(
+                data, part, carrying=carrying, headers=headers, media_type=_type(key)
+            )
+    except BaseException:
+        carrying.end()
+        raise
+    carrying.end()
+    return Response(status_code=304, headers=headers)
 
-    Raises RangeNotSatisfiableError.
-    """
-    match = _RANGE.fullmatch(request.headers.get("range", ""))
-    if request.method != "GET" or match is None or request.headers.get("if-range", etag) != etag:
-        return False
-    first, last = match["first"], match["last"]
-    if not first + last or (first and last and int(first) > int(last)):
-        return False
-    if int(first or 0) >= size or (not first and not int(last)):
-        raise RangeNotSatisfiableError(size)
-    return True
+
+def _headers(key: str, caching: str) -> dict[str, str]:
+    stem = key.rpartition(".")[0]
+    return {"ETag": f'"{re.split("[-/]", stem)[-1]}"', "Cache-Control": caching}  # the hash
+
+
+def _is_known(request: Request, headers: dict[str, str]) -> bool:
+    return names_etag(request.headers.getlist("if-none-match"), headers["ETag"])
+
+
+def _type(key: str) -> str:
+    return TYPES[key.rpartition(".")[2]]

@@ -27,12 +27,18 @@ from application.generations import (
 )
 from application.idempotency import IdempotencyKeyReusedError
 from application.ports.event_store import StoreBusyError, StoreUnavailableError, UnknownEventError
-from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
+from application.ports.images import (
+    ImageKeyRefusedError,
+    ImageNotFoundError,
+    ImageStoreUnavailableError,
+    ObjectTooLargeError,
+)
 from application.references import TooManyReferencesError, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError
 from interfaces.rest import problem_types as kinds
+from interfaces.rest.carried import TooMuchCarriedError
 from interfaces.rest.context import container_of, request_id
 from interfaces.rest.errors import (
     AcceptedUnreadableError,
@@ -88,6 +94,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     DeadlinePassedError: kinds.DEADLINE_PASSED,
     GenerationCancelledError: kinds.GENERATION_CANCELLED,
     ImageNotFoundError: kinds.NOT_FOUND,
+    ImageKeyRefusedError: kinds.NOT_FOUND,
     # capacity
     StoreUnavailableError: kinds.BUSY,
     StoreBusyError: kinds.BUSY,
@@ -98,6 +105,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     TooManyFollowersError: kinds.BUSY,
     TooManyReferencesError: kinds.BUSY,
     TooMuchInFlightError: kinds.BUSY,
+    TooMuchCarriedError: kinds.BUSY,
     NoRoomForUploadError: kinds.BUSY,
     TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
@@ -108,6 +116,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     RequestTimeoutError: kinds.REQUEST_TIMEOUT,
     RangeNotSatisfiableError: kinds.RANGE_NOT_SATISFIABLE,
     BodyTooLargeError: kinds.BODY_TOO_LARGE,
+    ObjectTooLargeError: kinds.BODY_TOO_LARGE,
     MediaTypeError: kinds.UNSUPPORTED_MEDIA_TYPE,
     MalformedBodyError: kinds.MALFORMED_BODY,
     ShapeError: kinds.INVALID_REQUEST,

@@ -1,0 +1,365 @@
+"""The image store at Supabase, over its SDK and HTTP: what is particular to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from hashlib import sha256
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from application.ports.images import (
+    ImageNotFoundError,
+    ImageStoreUnavailableError,
+    ObjectDiffersError,
+    ObjectTooLargeError,
+)
+from domain.image import image_key, reference_key
+from infrastructure.image_stores import supabase_outage, supabase_storage
+from infrastructure.image_stores.supabase import SupabaseImageStore
+from tests.fakes_images import small_png
+from tests.image_stores import BUCKET, supabase_store
+from tests.servers.protocol import serving
+from tests.servers.supabase import KEY, SupabaseServer
+from tests.servers.supabase_objects import Bucket
+
+DATA = small_png("a picture")
+HASH = sha256(DATA).hexdigest()
+REFERENCES = f"{BUCKET}-references"
+UPLOADS = "POST /storage/v1/object/darkroom/.*"
+DELETIONS = "DELETE .*"
+MB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supabase_storage, "PAUSES", (0, 0))
+
+
+@pytest.fixture
+def server() -> SupabaseServer:
+    return SupabaseServer()
+
+
+@pytest.fixture
+async def url(server: SupabaseServer) -> AsyncIterator[str]:
+    async with serving(server) as address:
+        yield address
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SupabaseImageStore]:
+    made = supabase_store(url)
+    yield made
+    await made.close()
+
+
+def new_key() -> str:
+    return image_key(uuid4(), 1, HASH, "image/png")
+
+
+def asked(server: SupabaseServer, request: str) -> int:
+    """How many requests began so, as `METHOD /path`."""
+    seen = [f"{noted.method} {noted.path}" for noted in server.switches.seen]
+    return sum(one.startswith(request) for one in seen)
+
+
+# --- buckets -------------------------------------------------------------------------------------
+
+
+async def test_pictures_are_public_and_references_private(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    picture, reference = new_key(), reference_key(uuid4(), HASH, "image/webp")
+    await store.put(picture, DATA, "image/png")
+    await store.put(reference, DATA, "image/webp")
+    pictures, references = server.buckets[BUCKET], server.buckets[REFERENCES]
+    assert (pictures.public, list(pictures.objects)) == (True, [picture])
+    assert (references.public, list(references.objects)) == (False, [reference])
+    async with httpx.AsyncClient() as stranger:
+        seen = await stranger.get(store.url(picture))
+        hidden = await stranger.get(store.url(picture).replace(picture, reference))
+    assert (seen.content, seen.headers["content-type"]) == (DATA, "image/png")
+    assert seen.headers["cache-control"] == "max-age=3600"
+    assert hidden.status_code == 400
+
+
+async def test_the_url_is_the_one_that_the_sdk_makes(store: SupabaseImageStore) -> None:
+    key = new_key()
+    made = await store._storage.ask(lambda client: client.from_(BUCKET).get_public_url(key))
+    assert made == store.url(key)
+
+
+async def test_a_bucket_that_vanishes_is_made_again(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    await store.put(new_key(), DATA, "image/png")
+    del server.buckets[BUCKET]
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA
+
+
+async def test_two_processes_may_make_the_buckets_at_once(server: SupabaseServer, url: str) -> None:
+    stores = [supabase_store(url) for _ in range(8)]
+    keys = [new_key() for _ in stores]
+    await asyncio.gather(
+        *(store.put(key, DATA, "image/png") for store, key in zip(stores, keys, strict=True))
+    )
+    assert set(server.buckets[BUCKET].objects) == set(keys)
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    ("bucket", "public", "said"),
+    [(BUCKET, False, "Make it public"), (REFERENCES, True, "Make it private")],
+)
+async def test_buckets_that_are_open_to_the_wrong_people_are_not_used(
+    store: SupabaseImageStore, server: SupabaseServer, bucket: str, public: bool, said: str
+) -> None:
+    server.buckets[bucket] = Bucket(bucket, public=public)
+    with pytest.raises(ImageStoreUnavailableError, match=said):
+        await store.put(new_key(), DATA, "image/png")
+    assert server.uploads(BUCKET) == []
+
+
+# --- answers that are lost, and objects that are there -------------------------------------------
+
+
+async def test_an_upload_whose_answer_is_lost_has_happened_once(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key = new_key()
+    server.switches.tell(next=["lose_answer"], only=UPLOADS)
+    await store.put(key, DATA, "image/png")
+    assert len(server.uploads(BUCKET)) == 1
+    assert await store.holds(key, sha256=HASH)
+
+
+async def test_of_a_large_upload_too(store: SupabaseImageStore, server: SupabaseServer) -> None:
+    data = DATA * (64 * MB // len(DATA))
+    key = image_key(uuid4(), 1, sha256(data).hexdigest(), "image/png")
+    server.switches.tell(next=["lose_answer"], only=UPLOADS)
+    await store.put(key, data, "image/png")
+    await store.put(key, data, "image/png")
+    assert len(server.uploads(BUCKET)) == 1
+    assert await store.holds(key, sha256=sha256(data).hexdigest())
+
+
+async def test_what_is_a_duplicate_of_other_bytes_is_no_success(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key = new_key()
+    await store.put(key, DATA[:-1], "image/png")
+    server.let_it_age(days=2)
+    with pytest.raises(ObjectDiffersError):
+        await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA[:-1]
+    assert not await store.holds(key, sha256=HASH)
+
+
+async def test_a_duplicate_that_is_gone_when_one_looks_is_uploaded_again(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key = new_key()
+    server.switches.tell(next=["duplicate"], only=UPLOADS)
+    await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA
+
+
+async def test_nothing_is_uploaded_in_the_place_of_what_is_young(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    await store.put(key, DATA, "image/png")
+    assert asked(server, "PUT") == 0
+
+
+async def test_what_the_cdn_does_not_show_yet_is_not_held(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    server.switches.options["appears_after"] = 2
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    looks = [await store.holds(key, sha256=HASH) for _ in range(3)]
+    assert looks == [False, False, True]
+
+
+async def test_more_objects_are_deleted_than_one_request_may_name(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key, reference = new_key(), reference_key(uuid4(), HASH, "image/png")
+    await store.put(key, DATA, "image/png")
+    await store.put(reference, DATA, "image/png")
+    await store.delete([*(new_key() for _ in range(1200)), key, reference])
+    assert [bucket.objects for bucket in server.buckets.values()] == [{}, {}]
+
+
+# --- everything that can go wrong ----------------------------------------------------------------
+
+COMES_BACK = [
+    *("slow_down", "internal", "database_timeout", "bad_gateway", "locked", "no_bucket"),
+    *("refuse", "drop", "lose_answer", "truncate", "not_json", "wrong_shape"),
+]
+STAYS = {
+    "forbidden": "SUPABASE_KEY",
+    "invalid_jwt": "SUPABASE_KEY",
+    "unauthorized": "SUPABASE_KEY",
+    "invalid_key": "refused a request",
+    "invalid_mime_type": "image/webp",
+    "redirect": "refused a request",
+    "slow_down": "too much to do",
+    "internal": "trouble of its own",
+    "database_timeout": "status 544",
+    "bad_gateway": "status 502",
+    "locked": "status 423",
+    "no_bucket": "not there",
+    "refuse": "does not answer",
+    "drop": "does not answer",
+    "not_json": "cannot be understood",
+    "wrong_shape": "cannot be understood",
+}
+
+
+@pytest.mark.parametrize("fault", COMES_BACK)
+async def test_what_passes_is_asked_for_again(
+    store: SupabaseImageStore, server: SupabaseServer, fault: str
+) -> None:
+    key = new_key()
+    server.switches.tell(next=[fault], only=UPLOADS)
+    await store.put(key, DATA, "image/png")
+    server.switches.tell(next=[fault], only="GET .*/object/public/.*")
+    assert await store.holds(key, sha256=HASH) or fault in ("not_json", "wrong_shape")
+    server.switches.tell(next=[fault], only="POST .*/object/list-v2/.*")
+    assert [len(seen.objects) async for seen in store.walk(at_once=9)] == [1, 0, 0]
+    server.switches.tell(next=[fault], only="DELETE .*")
+    await store.delete([key])
+    assert server.buckets[BUCKET].objects == {}
+
+
+@pytest.mark.parametrize(("fault", "said"), STAYS.items())
+async def test_what_does_not_pass_is_told_in_a_sentence_of_ours(
+    store: SupabaseImageStore, server: SupabaseServer, fault: str, said: str
+) -> None:
+    key = new_key()
+    server.switches.tell(always=fault)
+    for asking in (
+        store.put(key, DATA, "image/png"),
+        store.get(key),
+        store.holds(key, sha256=HASH),
+        store.delete([key]),
+        store.forget(key, older_than=timedelta()),
+        store.marks(),
+        anext(store.walk(at_once=1)),
+    ):
+        with pytest.raises(ImageStoreUnavailableError, match=said) as raised:
+            await asking
+        assert_tells_nothing(raised.value)
+
+
+def assert_tells_nothing(error: BaseException) -> None:
+    """Neither key, address, object nor the server's own words; nor does what is behind it."""
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    for word in (KEY, "127.0.0.1", HASH, "row-level", "jwt", "html", "surprise"):
+        assert word not in str(error)
+
+
+async def test_too_large_is_said_at_once_and_for_good(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    server.switches.options["file_size_limit"] = len(DATA) - 1
+    with pytest.raises(ObjectTooLargeError, match="Raise its limit"):
+        await store.put(new_key(), DATA, "image/png")
+    assert asked(server, "POST /storage/v1/object/darkroom/") == 1
+
+
+async def test_a_key_that_is_refused_is_not_tried_again(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    server.switches.options["key"] = "another"
+    with pytest.raises(ImageStoreUnavailableError, match="SUPABASE_KEY"):
+        await store.put(new_key(), DATA, "image/png")
+    assert len(server.switches.seen) == 1
+
+
+async def test_a_server_that_hangs_does_not_answer(
+    store: SupabaseImageStore, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_outage, "PATIENCE", 0.05)
+    server.switches.tell(always="hang")
+    with pytest.raises(ImageStoreUnavailableError, match="does not answer"):
+        await store.put(new_key(), DATA, "image/png")
+    with pytest.raises(ImageStoreUnavailableError, match="does not answer"):
+        await store.marks()
+
+
+async def test_while_it_is_away_one_at_a_time_finds_out(
+    store: SupabaseImageStore, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_outage, "PATIENCE", 0.2)
+    server.switches.tell(always="hang")
+    with pytest.raises(ImageStoreUnavailableError):
+        await store.marks()
+    server.switches.seen.clear()
+    keys = [new_key() for _ in range(9)]
+    tries = await asyncio.gather(
+        *(store.put(key, DATA, "image/png") for key in keys), return_exceptions=True
+    )
+    assert {type(end) for end in tries} == {ImageStoreUnavailableError}
+    assert len(server.switches.seen) == 1
+    server.switches.tell(always=None)
+    await store.marks()
+    await asyncio.gather(*(store.put(key, DATA, "image/png") for key in keys))
+    assert len(server.uploads(BUCKET)) == 9
+
+
+async def test_where_most_goes_well_a_failure_holds_nobody_else(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    await store.marks()
+    server.switches.tell(next=["internal"] * 3)
+    with pytest.raises(ImageStoreUnavailableError):
+        await store.marks()
+    await asyncio.gather(*(store.put(new_key(), DATA, "image/png") for _ in range(9)))
+    assert len(server.uploads(BUCKET)) == 9
+
+
+async def test_an_answer_without_end_is_not_read(
+    store: SupabaseImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    monkeypatch.setattr(supabase_storage, "MOST_BYTES", len(DATA) - 1)
+    with pytest.raises(ImageStoreUnavailableError, match="larger than any picture"):
+        await store.get(key)
+    with pytest.raises(ImageStoreUnavailableError, match="larger than any picture"):
+        await store.holds(key, sha256=HASH)
+
+
+async def test_a_server_without_pages_is_told_from_an_object_that_is_not_there(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    server.switches.options["no_list_v2"] = True
+    with pytest.raises(ImageStoreUnavailableError, match="too old"):
+        await store.marks()
+
+
+async def test_another_web_site_is_no_empty_store(url: str) -> None:
+    store = supabase_store(f"{url}/elsewhere")
+    with pytest.raises(ImageStoreUnavailableError, match="no Supabase Storage at SUPABASE_URL"):
+        await store.get(new_key())
+    await store.close()
+
+
+async def test_what_is_not_there_is_not_found(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    with pytest.raises(ImageNotFoundError):
+        await store.get(new_key())
+    assert asked(server, "GET /storage/v1/object/darkroom/") == 1
