@@ -177,8 +177,9 @@ class MemoryEventStore:
         for window in sorted(units.windows, key=lambda w: w.ends_at, reverse=True):
             if not window.starts_at <= self.now() < window.ends_at:
                 return WindowClosed(self.now())
-            used = self.units.get((units.user_id, window.type, window.starts_at), 0)
-            limit = self.limits.get((units.user_id, window.type), units.limits.get(window.type))
+            owner = units.owner_of(window)
+            used = self.units.get((owner, window.type, window.starts_at), 0)
+            limit = self.limits.get((owner, window.type), units.limits.get(window.type))
             if limit is not None and used + units.units > limit:
                 return OverLimit(window, limit, used)
         return None
@@ -235,7 +236,7 @@ class MemoryEventStore:
     def _write(self, command: Command, stored: list[StoredEvent]) -> Outcome:
         if command.units is not None:
             for window in command.units.windows:
-                place = (command.units.user_id, window.type, window.starts_at)
+                place = (command.units.owner_of(window), window.type, window.starts_at)
                 self.units[place] = self.units.get(place, 0) + command.units.units
         if command.idempotency is not None:
             key = command.idempotency

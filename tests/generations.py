@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from application.ports.event_store import Command, OpenWork, Units
+from application.ports.event_store import Command, OpenWork
+from application.units import units_taken
 from domain.aggregate import Event
 from domain.generation import Generation, Wish
 from domain.image import (
@@ -19,7 +20,7 @@ from domain.image import (
     image_key,
     reference_key,
 )
-from domain.quota import windows_at
+from domain.quota import WindowType, windows_at
 from infrastructure.event_store.mapper import JsonMapper
 
 HOUR = timedelta(hours=1)
@@ -29,13 +30,14 @@ COST = Cost(amount=Decimal("0.001"), price_list="test-1")
 def new_generation(
     now: datetime, *, user_id: UUID | None = None, count: int = 1, **wanted: Any
 ) -> Generation:
-    """A generation that was just asked for, not yet recorded."""
+    """A generation that was just asked for, not yet recorded; an `end_user` has a quota too."""
+    end_user = wanted.pop("end_user", None)
     return Generation.request(
         id=wanted.pop("id", None) or uuid4(),
         user_id=user_id or uuid4(),
         spec=ImageSpec(count=count, **wanted.pop("spec", {})),
-        wish=Wish(prompt=wanted.pop("prompt", "a lighthouse")),
-        windows=windows_at(now),
+        wish=Wish(prompt=wanted.pop("prompt", "a lighthouse"), end_user=end_user),
+        windows=windows_at(now, end_user=end_user is not None),
         **wanted,
     )
 
@@ -46,10 +48,11 @@ def events_of(generation: Generation) -> Sequence[Event]:
 
 
 def request_command(generation: Generation, **limits: int | None) -> Command:
-    """What placing it records."""
+    """What placing it records; limits are by window type, with underscores."""
+    by_type = {cast(WindowType, name.replace("_", "-")): units for name, units in limits.items()}
     return Command(
         events=events_of(generation),
-        units=Units(generation.user_id, generation.units, generation.windows, limits),
+        units=units_taken(generation, by_type),
         work=OpenWork(
             "generate",
             generation.id,

@@ -20,18 +20,18 @@ from application.ports.event_store import (
     IdempotencyKey,
     OpenWork,
     OverLimit,
-    Units,
     UsedKey,
     WindowClosed,
     Work,
 )
 from application.references import References
 from application.routing import Router
+from application.units import units_given_back, units_taken
 from domain.aggregate import made_one_by
 from domain.failure import OnRefusal
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec, ReferenceImage
-from domain.quota import QuotaExceededError, Window, WindowType, windows_at
+from domain.quota import END_USERS, QuotaExceededError, Window, WindowType, windows_at
 
 TRIES = 3
 MOST_CONFLICTS = 20  # more than a worker records in one burst
@@ -108,6 +108,7 @@ class Generations:
         self._references = references
         self._deletions = deletions
         self._limits = limits
+        self._end_users_have_a_quota = any(limits.get(type_) is not None for type_ in END_USERS)
         self._deadline = deadline
 
     async def of(self, user_id: UUID, id_: UUID) -> Generation:
@@ -128,15 +129,21 @@ class Generations:
         on_unknown: OnUnknown = "repeat",
         on_refusal: OnRefusal = "fail",
         deadline: timedelta | None = None,
+        end_user: str | None = None,
         idempotency_key: str | None = None,
     ) -> Placed:
         """Ask for pictures: units, work and the event are recorded together.
+
+        `end_user` is whom the user's backend serves, as it calls them: where end users have a
+        quota, units are taken from theirs too.
 
         `references` are images, as bytes, base64 or data URLs, stored before anything is recorded,
         and only when some provider could do it. Raises NoProviderError, DeadlineTooLongError,
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
+        if end_user is not None:
+            wish = wish.model_copy(update={"end_user": end_user})
         used = idempotency_key and await self._used_key(user_id, idempotency_key)
         if not used:
             await self._router.routes(Wanted(spec, wish, references=len(references)))
@@ -162,7 +169,7 @@ class Generations:
                 deadline=deadline or self._deadline,
             )
 
-        return await self._place(decide, idempotency)
+        return await self._place(decide, idempotency, wish)
 
     async def retry(
         self,
@@ -188,7 +195,7 @@ class Generations:
                 id=uuid4(), windows=windows, longest=self._deadline, api_key_id=api_key_id
             )
 
-        return await self._place(decide, idempotency)
+        return await self._place(decide, idempotency, retried.wish)
 
     async def cancel(
         self,
@@ -245,12 +252,14 @@ class Generations:
         self,
         decide: Callable[[tuple[Window, ...]], Generation],
         idempotency: Idempotency | None,
+        wish: Wish,
     ) -> Placed:
         """Record a new generation, its units taken from the windows that are open now."""
+        of_end_user = wish.end_user is not None and self._end_users_have_a_quota
         now = self._store.now()
         for _ in range(TRIES):
             with made_one_by(idempotency.recorded if idempotency else None):
-                generation = decide(windows_at(now))
+                generation = decide(windows_at(now, end_user=of_end_user))
             placed = await self._place_in(generation, idempotency)
             if isinstance(placed, Placed):
                 return placed
@@ -264,7 +273,7 @@ class Generations:
         outcome = await self._store.append(
             Command(
                 events=generation.collect_events(),
-                units=Units(generation.user_id, generation.units, generation.windows, self._limits),
+                units=units_taken(generation, self._limits),
                 idempotency=_recorded_key(generation, idempotency),
                 work=OpenWork("generate", generation.id, generation.user_id, deadline),
             )
@@ -299,12 +308,12 @@ class Generations:
             then_due = work(generation)
             with made_one_by(idempotency.recorded if idempotency else None):
                 decide(generation)
-            returned = generation.units_to_return
+            units = units_given_back(generation)
             events = generation.collect_events()
             outcome = await self._store.append(
                 Command(
                     events=events,
-                    units=Units(owner, -returned, generation.windows) if returned else None,
+                    units=units,
                     idempotency=_recorded_key(generation, idempotency),
                     work=then_due if events else None,
                 )

@@ -18,10 +18,10 @@ from application.ports.event_store import (
     OpenWork,
     Outcome,
     ReleaseWork,
-    Units,
     Work,
 )
 from application.recording import load_patiently, record_patiently
+from application.units import units_given_back
 from domain.generation import Generation
 
 
@@ -96,7 +96,7 @@ class Holding:
         """
         was_closed = self.generation.closed
         work = decide()
-        units = self._units_given_back()
+        units = units_given_back(self.generation)
         outcome = await self._append(Command(self.generation.collect_events(), units, work=work))
         if isinstance(outcome, Accepted):
             self.generation.was_recorded(outcome.recorded_at)
@@ -145,12 +145,6 @@ class Holding:
 
     async def _append(self, command: Command) -> Outcome:
         return await record_patiently(self._store, command)
-
-    def _units_given_back(self) -> Units | None:
-        returned = self.generation.units_to_return
-        if returned == 0:
-            return None
-        return Units(self.generation.user_id, -returned, self.generation.windows)
 
     async def _reload(self) -> None:
         generation = await load_patiently(self._store, Generation, self.generation.id)

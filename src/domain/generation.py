@@ -17,6 +17,7 @@ from domain.attempts import Again, Attempts
 from domain.failure import CONSEQUENCES, Failure, FailureKind, OnRefusal
 from domain.image import Bridge, Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
 from domain.quota import Window
+from domain.user import end_user_id
 
 Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
 OnUnknown = Literal["repeat", "fail"]
@@ -33,6 +34,7 @@ class Wish(Value):
     negative_prompt: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = None
+    end_user: str | None = usually(None)
 
 
 class Durations(Value):
@@ -131,6 +133,7 @@ class Generation(Aggregate):
         deadline_seconds: float
         retry_of: UUID | None
         on_refusal: OnRefusal = usually("fail")
+        end_user_id: UUID | None = usually(None)
         personal: Wish
 
     class CallStarted(Event):
@@ -249,7 +252,10 @@ class Generation(Aggregate):
         deadline: timedelta = timedelta(minutes=15),
         retry_of: UUID | None = None,
     ) -> Generation:
-        """Somebody asks for `spec.count` images; as many units are taken from each window."""
+        """Somebody asks for `spec.count` images; as many units are taken from each window.
+
+        Among the windows may be those of the end user whom the wish names.
+        """
         return cls._create(
             cls.Requested,
             id=id,
@@ -263,6 +269,7 @@ class Generation(Aggregate):
             deadline_seconds=deadline.total_seconds(),
             retry_of=retry_of,
             on_refusal=on_refusal,
+            end_user_id=None if wish.end_user is None else end_user_id(user_id, wish.end_user),
             personal=wish,
         )
 
@@ -554,6 +561,7 @@ class Generation(Aggregate):
         deadline_seconds: float,
         retry_of: UUID | None,
         on_refusal: OnRefusal,
+        end_user_id: UUID | None,
         personal: Wish,
         metadata: Metadata,
         event_id: UUID,
@@ -571,6 +579,7 @@ class Generation(Aggregate):
         self.on_refusal = on_refusal
         self.deadline_seconds = deadline_seconds
         self.retry_of = retry_of
+        self.end_user_id = end_user_id
         self.status: Status = "queued"
         self.deleted = False
         self.deleted_on: datetime | None = None

@@ -24,6 +24,11 @@ def user_id(issuer: str, subject: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"{issuer}#{subject}")
 
 
+def end_user_id(user_id: UUID, end_user: str) -> UUID:
+    """Whom a user's backend serves and calls by this name: it stays when the name is erased."""
+    return uuid5(user_id, end_user)
+
+
 class User(Aggregate):
     """Somebody who owns generations and has a quota."""
 

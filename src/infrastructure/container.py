@@ -80,7 +80,12 @@ def _needed(name: str, value: T | None) -> T:
 
 
 def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
-    return {"daily": settings.daily_quota, "monthly": settings.monthly_quota}
+    return {
+        "daily": settings.daily_quota,
+        "monthly": settings.monthly_quota,
+        "end-user-daily": settings.end_user_daily_quota,
+        "end-user-monthly": settings.end_user_monthly_quota,
+    }
 
 
 def _sketch(settings: Settings) -> Provider:

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     image_store: Literal["filesystem", "supabase"] = "filesystem"
     daily_quota: Quota = 500
     monthly_quota: Quota = 10_000
+    end_user_daily_quota: Quota = None
+    end_user_monthly_quota: Quota = None
     wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
     leave_seconds: Annotated[Seconds, Field(le=300)] = 5.0
     sketch_seconds: Seconds = 0.0

@@ -20,6 +20,7 @@ from application.ports.event_store import (
     Units,
     Work,
 )
+from application.units import units_given_back
 from domain.aggregate import ClientKey, made_one_by
 from domain.failure import Failure
 from domain.generation import Generation
@@ -49,8 +50,11 @@ class Case:
         outcome = await self.store.append(command)
         assert isinstance(outcome, Accepted), outcome
 
-    async def place(self, count: int = 1, user_id: UUID = USER) -> Generation:
-        generation = new_generation(self.store.now(), user_id=user_id, count=count)
+    async def place(
+        self, count: int = 1, user_id: UUID = USER, end_user: str | None = None
+    ) -> Generation:
+        now = self.store.now()
+        generation = new_generation(now, user_id=user_id, count=count, end_user=end_user)
         await self.record(request_command(generation))
         return await self.loaded(generation)
 
@@ -61,8 +65,7 @@ class Case:
 
     async def change(self, generation: Generation, work: Work | None = None) -> None:
         """Record what it decided."""
-        back = generation.units_to_return
-        units = Units(generation.user_id, -back, generation.windows) if back else None
+        units = units_given_back(generation)
         await self.record(Command(events_of(generation), units, work=work))
 
     async def claimed(self, count: int = 1) -> Generation:

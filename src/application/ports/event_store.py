@@ -21,16 +21,26 @@ KEEP_KEYS = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Units:
-    """Units taken from (positive) or given back to (negative) a user's windows.
+    """Units taken from (positive) or given back to (negative) windows, of all or of none.
 
-    Only taking is checked against `limits`, by window type; None and absent are unlimited. A limit
-    of the user's own, recorded in the store, wins over the one given here.
+    The windows are a user's, and those of an end user `end_user_id`'s. Only taking is checked
+    against `limits`, by window type; None and absent are unlimited. A limit of whose window it is,
+    recorded in the store, wins over the one given here.
     """
 
     user_id: UUID
     units: int
     windows: tuple[Window, ...]
     limits: Mapping[WindowType, int | None] = field(default_factory=dict)
+    end_user_id: UUID | None = None
+
+    def owner_of(self, window: Window) -> UUID:
+        """Whose units count in it."""
+        if not window.is_end_users:
+            return self.user_id
+        if self.end_user_id is None:
+            raise ValueError(f"{window.type} units are an end user's, and none is named.")
+        return self.end_user_id
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@
 -- somebody free.
 --
 --   {"events":      [{"id": uuid, "version": n, "topic": text, "state": text}],
---    "units":       {"user": uuid, "units": n, "windows": [{"type", "starts_at", "ends_at", "limit"}]},
+--    "units":       {"units": n, "windows": [{"owner": uuid, "type", "starts_at", "ends_at", "limit"}]},
 --    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds},
 --    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...}}
 
@@ -77,22 +77,22 @@ CREATE FUNCTION refused_units_v1(wanted jsonb, moment timestamptz) RETURNS jsonb
                     'window', jsonb_build_object('type', w.type, 'starts_at', w.starts_at, 'ends_at', w.ends_at))
            END
       FROM jsonb_to_recordset(wanted -> 'windows')
-           AS w(type text, starts_at timestamptz, ends_at timestamptz, "limit" bigint)
-      LEFT JOIN quota_counters c ON c.user_id = (wanted ->> 'user')::uuid
+           AS w(owner uuid, type text, starts_at timestamptz, ends_at timestamptz, "limit" bigint)
+      LEFT JOIN quota_counters c ON c.user_id = w.owner
                                 AND c.window_type = w.type AND c.starts_at = w.starts_at
-      LEFT JOIN quota_limits own ON own.user_id = (wanted ->> 'user')::uuid AND own.window_type = w.type
+      LEFT JOIN quota_limits own ON own.user_id = w.owner AND own.window_type = w.type
      CROSS JOIN LATERAL (SELECT CASE WHEN own.user_id IS NULL THEN w."limit" ELSE own.units END) allowed(units)
      WHERE moment < w.starts_at OR moment >= w.ends_at
         OR coalesce(c.units, 0) + (wanted ->> 'units')::bigint > allowed.units
-     ORDER BY w.ends_at DESC
+     ORDER BY w.ends_at DESC, w.type LIKE 'end-user-%'
      LIMIT 1
 $$;
 
 CREATE FUNCTION count_units_v1(taken jsonb) RETURNS void LANGUAGE sql AS $$
     INSERT INTO quota_counters AS c (user_id, window_type, starts_at, requests, units)
-    SELECT (taken ->> 'user')::uuid, w.type, w.starts_at,
+    SELECT w.owner, w.type, w.starts_at,
            CASE WHEN (taken ->> 'units')::bigint > 0 THEN 1 ELSE 0 END, (taken ->> 'units')::bigint
-      FROM jsonb_to_recordset(taken -> 'windows') AS w(type text, starts_at timestamptz)
+      FROM jsonb_to_recordset(taken -> 'windows') AS w(owner uuid, type text, starts_at timestamptz)
         ON CONFLICT (user_id, window_type, starts_at)
         DO UPDATE SET units = c.units + excluded.units, requests = c.requests + excluded.requests
 $$;

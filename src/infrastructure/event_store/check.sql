@@ -18,22 +18,30 @@ $$;
 
 -- Quota ---------------------------------------------------------------------------------------------
 
+-- Whose window it is, of a user's generation for an end user or for none.
+CREATE FUNCTION owner_of_window_v1(window_type text, user_id uuid, end_user_id uuid)
+RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN window_type LIKE 'end-user-%' THEN end_user_id ELSE user_id END
+$$;
+
 -- What each event takes from or gives back to each window.
 CREATE VIEW explained_units_v1 AS
-SELECT asked.notification_id AS position, said.user_id, w.type AS window_type, w.starts_at,
-       1 AS requests, said.units
+SELECT asked.notification_id AS position, owner_of_window_v1(w.type, said.user_id, said.end_user_id) AS user_id,
+       w.type AS window_type, w.starts_at, 1 AS requests, said.units
   FROM stored_events asked
- CROSS JOIN LATERAL jsonb_to_record(event_v1(asked.state)) AS said(user_id uuid, units bigint, windows jsonb)
+ CROSS JOIN LATERAL jsonb_to_record(event_v1(asked.state))
+            AS said(user_id uuid, end_user_id uuid, units bigint, windows jsonb)
  CROSS JOIN LATERAL jsonb_to_recordset(said.windows) AS w(type text, starts_at timestamptz)
  WHERE asked.topic = 'generation.requested@1'
 UNION ALL
-SELECT closing.notification_id, said.user_id, w.type, w.starts_at, 0, -closing.units
+SELECT closing.notification_id, owner_of_window_v1(w.type, said.user_id, said.end_user_id),
+       w.type, w.starts_at, 0, -closing.units
   FROM (SELECT originator_id, notification_id, (event_v1(state) ->> 'units_returned')::bigint AS units
           FROM stored_events
          WHERE topic IN ('generation.completed@1', 'generation.failed@1', 'generation.cancelled@1')) closing
   JOIN stored_events asked ON asked.originator_id = closing.originator_id
                           AND asked.topic = 'generation.requested@1'
- CROSS JOIN LATERAL jsonb_to_record(event_v1(asked.state)) AS said(user_id uuid, windows jsonb)
+ CROSS JOIN LATERAL jsonb_to_record(event_v1(asked.state)) AS said(user_id uuid, end_user_id uuid, windows jsonb)
  CROSS JOIN LATERAL jsonb_to_recordset(said.windows) AS w(type text, starts_at timestamptz)
  WHERE closing.units <> 0;
 

@@ -45,24 +45,33 @@ COMMENT ON VIEW events IS 'The log for human eyes.';
 
 CREATE TABLE quota_counters (
     user_id     uuid        NOT NULL,
-    window_type text        NOT NULL CHECK (window_type IN ('daily', 'monthly')),
+    window_type text        NOT NULL CHECK (
+                window_type IN ('daily', 'monthly', 'end-user-daily', 'end-user-monthly')),
     starts_at   timestamptz NOT NULL,
     requests    bigint      NOT NULL DEFAULT 0,
     units       bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (user_id, window_type, starts_at)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
+COMMENT ON COLUMN quota_counters.user_id IS 'Whose window it is: a user''s, or an end user''s (end_user_id).';
+
 CREATE TABLE quota_limits (
     user_id     uuid   NOT NULL,
-    window_type text   NOT NULL CHECK (window_type IN ('daily', 'monthly')),
+    window_type text   NOT NULL CHECK (
+                window_type IN ('daily', 'monthly', 'end-user-daily', 'end-user-monthly')),
     units       bigint,
     PRIMARY KEY (user_id, window_type)
 );
-COMMENT ON COLUMN quota_limits.units IS 'The user''s own limit, null for none; without a row the configured one holds.';
+COMMENT ON COLUMN quota_limits.units IS 'Their own limit, null for none; without a row the configured one holds.';
 
 CREATE VIEW rate_limits AS
 SELECT user_id, requests AS request_count, starts_at AS window_start, window_type, units
-  FROM quota_counters;
+  FROM quota_counters WHERE window_type IN ('daily', 'monthly');
+
+CREATE VIEW end_user_rate_limits AS
+SELECT user_id AS end_user_id, requests AS request_count, starts_at AS window_start,
+       replace(window_type, 'end-user-', '') AS window_type, units
+  FROM quota_counters WHERE window_type IN ('end-user-daily', 'end-user-monthly');
 
 CREATE TABLE idempotency_keys (
     user_id     uuid        NOT NULL,

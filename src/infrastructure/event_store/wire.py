@@ -77,10 +77,13 @@ def decode(fields: Mapping[str, Any]) -> Outcome:
 
 def _units(units: Units) -> dict[str, Any]:
     return {
-        "user": units.user_id,
         "units": units.units,
         "windows": [
-            {**window.model_dump(), "limit": units.limits.get(window.type)}
+            {
+                **window.model_dump(),
+                "owner": units.owner_of(window),
+                "limit": units.limits.get(window.type),
+            }
             for window in units.windows
         ],
     }

@@ -47,6 +47,8 @@ CREATE TABLE image_generations (
     on_unknown             text        NOT NULL,
     on_refusal             text        NOT NULL,
     retry_of               uuid,
+    end_user               text,
+    end_user_id            uuid,
     position               bigint      NOT NULL,
     created_at             timestamptz NOT NULL,
     started_at             timestamptz,
@@ -60,6 +62,8 @@ CREATE INDEX image_generations_provider_idx
     ON image_generations (user_id, provider_used, position DESC) WHERE provider_used IS NOT NULL;
 CREATE INDEX image_generations_model_idx
     ON image_generations (user_id, model, position DESC) WHERE model IS NOT NULL;
+CREATE INDEX image_generations_end_user_idx
+    ON image_generations (user_id, end_user_id, position DESC) WHERE end_user_id IS NOT NULL;
 CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_at, position);
 CREATE INDEX image_generations_words_idx ON image_generations USING gin (words, (ARRAY[user_id]));
 CREATE INDEX image_generations_references_idx ON image_generations
@@ -69,6 +73,7 @@ CREATE AGGREGATE merged(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = 
 ALTER TABLE image_generations
  ALTER COLUMN prompt SET STATISTICS 0,
  ALTER COLUMN negative_prompt SET STATISTICS 0,
+ ALTER COLUMN end_user SET STATISTICS 0,
  ALTER COLUMN metadata SET STATISTICS 0,
  ALTER COLUMN spec SET STATISTICS 0,
  ALTER COLUMN calls SET STATISTICS 0,
@@ -81,16 +86,16 @@ COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the 
 
 REQUESTED = """
 INSERT INTO image_generations (id, user_id, prompt, words, negative_prompt, metadata, spec, count,
-       model, reference_images, reference_images_count, on_unknown, on_refusal, retry_of, position,
-       created_at, deadline_at)
+       model, reference_images, reference_images_count, on_unknown, on_refusal, retry_of, end_user,
+       end_user_id, position, created_at, deadline_at)
 SELECT id, user_id, prompt, to_tsvector('simple', words), negative_prompt, metadata, spec,
        (spec ->> 'count')::integer, spec ->> 'model', reference_images,
-       jsonb_array_length(reference_images), on_unknown, on_refusal, retry_of, position,
-       recorded_at, recorded_at + make_interval(secs => deadline_seconds)
+       jsonb_array_length(reference_images), on_unknown, on_refusal, retry_of, end_user,
+       end_user_id, position, recorded_at, recorded_at + make_interval(secs => deadline_seconds)
   FROM jsonb_to_recordset(%s::jsonb) AS r(
        id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text, words text,
        negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, on_unknown text,
-       on_refusal text, retry_of uuid, deadline_seconds float)
+       on_refusal text, retry_of uuid, end_user text, end_user_id uuid, deadline_seconds float)
 """
 
 # The provider used is that of the last call that was answered, until then of the last one made.
@@ -166,6 +171,8 @@ def _requested(event: Generation.Requested) -> dict[str, Any]:
         "on_unknown": event.on_unknown,
         "on_refusal": event.on_refusal,
         "retry_of": event.retry_of,
+        "end_user": event.personal.end_user,
+        "end_user_id": event.end_user_id,
         "deadline_seconds": event.deadline_seconds,
     }
 
@@ -239,6 +246,7 @@ class ImageGenerationRow:
     on_unknown: OnUnknown
     on_refusal: OnRefusal
     retry_of: UUID | None
+    end_user: str | None
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -260,6 +268,7 @@ class HistoryFilter:
     created_from: datetime | None = None
     created_before: datetime | None = None
     words: str | None = None
+    end_user_id: UUID | None = None
 
 
 TERM = re.compile(r'((?<!\S)-(?=[^\s-]))?("[^"]*"?|[^\s"]+)')  # a minus: what is not wanted
@@ -269,7 +278,7 @@ PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
        reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
        images::text, missing, error_kind, error_message, on_unknown, on_refusal, retry_of,
-       created_at, started_at, completed_at, deadline_at, deleted_at
+       end_user, created_at, started_at, completed_at, deadline_at, deleted_at
   FROM ({found}) found
  ORDER BY position DESC
  LIMIT %s::bigint
@@ -348,6 +357,7 @@ def _conditions(
         ("position < %s::bigint", before),
         ("provider_used = %s", wanted.provider),
         ("model = %s", wanted.model),
+        ("end_user_id = %s", wanted.end_user_id),
     ]
     that_matter: list[tuple[str, tuple[Any, ...]]] = [
         (sql, (value,)) for sql, value in conditions if value is not None

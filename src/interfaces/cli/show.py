@@ -36,6 +36,7 @@ WISHES = (
     "count",
     "seed",
     "negativePrompt",
+    "endUser",
 )
 
 

@@ -49,6 +49,7 @@ Provider = Annotated[
     typer.Option(help="One of the service's, such as sketch.", autocompletion=PROVIDERS),
 ]
 Model = Annotated[str | None, typer.Option(help="The provider's name of a model.")]
+EndUser = Annotated[str | None, typer.Option(metavar="ID", help="Whom of your users it is for.")]
 
 
 def generate(
@@ -80,6 +81,7 @@ def generate(
         list[str] | None,
         typer.Option("--meta", metavar="KEY=VALUE", help="Kept with it; may be repeated."),
     ] = None,
+    end_user: EndUser = None,
     deadline: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="How long it may take in all.")
     ] = None,
@@ -126,6 +128,7 @@ def generate(
             "count": count,
             "seed": seed,
             "metadata": metadata_of(meta or ()),
+            "endUser": end_user,
             "deadlineSeconds": deadline,
             "onUnknown": on_unknown,
         }
@@ -161,6 +164,7 @@ def history(
     ] = None,
     provider: Provider = None,
     model: Model = None,
+    end_user: EndUser = None,
     after: Annotated[
         str | None, typer.Option(metavar="TIME", help="Created since: 2026-01-31, 2h, 7d.")
     ] = None,
@@ -188,6 +192,7 @@ def history(
             "status": status,
             "provider": provider,
             "model": model,
+            "endUser": end_user,
             "createdAfter": time_of("--after", after),
             "createdBefore": time_of("--before", before),
             "q": query,

@@ -15,6 +15,7 @@ MOST_IMAGES = 10
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
+LONGEST_END_USER = 256
 LONGEST_DEADLINE = 86_400  # seconds
 
 TWO_NUMBERS = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
@@ -59,6 +60,7 @@ Prompt = Annotated[
     Told(SAYS_SOMETHING),
 ]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+EndUser = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_END_USER)]
 Size = Annotated[
     str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
 ]

@@ -226,6 +226,7 @@ async def _place(container: Container, caller: Caller, asked: Asked, key: str | 
         on_unknown=fields.on_unknown,
         on_refusal=fields.on_refusal,
         deadline=None if seconds is None else timedelta(seconds=seconds),
+        end_user=fields.end_user,
         idempotency_key=key,
     )
 

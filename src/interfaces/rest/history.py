@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from domain.generation import Status
+from domain.user import end_user_id
 from infrastructure.read_models.image_generations import HistoryFilter
 from interfaces.rest import cursors
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import container_of
-from interfaces.rest.fields import Name, Text
+from interfaces.rest.fields import EndUser, Name, Text
 from interfaces.rest.openapi import problems
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.representation import of_row
@@ -46,18 +48,20 @@ class HistoryQuery(BaseModel):
     status: list[Status] = Field([], max_length=5, description="One or several of these.")
     provider: Name | None = Field(None, description="The provider that was used.")
     model: Name | None = Field(None, description="The model that was used.")
+    end_user: EndUser | None = Field(None, description="Whom of your users it is for.")
     created_after: Time | None = Field(None, description="At this time or later.")
     created_before: Time | None = Field(None, description="Before this time.")
     q: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
         None, description='Words of the prompt: all of them, "in this order", -without.'
     )
 
-    def filter(self) -> HistoryFilter:
-        """As the read model takes it."""
+    def filter(self, user_id: UUID) -> HistoryFilter:
+        """As the read model takes it, for generations of this user's."""
         return HistoryFilter(
             statuses=tuple(self.status),
             provider=self.provider,
             model=self.model,
+            end_user_id=None if self.end_user is None else end_user_id(user_id, self.end_user),
             created_from=self.created_after,
             created_before=self.created_before,
             words=self.q,
@@ -85,7 +89,7 @@ async def history(
         user_id=caller.user_id,
         limit=limit + 1,
         before=None if query.cursor is None else cursors.decode(query.cursor, log),
-        wanted=query.filter(),
+        wanted=query.filter(caller.user_id),
     )
     items = tuple(map(of_row, rows[:limit]))
     more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None

@@ -198,7 +198,8 @@ QUOTA_EXCEEDED = ProblemType(
     429,
     "quota-exceeded",
     "The quota is used up",
-    "The pictures asked for do not fit into today's or this month's units.",
+    "The pictures asked for do not fit into today's or this month's units: yours, or those of the "
+    "end user whom you named. `violated-policies` says which.",
     "Ask for fewer pictures, or for a higher limit, or wait for as long as `Retry-After` says; "
     "without that header waiting does not help.",
     iana=True,

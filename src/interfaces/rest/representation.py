@@ -59,6 +59,7 @@ def of_generation(generation: Generation) -> GenerationShape:
         on_unknown=generation.on_unknown,
         on_refusal=generation.on_refusal,
         retry_of=generation.retry_of,
+        end_user=generation.wish.end_user,
         created_at=generation.created_on,
         started_at=generation.started_on,
         completed_at=generation.ended_on,
@@ -109,6 +110,7 @@ def of_row(row: ImageGenerationRow) -> GenerationShape:
         on_refusal=row.on_refusal,
         retry_of=row.retry_of,
         metadata=row.metadata,
+        end_user=row.end_user,
         links=LinksShape(
             self=location(row.id),
             events=f"{location(row.id)}/events",

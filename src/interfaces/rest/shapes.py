@@ -22,6 +22,7 @@ from interfaces.rest.fields import (
     AspectRatio,
     Compression,
     Count,
+    EndUser,
     MetadataKey,
     MetadataValue,
     Name,
@@ -101,6 +102,11 @@ class GenerationRequest(Shape):
         max_length=MOST_METADATA,
         description="Yours to keep with it: 50 keys of 40 characters, values of 500.",
         json_schema_extra=keys_are_storable,
+    )
+    end_user: EndUser | None = Field(
+        None,
+        description="Whom of your users it is for, as you call them: better an id than a name. The "
+        "operator may give each a quota of its own.",
     )
     on_unknown: OnUnknown = Field(
         "repeat",
@@ -223,6 +229,7 @@ class GenerationShape(Shape):
     on_refusal: OnRefusal
     retry_of: UUID | None
     metadata: dict[str, str]
+    end_user: str | None = Field(description="Whom of your users it is for, if you said so.")
     links: LinksShape
 
 
@@ -313,7 +320,7 @@ class EventList(Shape):
 class QuotaWindowShape(Shape):
     """Without a limit both `limit` and `remaining` are null."""
 
-    type: WindowType
+    type: WindowType = Field(description="Those that begin with `end-user-` are your end user's.")
     limit: int | None
     used: int
     remaining: int | None
