@@ -129,5 +129,6 @@ def _request(
         fidelity=fit.fidelity,
         seed=generation.spec.seed,
         references=references,
+        end_user=generation.end_user_id.hex if generation.end_user_id else None,
         correlation_id=f"{generation.id}-{call}",
     )

@@ -100,7 +100,9 @@ class Story:
             (requested.user_id, window.type, window.starts_at, 1, self.units)
             for window in requested.windows
         }
-        return Facts(self.happened, log, self.ledger, counters, work=[], limit=self.limit)
+        return Facts(
+            self.happened, log, self.ledger, counters, work=[], limits={"daily": self.limit}
+        )
 
     def answer_of(self, status: int, code: str | None = None) -> Story:
         self.happened.answers.append(

@@ -73,6 +73,8 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
             "dawn.jpg",
             "--meta",
             "order=4711",
+            "--end-user",
+            "customer 17",
             "-o",
             "spring/fox.webp",
             "--json",
@@ -81,7 +83,7 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
             **service(stack),
         )
     assert (typed.status, typed.err) == (0, "")
-    asked = ("prompt", "size", "count", "seed", "negativePrompt", "format", "metadata")
+    asked = ("prompt", "size", "count", "seed", "negativePrompt", "format", "metadata", "endUser")
     assert {name: typed.json[name] for name in asked} == {
         "prompt": "a fox, «smiling»",
         "size": "64x48",
@@ -90,6 +92,7 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
         "negativePrompt": "people",
         "format": "webp",
         "metadata": {"order": "4711"},
+        "endUser": "customer 17",
     }
     assert len(typed.json["referenceImages"]) == 2
     paths = [image["path"] for image in typed.json["images"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -12,13 +13,18 @@ import httpx
 import psycopg
 import pytest
 
+from infrastructure.event_store.check import check
 from infrastructure.event_store.follower_tables import ensure_tables
 from tests.e2e.stack import free_port
+from tests.integration.following import rows
 from tests.processes import ADMIN_KEY, eventually, processes
 
 LIMIT = 500
 REQUESTS = 2000
 CONCURRENCY = 64
+LIMIT_OF_EACH = 150
+END_USERS = ("jane@example.org", "joe@example.org", "jim@example.org")
+UNITS_OF_EACH = "SELECT units FROM quota_counters WHERE window_type = 'end-user-daily'"
 
 UNITS_BY_EVENTS = """
 SELECT w ->> 'type', (w ->> 'starts_at')::timestamptz,
@@ -76,6 +82,48 @@ async def test_exactly_the_limit_is_taken_by_two_thousand_requests_through_two_p
             await client.aclose()
 
 
+@pytest.mark.slow
+async def test_exactly_their_limit_is_taken_for_each_end_user_through_two_processes(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    await ensure_tables(database_url)
+    settings = {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+        "DARKROOM_DAILY_QUOTA": "unlimited",
+        "DARKROOM_END_USER_DAILY_QUOTA": str(LIMIT_OF_EACH),
+        "DARKROOM_SKETCH_FAULTS": "refuse=0.2",
+    }
+    ports = [free_port(), free_port()]
+    with processes(tmp_path, **settings) as running:
+        for port in ports:
+            running.start("api", DARKROOM_PORT=str(port))
+        clients = [await _client(port) for port in ports]
+        answers = await _flood(clients, end_users=END_USERS)
+        by_events, counted = await _both_sums(database_url)
+        assert counted == by_events
+        assert {row[0]: row[2] for row in counted} == dict.fromkeys(
+            ("daily", "monthly", "end-user-daily", "end-user-monthly"),
+            LIMIT_OF_EACH * len(END_USERS),
+        )
+        assert await rows(database_url, UNITS_OF_EACH) == [(LIMIT_OF_EACH,)] * len(END_USERS)
+        assert set(answers) == {202, 429}
+        told = await clients[0].get("/api/v1/me/quota", params={"endUser": END_USERS[0]})
+        assert [window["used"] for window in told.json()["windows"][2:]] == [LIMIT_OF_EACH] * 2
+
+        running.start("worker", DARKROOM_WORKER_SLOTS="32")
+        await eventually(lambda: _nothing_is_due(database_url), within=60, why="work is left")
+        by_events, counted = await _both_sums(database_url)
+        assert counted == by_events
+        assert all(units < LIMIT_OF_EACH for (units,) in await rows(database_url, UNITS_OF_EACH))
+        assert await check(database_url) == []
+        for process in running.started:
+            assert "example.org" not in process.log.read_text()
+        for client in clients:
+            await client.aclose()
+
+
 async def _client(port: int) -> httpx.AsyncClient:
     client = httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}",
@@ -94,17 +142,24 @@ async def _client(port: int) -> httpx.AsyncClient:
     return client
 
 
-async def _flood(clients: list[httpx.AsyncClient]) -> Counter[int]:
+async def _flood(
+    clients: list[httpx.AsyncClient], *, end_users: Sequence[str | None] = (None,)
+) -> Counter[int]:
     """All requests, of one to four pictures, sixty-four at a time; single ones fill the rest."""
     counts = random.Random(7)
     sizes = iter([counts.randint(1, 4) for _ in range(REQUESTS // 2)] + [1] * (REQUESTS // 2))
-    turns, answers = cycle(clients), Counter[int]()
+    turns, whose, answers = cycle(clients), cycle(end_users), Counter[int]()
 
     async def send_some() -> None:
         for count in sizes:
             answer = await next(turns).post(
                 "/api/v1/generations",
-                json={"prompt": "a tree", "size": "64x64", "count": count},
+                json={
+                    "prompt": "a tree",
+                    "size": "64x64",
+                    "count": count,
+                    "endUser": next(whose),
+                },
                 headers={"Prefer": "respond-async"},
             )
             answers[answer.status_code] += 1

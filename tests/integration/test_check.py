@@ -23,7 +23,9 @@ from application.ports.event_store import (
 from application.units import units_given_back
 from domain.aggregate import ClientKey, made_one_by
 from domain.failure import Failure
-from domain.generation import Generation
+from domain.generation import Generation, Wish
+from domain.image import ImageSpec
+from domain.quota import windows_at
 from infrastructure.event_store import check as check_module
 from infrastructure.event_store import repair as repair_module
 from infrastructure.event_store.check import READ, Difference, check, compare
@@ -153,6 +155,62 @@ async def test_counters_agree_while_generations_are_open_and_after_each_kind_of_
     await case.change(failed, CloseWork("generate", failed.id, case.worker))
     assert await case.counters() == [(USER, "daily", 4, 4), (USER, "monthly", 4, 4)]
     assert await check(case.url) == []
+
+
+async def test_an_end_users_counters_agree_whether_or_not_units_were_taken_from_theirs(
+    case: Case,
+) -> None:
+    counted = await case.place(3, end_user="customer 17")
+    uncounted = Generation.request(
+        id=uuid4(),
+        user_id=USER,
+        spec=ImageSpec(count=2),
+        wish=Wish(prompt="a fox", end_user="customer 17"),
+        windows=windows_at(case.store.now()),
+    )
+    await case.record(request_command(uncounted))
+    for generation in (counted, await case.loaded(uncounted)):
+        generation.cancel(by=USER)
+        await case.change(generation, CloseWork("generate", generation.id))
+    await case.place(1, end_user="customer 17")
+    assert counted.end_user_id == uncounted.end_user_id
+    assert [row for row in await case.counters() if row[0] == counted.end_user_id] == [
+        (counted.end_user_id, "end-user-daily", 2, 1),
+        (counted.end_user_id, "end-user-monthly", 2, 1),
+    ]
+    assert await check(case.url) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        ("UPDATE quota_counters SET units = 1 WHERE window_type = 'end-user-daily'", "differs"),
+        ("DELETE FROM quota_counters WHERE window_type = 'end-user-monthly'", "missing"),
+    ],
+)
+async def test_an_end_users_counter_is_compared_and_mended(
+    case: Case, spoil: str, problem: str
+) -> None:
+    generation = await case.place(3, end_user="customer 17")
+    await case.place(1, OTHER, end_user="customer 17")
+    right = await case.counters()
+    await case.spoil(f"{spoil} AND user_id = %s", generation.end_user_id)
+    found = await case.spoilt_once("quota", problem)
+    assert (found.user_id, found.expected) == (generation.end_user_id, {"requests": 1, "units": 3})
+    assert await case.counters() == right
+
+
+async def test_rate_limits_are_shown_apart_for_users_and_end_users(case: Case) -> None:
+    generation = await case.place(3, end_user="customer 17")
+    query = "SELECT {}, window_type, request_count, units FROM {} ORDER BY 2"
+    assert await rows(case.url, query.format("user_id", "rate_limits")) == [
+        (USER, "daily", 1, 3),
+        (USER, "monthly", 1, 3),
+    ]
+    assert await rows(case.url, query.format("end_user_id", "end_user_rate_limits")) == [
+        (generation.end_user_id, "daily", 1, 3),
+        (generation.end_user_id, "monthly", 1, 3),
+    ]
 
 
 @pytest.mark.parametrize("change", ["units = units + 1", "units = units - 5", "requests = 9"])

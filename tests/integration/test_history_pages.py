@@ -31,12 +31,11 @@ STATUSES = get_args(Status)
 INSERT = f"""
 INSERT INTO {READ_MODEL.schema}.image_generations
        (id, user_id, prompt, words, metadata, spec, count, provider_used, model, reference_images,
-        reference_images_count, status, on_unknown, on_refusal, position, created_at,
+        reference_images_count, status, on_unknown, on_refusal, end_user_id, position, created_at,
         deadline_at)
 VALUES (%(id)s, %(user_id)s, %(prompt)s, to_tsvector('simple', %(prompt)s), '{{}}', %(spec)s, 1,
-        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', 'fail', %(position)s,
-        %(created_at)s,
-        %(created_at)s)
+        %(provider)s, %(model)s, '[]', 0, %(status)s, 'repeat', 'fail', %(end_user_id)s,
+        %(position)s, %(created_at)s, %(created_at)s)
 """
 
 
@@ -51,6 +50,7 @@ def generation(number: int) -> dict[str, Any]:
         "provider": provider,
         "model": provider and f"{provider}-{number % 2}",
         "status": STATUSES[number // 3 % 5],
+        "end_user_id": (None, UUID(int=17), UUID(int=18), None)[number % 4],
         "position": 10 * number,
         "created_at": BEGAN + timedelta(minutes=number // 2),
     }
@@ -99,6 +99,8 @@ FILTERS: dict[str, tuple[HistoryFilter, Meets]] = {
     "a provider": (HistoryFilter(provider="openai"), of(provider="openai")),
     "a provider of nobody": (HistoryFilter(provider="gemini"), lambda row: False),
     "a model": (HistoryFilter(model="sketch-1"), of(model="sketch-1")),
+    "an end user": (HistoryFilter(end_user_id=UUID(int=17)), of(end_user_id=UUID(int=17))),
+    "an end user of nobody": (HistoryFilter(end_user_id=OTHER), lambda row: False),
     "from a time": (HistoryFilter(created_from=SINCE), lambda row: row["created_at"] >= SINCE),
     "until a time": (HistoryFilter(created_before=UNTIL), lambda row: row["created_at"] < UNTIL),
     "after all": (HistoryFilter(created_from=BEGAN + timedelta(days=1)), lambda row: False),
@@ -169,12 +171,14 @@ async def test_a_history_before_the_first_position_is_empty(store: PostgresEvent
 
 # --- by which index ------------------------------------------------------------------------------
 
+INDEX_NAMES = ("history", "status", "provider", "model", "end_user", "time", "words", "pkey")
 INDEXES = {
     "nothing": {"history"},
     "a status": {"status"},
     "statuses": {"status"},
     "a provider": {"provider"},
     "a model": {"model"},
+    "an end user": {"end_user"},
     "from a time": {"history", "time"},
     "until a time": {"history", "time"},
     "a word": {"history", "words"},
@@ -220,11 +224,7 @@ async def test_a_plan_of_a_small_history_is_right_for_a_large_one(
 
     explained = await plan(database_url, wanted)
 
-    used = {
-        index
-        for index in ("history", "status", "provider", "model", "time", "words", "pkey")
-        if f"image_generations_{index}" in explained
-    }
+    used = {index for index in INDEX_NAMES if f"image_generations_{index}" in explained}
     assert used == INDEXES[name], explained
     assert "Seq Scan on image_generations" not in explained
     assert explained.count("Bitmap Index Scan") == ("words" in used), explained

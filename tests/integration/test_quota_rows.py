@@ -78,6 +78,25 @@ async def test_what_is_used_counts_in_both_windows_for_its_user_alone(
     assert (monthly.used, monthly.remaining) == (7, None)
 
 
+async def test_what_an_end_user_has_used_comes_behind_what_the_user_has(
+    store: PostgresEventStore,
+) -> None:
+    generation = new_generation(store.now(), count=3, end_user="customer 17")
+    assert isinstance(await store.append(request_command(generation)), Accepted)
+    quota = PostgresQuota(store.fetch, {"daily": 10, "end-user-daily": 4})
+
+    told = await quota.of(generation.user_id, store.now(), end_user_id=generation.end_user_id)
+    other = await quota.of(generation.user_id, store.now(), end_user_id=uuid4())
+
+    assert [(row.type, row.used, row.remaining) for row in told] == [
+        ("daily", 3, 7),
+        ("monthly", 3, None),
+        ("end-user-daily", 3, 1),
+        ("end-user-monthly", 3, None),
+    ]
+    assert [row.used for row in other] == [3, 3, 0, 0]
+
+
 async def test_another_window_has_its_own_count(
     store: PostgresEventStore, quota: PostgresQuota
 ) -> None:

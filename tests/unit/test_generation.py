@@ -15,6 +15,7 @@ from domain.generation import (
     GenerationClosedError,
     GenerationOpenError,
     Wait,
+    Wish,
 )
 from domain.quota import windows_at
 from tests.generations import (
@@ -285,6 +286,35 @@ def test_a_retry_asks_for_the_same_again() -> None:
     for name in ("user_id", "spec", "wish", "references", "units", "on_unknown"):
         assert getattr(again, name) == getattr(generation, name)
     assert again.deadline_seconds == generation.deadline_seconds
+
+
+def test_an_end_user_is_told_from_others_by_an_id_of_their_users_own() -> None:
+    mine = queued(user_id=SOMEBODY, end_user="customer 17")
+    ids = {
+        mine.end_user_id,
+        queued(user_id=SOMEBODY, end_user="customer 18").end_user_id,
+        queued(user_id=uuid4(), end_user="customer 17").end_user_id,
+        queued(user_id=SOMEBODY).end_user_id,
+    }
+    assert queued(user_id=SOMEBODY, end_user="customer 17").end_user_id == mine.end_user_id
+    assert len(ids) == 4
+    assert None in ids
+
+
+def test_an_end_users_id_stays_when_personal_data_is_erased() -> None:
+    generation = new_generation(NOW, end_user="customer 17")
+    (requested,) = generation.collect_events()
+    assert isinstance(requested, Generation.Requested)
+    erased = requested.model_copy(update={"personal": Wish(prompt="")}).mutate(None)
+    assert erased is not None
+    assert (erased.end_user_id, erased.wish.end_user) == (generation.end_user_id, None)
+
+
+def test_a_retry_is_for_the_same_end_user() -> None:
+    generation = queued(end_user="customer 17")
+    generation.cancel(by=SOMEBODY)
+    again = generation.retry(id=uuid4(), windows=windows_at(NOW), longest=HOUR)
+    assert (again.end_user_id, again.wish.end_user) == (generation.end_user_id, "customer 17")
 
 
 def test_only_what_has_ended_is_retried() -> None:

@@ -21,6 +21,7 @@ from application.ports.providers import (
 from application.routing import Router
 from domain.failure import Failure
 from domain.generation import Generation
+from domain.user import end_user_id
 from infrastructure.always_open import AlwaysOpen
 from infrastructure.event_store.mapper import UnreadableEventError
 from tests.fakes_images import HANG, answer_to, offering
@@ -66,6 +67,16 @@ async def test_the_ordinary_way_is_one_read_and_two_appends(studio: Studio) -> N
     await studio.performer.perform(ref, await studio.worker())
     assert reads == 1
     assert recorded == [["call_started"], ["call_answered", "completed"]]
+
+
+async def test_a_provider_is_told_apart_whom_it_serves_but_not_who_that_is(studio: Studio) -> None:
+    user = uuid4()
+    for end_user in ("jane@example.org", "jane@example.org", "joe", None):
+        await studio.perform(await studio.place(user_id=user, end_user=end_user))
+    jane, again, joe, nobody = [request.end_user for request in studio.provider.asked]
+    assert jane == again != joe
+    assert nobody is None
+    assert jane == end_user_id(user, "jane@example.org").hex
 
 
 async def test_how_long_it_waited_and_took_is_recorded(studio: Studio) -> None:

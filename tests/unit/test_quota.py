@@ -28,6 +28,19 @@ def test_windows_are_the_day_and_the_month_in_utc(
     assert monthly.ends_at == datetime.fromisoformat(next_month).replace(tzinfo=UTC)
 
 
+def test_an_end_users_windows_come_behind_the_users_and_span_the_same_time() -> None:
+    windows = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC), end_user=True)
+
+    assert [(w.type, w.is_end_users) for w in windows] == [
+        ("daily", False),
+        ("monthly", False),
+        ("end-user-daily", True),
+        ("end-user-monthly", True),
+    ]
+    spans = [(w.starts_at, w.ends_at) for w in windows]
+    assert spans[2:] == spans[:2]
+
+
 @settings(deadline=None)
 @given(
     st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1)),
@@ -56,3 +69,17 @@ def test_waiting_is_the_remedy_only_where_it_helps(
 
     assert error.never_fits == never_fits
     assert remedy in str(error)
+
+
+@pytest.mark.parametrize(
+    ("window", "told", "never"),
+    [
+        (0, "1 of 3 daily units are left", "the daily limit is 3"),
+        (3, "1 of the end user's 3 monthly units are left", "the end user's monthly limit is 3"),
+    ],
+)
+def test_whose_quota_it_is_is_told(window: int, told: str, never: str) -> None:
+    full = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC), end_user=True)[window]
+
+    assert told in str(QuotaExceededError(full, limit=3, used=2, asked=2))
+    assert never in str(QuotaExceededError(full, limit=3, used=2, asked=4))

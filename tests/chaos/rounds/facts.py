@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,9 +15,11 @@ from uuid import UUID
 
 from application.ports.event_store import Recorded
 from domain.generation import Generation
+from domain.quota import WindowType
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import COLUMNS, recorded
 from tests.chaos.rounds.happened import Happened
+from tests.chaos.rounds.plan import Plan
 from tests.chaos.rounds.stack import rows
 
 CallId = tuple[UUID, int]
@@ -63,7 +65,7 @@ class Facts:
     ledger: dict[CallId, Billed]
     counters: set[tuple[Any, ...]]
     work: list[tuple[Any, ...]]
-    limit: int
+    limits: Mapping[WindowType, int]
     streams: dict[UUID, list[Recorded]] = field(init=False)
     calls: dict[CallId, CallOfLog] = field(init=False)
     processes: dict[str, int] = field(init=False)
@@ -93,7 +95,7 @@ class Facts:
         return self.processes.get(call.actor)
 
 
-async def facts_of(url: str, ledger: Path, happened: Happened, limit: int) -> Facts:
+async def facts_of(url: str, ledger: Path, happened: Happened, plan: Plan) -> Facts:
     """Read when nothing changes any more."""
     mapper = JsonMapper()
     log = await rows(url, f"SELECT {COLUMNS} FROM stored_events ORDER BY notification_id")
@@ -107,7 +109,7 @@ async def facts_of(url: str, ledger: Path, happened: Happened, limit: int) -> Fa
             )
         ),
         work=await rows(url, "SELECT kind, ref, worker, due_at FROM work"),
-        limit=limit,
+        limits={"daily": plan.daily_quota, "end-user-daily": plan.end_user_quota},
     )
 
 

@@ -13,7 +13,7 @@ import httpx
 
 from tests.chaos.rounds.client import Backend, GivenUpError, backend
 from tests.chaos.rounds.happened import Followed, Happened
-from tests.chaos.rounds.plan import Order
+from tests.chaos.rounds.plan import END_USERS, Order
 from tests.chaos.rounds.stack import Stack
 from tests.e2e.sse import STREAM, told
 from tests.e2e.stack import encoded
@@ -172,6 +172,8 @@ def _body(order: Order) -> dict[str, Any]:
         "metadata": {"order": str(order.number)},
         "onUnknown": order.on_unknown,
     }
+    if whose := order.number % (END_USERS + 1):
+        body["endUser"] = f"{MARK} {whose}"
     if order.references:
         first = order.number % len(REFERENCES)
         body["referenceImages"] = (REFERENCES * 2)[first : first + order.references]

@@ -93,6 +93,14 @@ class Plan:
     sketch_faults: str
     seconds: float = field(default=0.0)
 
+    @property
+    def end_user_quota(self) -> int:
+        """Units a day for each end user: as scarce as the user's."""
+        return self.daily_quota // (END_USERS - 1)
+
+
+END_USERS = 5
+
 
 def plan_of(seed: int, generations: int, means: Means = "all") -> Plan:
     """The same arguments give the same plan."""

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from domain.generation import Generation
+from domain.quota import WindowType
 from tests.chaos.rounds.facts import CallOfLog, Facts
 from tests.chaos.rounds.happened import Answer
 
@@ -17,6 +18,7 @@ MOMENT = timedelta(seconds=0.3)  # between a signal, and the log's clock
 UNTIL_CONNECTED_AGAIN = timedelta(seconds=6)
 OF_A_PROVIDER = ((502, "provider-failed"), (504, "deadline-passed"))
 
+CounterKey = tuple[UUID, WindowType, datetime]
 Promise = Callable[[Facts], Iterator[str]]
 
 
@@ -175,8 +177,7 @@ def quota_is_what_the_events_say(facts: Facts) -> Iterator[str]:
         first = events[0].event
         assert isinstance(first, Generation.Requested)
         returned = sum(one.event.units_returned for one in events if isinstance(one.event, FINAL))
-        for window in first.windows:
-            key = (first.user_id, window.type, window.starts_at)
+        for key in _counters(first):
             units[key] += first.units - returned
             requests[key] += 1
     expected = {(*key, requests[key], units[key]) for key in requests}
@@ -185,17 +186,35 @@ def quota_is_what_the_events_say(facts: Facts) -> Iterator[str]:
 
 
 def quota_is_never_exceeded(facts: Facts) -> Iterator[str]:
-    used: Counter[datetime] = Counter()
-    day_of: dict[UUID, datetime] = {}
+    used: Counter[CounterKey] = Counter()
+    counters_of: dict[UUID, list[CounterKey]] = {}
     for one in facts.log:
         event = one.event
         if isinstance(event, Generation.Requested):
-            day_of[event.originator_id] = day = event.windows[0].starts_at
-            used[day] += event.units
-            if used[day] > facts.limit:
-                yield f"at position {one.position} {used[day]} of {facts.limit} units were taken"
+            counters_of[event.originator_id] = _counters(event)
+            for key in _counters(event):
+                used[key] += event.units
+                limit = facts.limits.get(key[1])
+                if limit is not None and used[key] > limit:
+                    taken = f"{used[key]} of {limit} units were taken"
+                    yield f"at position {one.position} {taken}, {key[1]}"
         elif isinstance(event, FINAL):
-            used[day_of[event.originator_id]] -= event.units_returned
+            for key in counters_of[event.originator_id]:
+                used[key] -= event.units_returned
+
+
+def _counters(asked: Generation.Requested) -> list[CounterKey]:
+    """Whose units count where; an end user is told apart by their name here, not by our id."""
+    name = asked.personal.end_user
+    end_user = uuid5(asked.user_id, name) if name else None
+    return [
+        (
+            end_user if window.is_end_users and end_user else asked.user_id,
+            window.type,
+            window.starts_at,
+        )
+        for window in asked.windows
+    ]
 
 
 # --- answers -------------------------------------------------------------------------------------

@@ -105,9 +105,8 @@ async def _left(playing: Stack) -> list[str]:
 
 
 async def _judge(playing: Stack) -> Verdict:
-    limit = playing.plan.daily_quota
     url, ledger = playing.database_url, playing.running.ledger
-    facts = await facts_of(url, ledger, playing.happened, limit)
+    facts = await facts_of(url, ledger, playing.happened, playing.plan)
     verdict = Verdict(
         playing.plan,
         playing.disk.is_mounted,

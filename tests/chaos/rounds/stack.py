@@ -203,6 +203,7 @@ def _environment(plan: Plan, redis_url: str) -> dict[str, str]:
         "DARKROOM_WAIT_SECONDS": f"{WAIT:g}",
         "DARKROOM_DAILY_QUOTA": str(plan.daily_quota),
         "DARKROOM_MONTHLY_QUOTA": "unlimited",
+        "DARKROOM_END_USER_DAILY_QUOTA": str(plan.end_user_quota),
         "DARKROOM_SKETCH_SECONDS": "0.25",
         "DARKROOM_SKETCH_FAULTS": plan.sketch_faults,
         "DARKROOM_SKETCH_IMAGES_PER_CALL": str(plan.images_per_call),
