@@ -81,7 +81,7 @@ soak: $(VENV)/.ready-dev  ## Half of what it can do, for long: make soak MINUTES
 	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),20)
 
 chaos: $(VENV)/.ready-dev  ## Break everything under load: make chaos GENERATIONS=1000 SEEDS=1..10
-	@$(BIN)/python -m tests.chaos.rounds --generations=$(or $(GENERATIONS),200) --seeds=$(or $(SEEDS),1..3) --faults=$(or $(FAULTS),all)
+	@$(BIN)/python -m tests.chaos.rounds --generations=$(or $(GENERATIONS),200) --seeds=$(or $(SEEDS),1..3) --faults=$(or $(FAULTS),all) --outside=$(or $(OUTSIDE),both)
 
 drill: $(VENV)/.ready-dev  ## Restart all under load in calls of 30 s, PostgreSQL ten times: make drill SECONDS=30 OUTAGES=10
 	@DRILL_CALL_SECONDS=$(or $(SECONDS),30) DRILL_OUTAGES=$(or $(OUTAGES),10) $(BIN)/python -m pytest tests/chaos/test_rolling_restart.py tests/chaos/test_postgres_away.py -s

@@ -34,6 +34,16 @@ async def test_a_short_round_of_chaos_keeps_every_promise(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+async def test_so_does_one_with_openai_and_supabase_failing_by_chance(tmp_path: Path) -> None:
+    verdict = await play(plan_of(5, 60, outside="servers"), tmp_path)
+    assert not verdict.broken, "\n".join(sentences(verdict))
+    assert verdict.others is not None
+    assert verdict.others.openai.switches.billed > 0
+    assert verdict.others.supabase.uploads("darkroom")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_where_nothing_is_killed_no_call_is_lost_or_repeated(tmp_path: Path) -> None:
     plan = plan_of(1, 40, "redis")
     unhurried = tuple(replace(order, deadline=None) for order in plan.orders)

@@ -147,7 +147,6 @@ def _note(noted: Seen, ask: Ask, request: Request) -> None:
     noted.facts["prompt_characters"] = len(ask.prompt)
     noted.facts["files"] = [file.field for file in ask.files]
     noted.facts["references"] = sum(file.field in IMAGES for file in ask.files)
-    noted.facts["client_request_id"] = request.headers.get("x-client-request-id")
     noted.facts["retry_count"] = request.headers.get("x-stainless-retry-count")
     noted.facts["idempotency_key"] = request.headers.get("idempotency-key")
 

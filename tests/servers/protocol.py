@@ -125,6 +125,8 @@ class _Transport:
         fault = self._switches.draw(f"{scope['method']} {scope['path']}")
         noted = Seen(scope["method"], scope["path"], fault=fault)
         self._switches.seen.append(noted)
+        if (known_as := dict(scope["headers"]).get(b"x-client-request-id")) is not None:
+            noted.facts["client_request_id"] = known_as.decode()
         scope.setdefault("state", {})["seen"] = noted
         abort = send.__self__.transport.abort  # type: ignore[attr-defined]  # uvicorn's cycle
         if await self._is_cut_off(fault, receive):
@@ -190,7 +192,9 @@ class _Answering:
 @asynccontextmanager
 async def serving(server: ProtocolServer, port: int = 0) -> AsyncIterator[str]:
     """Serve on loopback in this event loop; yields the address."""
-    config = uvicorn.Config(server.app, "127.0.0.1", port, log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        server.app, "127.0.0.1", port, log_config=None, log_level="critical", lifespan="off"
+    )
     running = uvicorn.Server(config)
     task = asyncio.create_task(running._serve())
     while not running.started:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,21 +16,9 @@ from domain.quota import WindowType
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.store import COLUMNS, recorded
 from tests.chaos.rounds.happened import Happened
+from tests.chaos.rounds.ledger import Billed, CallId
 from tests.chaos.rounds.plan import Plan
 from tests.chaos.rounds.stack import rows
-
-CallId = tuple[UUID, int]
-
-
-@dataclass
-class Billed:
-    """One call at the provider's side: how often it came, from where, how it ended."""
-
-    times: int = 0
-    process: int = 0
-    images: tuple[int, ...] = ()
-    outcome: str | None = None
-    cost: Decimal = Decimal(0)
 
 
 @dataclass
@@ -95,14 +80,14 @@ class Facts:
         return self.processes.get(call.actor)
 
 
-async def facts_of(url: str, ledger: Path, happened: Happened, plan: Plan) -> Facts:
+async def facts_of(url: str, ledger: dict[CallId, Billed], happened: Happened, plan: Plan) -> Facts:
     """Read when nothing changes any more."""
     mapper = JsonMapper()
     log = await rows(url, f"SELECT {COLUMNS} FROM stored_events ORDER BY notification_id")
     return Facts(
         happened=happened,
         log=[recorded(row, mapper) for row in log],
-        ledger=ledger_of(await asyncio.to_thread(_lines, ledger)),
+        ledger=ledger,
         counters=set(
             await rows(
                 url, "SELECT user_id, window_type, starts_at, requests, units FROM quota_counters"
@@ -111,24 +96,6 @@ async def facts_of(url: str, ledger: Path, happened: Happened, plan: Plan) -> Fa
         work=await rows(url, "SELECT kind, ref, worker, due_at FROM work"),
         limits={"daily": plan.daily_quota, "end-user-daily": plan.end_user_quota},
     )
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def ledger_of(lines: Sequence[str]) -> dict[CallId, Billed]:
-    """The provider's own account, by call."""
-    calls: dict[CallId, Billed] = {}
-    for line in map(json.loads, lines):
-        billed = calls.setdefault((UUID(line["generation"]), line["call"]), Billed())
-        if line["event"] == "called":
-            billed.times += 1
-            billed.process, billed.images = line["process"], tuple(line["images"])
-        else:
-            billed.outcome = line["event"]
-            billed.cost += Decimal(line.get("cost", "0"))
-    return calls
 
 
 def _calls(log: Sequence[Recorded]) -> dict[CallId, CallOfLog]:

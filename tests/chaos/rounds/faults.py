@@ -61,6 +61,8 @@ def _places(stack: Stack, target: str) -> list[Place]:
 
 
 def _kind(target: str) -> str:
+    if target in ("openai", "supabase"):
+        return "server"
     return target if target in ("redis", "postgres", "network", "disk") else "process"
 
 
@@ -206,6 +208,15 @@ async def take_disk_away(stack: Stack, fault: Fault) -> None:
         stack.disk.bring_back()
 
 
+async def always(stack: Stack, fault: Fault) -> None:
+    """Every request to a server of others meets the same."""
+    assert stack.others is not None
+    switches = stack.others.switches[fault.target]
+    switches.tell(always=fault.what)
+    await asyncio.sleep(fault.seconds)
+    switches.tell(always=None)
+
+
 HOW: dict[tuple[str, str], Callable[[Stack, Fault], Awaitable[None]]] = {
     ("kill", "process"): kill,
     ("pause", "process"): pause,
@@ -222,4 +233,6 @@ HOW: dict[tuple[str, str], Callable[[Stack, Fault], Awaitable[None]]] = {
     ("lose answers", "network"): lose_answers,
     ("fill", "disk"): fill_disk,
     ("take away", "disk"): take_disk_away,
+    ("refuse", "server"): always,
+    ("hang", "server"): always,
 }

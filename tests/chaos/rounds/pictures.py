@@ -22,7 +22,7 @@ async def urls_serve_what_is_recorded(stack: Stack, facts: Facts) -> AsyncIterat
             for id_ in facts.streams:
                 generation = facts.generation(id_)
                 for image in generation.published:
-                    if wrong := await _wrong(client, image):
+                    if wrong := await _wrong(client, image, is_ours=stack.others is None):
                         yield f"api-{api}: {wrong}"
 
 
@@ -32,9 +32,9 @@ async def deleted_pictures_are_gone(stack: Stack, facts: Facts) -> AsyncIterator
         for id_ in facts.streams:
             generation = facts.generation(id_)
             for key in generation.objects if generation.deleted else ():
-                if (await client.get(f"/{key}")).status_code != 404:
+                if (await client.get(f"/{key}", follow_redirects=True)).is_success:
                     yield f"{key} was deleted and is served"
-                if await asyncio.to_thread((stack.running.data / "objects" / key).exists):
+                if key in await _stored(stack):
                     yield f"{key} was deleted and is there"
     for id_ in facts.happened.deleted:
         if not facts.generation(id_).deleted:
@@ -43,19 +43,25 @@ async def deleted_pictures_are_gone(stack: Stack, facts: Facts) -> AsyncIterator
 
 async def orphans(stack: Stack, facts: Facts) -> list[str]:
     """Pictures that no generation publishes: what lost calls left, which a sweep may remove."""
-    folder = stack.running.data / "objects" / "images"
-    found = await asyncio.to_thread(_files, folder)
     published = {image.key for id_ in facts.streams for image in facts.generation(id_).published}
     spooled = [key for (key,) in await rows(stack.database_url, "SELECT key FROM spool")]
-    return sorted({f"images/{name}" for name in found} - published) + sorted(spooled)
+    return sorted(await _stored(stack) - published) + sorted(spooled)
+
+
+async def _stored(stack: Stack) -> set[str]:
+    """The keys of all pictures in the image store."""
+    if stack.others:
+        return stack.others.objects
+    found = await asyncio.to_thread(_files, stack.running.data / "objects" / "images")
+    return {f"images/{name}" for name in found}
 
 
 def _files(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
-async def _wrong(client: httpx.AsyncClient, image: PublishedImage) -> str | None:
-    answer = await client.get(urlsplit(image.url).path)
+async def _wrong(client: httpx.AsyncClient, image: PublishedImage, *, is_ours: bool) -> str | None:
+    answer = await client.get(urlsplit(image.url).path if is_ours else image.url)
     if answer.status_code != 200:
         return f"{image.url} is answered {answer.status_code}"
     if hashlib.sha256(answer.content).hexdigest() != image.sha256:

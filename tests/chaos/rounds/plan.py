@@ -17,6 +17,7 @@ LONGER_THAN_A_LEASE = (1.5 * LEASE, 2 * LEASE)
 Wait = Literal["end", "async", "short"]
 Then = Literal["cancel", "delete", "retry"]
 Means = Literal["all", "redis", "none"]
+Outside = Literal["built-in", "servers"]
 
 PLACES = ("api-0", "api-1", "worker-0", "worker-1", "projector-0", "projector-1")
 
@@ -43,6 +44,14 @@ FAULTS: tuple[tuple[str, str], ...] = (
     ("lose answers", "network"),
     ("fill", "disk"),
     ("take away", "disk"),
+)
+# Where provider and image store are servers of others, they are what is away, not the disk.
+OF_OTHERS = (
+    *(fault for fault in FAULTS if fault[1] != "disk"),
+    ("refuse", "openai"),
+    ("hang", "openai"),
+    ("refuse", "supabase"),
+    ("hang", "supabase"),
 )
 OF_REDIS = tuple(fault for fault in FAULTS if fault[1] == "redis")
 
@@ -82,10 +91,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """A round: what is asked for, what is broken, and how the service is set up."""
+    """A round: what is asked for, what is broken, and how the service is set up.
+
+    `outside` says who paints and keeps pictures: what is built in, or servers that speak OpenAI's
+    and Supabase's protocols and fail by chance, with the built-in provider behind them.
+    """
 
     seed: int
     means: Means
+    outside: Outside
     orders: tuple[Order, ...]
     faults: tuple[Fault, ...]
     images_per_call: int
@@ -102,7 +116,9 @@ class Plan:
 END_USERS = 5
 
 
-def plan_of(seed: int, generations: int, means: Means = "all") -> Plan:
+def plan_of(
+    seed: int, generations: int, means: Means = "all", outside: Outside = "built-in"
+) -> Plan:
     """The same arguments give the same plan."""
     chance = random.Random(f"{seed} {generations} {means}")
     seconds = max(generations / ORDERS_A_SECOND, SHORTEST_LOAD)
@@ -111,8 +127,9 @@ def plan_of(seed: int, generations: int, means: Means = "all") -> Plan:
     return Plan(
         seed=seed,
         means=means,
+        outside=outside,
         orders=tuple(_order(chance, n, seconds) for n in range(generations)),
-        faults=_faults(chance, seconds, means),
+        faults=_faults(chance, seconds, means, outside),
         images_per_call=chance.choice((1, 1, 2, 3)),
         daily_quota=chance.choice((plenty, plenty, plenty, scarce)),
         sketch_faults=f"refuse=0.03,fail=0.1,hang={hangs}",
@@ -138,11 +155,13 @@ def _order(chance: random.Random, number: int, seconds: float) -> Order:
     )
 
 
-def _faults(chance: random.Random, seconds: float, means: Means) -> tuple[Fault, ...]:
+def _faults(
+    chance: random.Random, seconds: float, means: Means, outside: Outside
+) -> tuple[Fault, ...]:
     """In turn through a shuffled deck, so that each kind comes before any comes twice."""
     if means == "none":
         return ()
-    deck = list(OF_REDIS if means == "redis" else FAULTS)
+    deck = list(OF_REDIS if means == "redis" else FAULTS if outside == "built-in" else OF_OTHERS)
     chance.shuffle(deck)
     moments = sorted(
         chance.uniform(0.5, seconds - 0.5) for _ in range(round(seconds / SECONDS_A_FAULT))

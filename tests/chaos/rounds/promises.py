@@ -12,6 +12,7 @@ from domain.generation import Generation
 from domain.quota import WindowType
 from tests.chaos.rounds.facts import CallOfLog, Facts
 from tests.chaos.rounds.happened import Answer
+from tests.chaos.rounds.ledger import Billed
 
 FINAL = (Generation.Completed, Generation.Failed, Generation.Cancelled)
 MOMENT = timedelta(seconds=0.3)  # between a signal, and the log's clock
@@ -79,13 +80,21 @@ def the_ledger_and_the_log_know_the_same_calls(facts: Facts) -> Iterator[str]:
     for id_, billed in facts.ledger.items():
         if id_ not in facts.calls:
             yield f"call {_name(id_)} was made and is not in the log"
-        elif billed.images != facts.calls[id_].images:
-            yield f"call {_name(id_)} asked for {billed.images}, recorded {facts.calls[id_].images}"
+        elif not _asked_for(billed, facts.calls[id_]):
+            asked, known = billed.images or billed.pictures, facts.calls[id_].images
+            yield f"call {_name(id_)} asked for {asked}, recorded {known}"
         if billed.times != 1:
             yield f"call {_name(id_)} was made {billed.times} times"
     for id_, call in facts.calls.items():
         if id_ not in facts.ledger and not call.was_abandoned:
             yield f"call {_name(id_)} was never made, and is recorded as {call.outcome}"
+
+
+def _asked_for(billed: Billed, call: CallOfLog) -> bool:
+    """Whether both say the same, as far as the provider heard what was asked for."""
+    if billed.images:
+        return billed.images == call.images
+    return billed.pictures in (0, len(call.images))
 
 
 def what_is_recorded_is_what_was_billed(facts: Facts) -> Iterator[str]:

@@ -15,12 +15,14 @@ from tests.chaos.rounds import pictures
 from tests.chaos.rounds.facts import Facts, facts_of
 from tests.chaos.rounds.faults import break_things
 from tests.chaos.rounds.happened import Happened
+from tests.chaos.rounds.ledger import Billed, CallId, ledger_of
 from tests.chaos.rounds.load import all_orders
 from tests.chaos.rounds.logs import (
     no_log_holds_what_is_personal,
     no_log_tells_of_a_bug,
     what_was_said,
 )
+from tests.chaos.rounds.others import Others
 from tests.chaos.rounds.plan import Plan
 from tests.chaos.rounds.promises import PROMISES
 from tests.chaos.rounds.rebuilt import read_models_are_as_rebuilt
@@ -59,6 +61,7 @@ class Verdict:
     plan: Plan
     disk_is_mounted: bool
     facts: Facts
+    others: Others | None
     orphans: list[str]
     said: Counter[str]
     broken: dict[str, list[str]] = field(default_factory=dict)
@@ -78,6 +81,8 @@ async def play(plan: Plan, folder: Path) -> Verdict:
         async with asyncio.TaskGroup() as both:
             both.create_task(all_orders(playing, begun))
             both.create_task(break_things(playing, begun))
+        if playing.others:
+            playing.others.calm()
         await _until_final(playing)
         await playing.until_ready()
         verdict = await _judge(playing)
@@ -105,12 +110,13 @@ async def _left(playing: Stack) -> list[str]:
 
 
 async def _judge(playing: Stack) -> Verdict:
-    url, ledger = playing.database_url, playing.running.ledger
-    facts = await facts_of(url, ledger, playing.happened, playing.plan)
+    url = playing.database_url
+    facts = await facts_of(url, _ledger(playing), playing.happened, playing.plan)
     verdict = Verdict(
         playing.plan,
         playing.disk.is_mounted,
         facts,
+        playing.others,
         await pictures.orphans(playing, facts),
         what_was_said(playing.running.started),
     )
@@ -131,6 +137,13 @@ async def _judge(playing: Stack) -> Verdict:
     personal = no_log_holds_what_is_personal(playing.folder)
     verdict.note("no_log_holds_what_is_personal", list(personal))
     return verdict
+
+
+def _ledger(playing: Stack) -> dict[CallId, Billed]:
+    """What all providers counted."""
+    painted = ledger_of(playing.running.ledger)
+    others = playing.others
+    return painted | (others.ledger(playing.running.started) if others else {})
 
 
 def _command(playing: Stack, command: tuple[str, ...]) -> list[str]:

@@ -18,6 +18,7 @@ from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedSer
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
 from tests.chaos.rounds.happened import Happened
+from tests.chaos.rounds.others import Others, others_of
 from tests.chaos.rounds.plan import CALL, LEASE, PLACES, Plan
 from tests.e2e.stack import free_port
 from tests.processes import ADMIN_KEY, Process, Processes, processes
@@ -105,13 +106,17 @@ class Stack:
         proxy: Proxy,
         running: Processes,
         disk: Disk,
+        others: Others | None,
     ) -> None:
         self.plan, self.folder, self.happened = plan, folder, happened
         self.postgres, self.redis, self.proxy = postgres, redis, proxy
-        self.running, self.disk = running, disk
+        self.running, self.disk, self.others = running, disk, others
         self.ports = (free_port(), free_port())
         self.places = {name: Place(running, name, self._settings(name)) for name in PLACES}
-        self.busy = {name: asyncio.Lock() for name in ("redis", "postgres", "network", "disk")}
+        self.busy = {
+            name: asyncio.Lock()
+            for name in ("redis", "postgres", "network", "disk", "openai", "supabase")
+        }
 
     @property
     def database_url(self) -> str:
@@ -176,8 +181,12 @@ async def stack(plan: Plan, folder: Path, happened: Happened) -> AsyncIterator[S
         proxy = await until_then.enter_async_context(Proxy(postgres.url))
         disk = Disk(folder / "disk", folder / "data" / "objects")
         until_then.callback(disk.end)
-        running = until_then.enter_context(processes(folder, **_environment(plan, redis.url)))
-        built = Stack(plan, folder, happened, postgres, redis, proxy, running, disk)
+        others = await until_then.enter_async_context(others_of(plan))
+        environment = _environment(plan, redis.url) | (others.environment if others else {})
+        running = until_then.enter_context(processes(folder, **environment))
+        built = Stack(plan, folder, happened, postgres, redis, proxy, running, disk, others)
+        if others:  # what is uploaded may be refused at any moment
+            until_then.enter_context(happened.outage("disk"))
         await built.until_ready()
         yield built
 

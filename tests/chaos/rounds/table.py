@@ -14,6 +14,7 @@ from tests.chaos.rounds.promises import in_flight_at_silences, is_excused, repea
 from tests.chaos.rounds.round import Verdict, sentences
 
 Cell = Callable[[Verdict], object]
+OTHER_FAULTS = ("flush", "stop", "restart", "deploy", "fill", "take away", "refuse", "hang")
 
 
 def _status(status: str) -> Cell:
@@ -44,8 +45,21 @@ def _final(verdict: Verdict) -> str:
     return "not" if after is None else f"{after:.1f} s"
 
 
+def _others(name: str, *, billed: bool = False) -> Cell:
+    """How many requests came to a server of others, or how many of them it bills."""
+
+    def count(verdict: Verdict) -> object:
+        if verdict.others is None:
+            return "-"
+        switches = verdict.others.switches[name]
+        return switches.billed if billed else len(switches.seen)
+
+    return count
+
+
 COLUMNS: tuple[tuple[str, Cell], ...] = (
     ("seed", lambda v: v.plan.seed),
+    ("outside", lambda v: v.plan.outside),
     ("asked", lambda v: len(v.plan.orders)),
     ("generations", lambda v: len(v.facts.streams)),
     ("completed", _status("completed")),
@@ -54,8 +68,11 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
     ("kills", _faults("kill", of="")),
     ("pauses", _faults("pause")),
     ("cuts", _faults("cut", "lose answers")),
-    ("other faults", _faults("flush", "stop", "restart", "deploy", "fill", "take away")),
+    ("other faults", _faults(*OTHER_FAULTS)),
     ("calls", lambda v: len(v.facts.ledger)),
+    ("at OpenAI", _others("openai")),
+    ("billed there", _others("openai", billed=True)),
+    ("at Supabase", _others("supabase")),
     ("lost", lambda v: sum(c.was_abandoned for c in v.facts.calls.values())),
     ("repeated", lambda v: len(repeats_of_abandoned(v.facts))),
     ("in flight", lambda v: len(in_flight_at_silences(v.facts))),
@@ -69,6 +86,8 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
 )
 
 LEGEND = """\
+outside: who paints and keeps pictures; servers are an OpenAI and a Supabase of the tests, which
+fail by chance, with the built-in provider behind them. calls: as all providers counted them.
 kills: with -9; pauses: for longer than a lease; both of processes and servers.
 lost: calls whose worker was given up; repeated: calls that ask again for their images;
 in flight: calls under way when their worker was killed, stopped or cut off.
