@@ -12,7 +12,7 @@ from domain.generation import Generation
 from domain.quota import WindowType
 from tests.chaos.rounds.facts import CallOfLog, Facts
 from tests.chaos.rounds.happened import Answer
-from tests.chaos.rounds.ledger import Billed
+from tests.chaos.rounds.ledger import Billed, CallId
 
 FINAL = (Generation.Completed, Generation.Failed, Generation.Cancelled)
 MOMENT = timedelta(seconds=0.3)  # between a signal, and the log's clock
@@ -144,21 +144,20 @@ def without_a_kill_nothing_is_lost(facts: Facts) -> Iterator[str]:
 
 
 def no_more_is_repeated_than_was_in_flight(facts: Facts) -> Iterator[str]:
-    repeated, in_flight = len(repeats_of_abandoned(facts)), len(in_flight_at_silences(facts))
+    repeated, in_flight = len(abandoned_and_repeated(facts)), len(in_flight_at_silences(facts))
     if repeated > in_flight:
-        yield f"{repeated} calls repeat abandoned ones, {in_flight} were in flight"
+        yield f"{repeated} abandoned calls were repeated, {in_flight} were in flight"
 
 
-def repeats_of_abandoned(facts: Facts) -> list[CallOfLog]:
-    """Calls that ask again for images of a call whose worker was given up."""
+def abandoned_and_repeated(facts: Facts) -> list[CallOfLog]:
+    """Calls whose worker was given up, and whose images were asked for again, in however many."""
     last: dict[tuple[UUID, int], CallOfLog] = {}
-    repeats = []
+    repeated: dict[CallId, CallOfLog] = {}
     for (stream, _), call in sorted(facts.calls.items(), key=lambda item: item[1].since):
         before = [last.get((stream, image)) for image in call.images]
-        if any(one is not None and one.was_abandoned for one in before):
-            repeats.append(call)
+        repeated |= {one.id: one for one in before if one is not None and one.was_abandoned}
         last |= {(stream, image): call for image in call.images}
-    return repeats
+    return list(repeated.values())
 
 
 def in_flight_at_silences(facts: Facts) -> list[CallOfLog]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from application.ports.event_store import Recorded
-from tests.chaos.rounds.promises import in_flight_at_silences, is_excused, repeats_of_abandoned
+from tests.chaos.rounds.promises import abandoned_and_repeated, in_flight_at_silences, is_excused
 from tests.chaos.rounds.round import Verdict, sentences
 
 Cell = Callable[[Verdict], object]
@@ -74,7 +74,7 @@ COLUMNS: tuple[tuple[str, Cell], ...] = (
     ("billed there", _others("openai", billed=True)),
     ("at Supabase", _others("supabase")),
     ("lost", lambda v: sum(c.was_abandoned for c in v.facts.calls.values())),
-    ("repeated", lambda v: len(repeats_of_abandoned(v.facts))),
+    ("repeated", lambda v: len(abandoned_and_repeated(v.facts))),
     ("in flight", lambda v: len(in_flight_at_silences(v.facts))),
     ("cost + of lost", _recorded),
     ("503 while down", lambda v: _answers(v, excused=True)),
@@ -89,7 +89,7 @@ LEGEND = """\
 outside: who paints and keeps pictures; servers are an OpenAI and a Supabase of the tests, which
 fail by chance, with the built-in provider behind them. calls: as all providers counted them.
 kills: with -9; pauses: for longer than a lease; both of processes and servers.
-lost: calls whose worker was given up; repeated: calls that ask again for their images;
+lost: calls whose worker was given up; repeated: those whose images were asked for again;
 in flight: calls under way when their worker was killed, stopped or cut off.
 cost + of lost: recorded, and billed besides for calls recorded as lost.
 orphans: pictures, stored or spooled, that no generation publishes."""
