@@ -79,7 +79,7 @@ class Story:
     def call(self, *, times: int = 1, outcome: str | None = None) -> int:
         number = self.generation.start_call(provider="sketch", model="sketch-1", images=(1,))
         cost = COST.amount if outcome == "answered" else Decimal(0)
-        self.ledger[self.id, number] = Billed(times, WORKER, (1,), outcome, cost)
+        self.ledger[self.id, number] = Billed(times, WORKER, (1,), 1, outcome, cost)
         return number
 
     def answered(self) -> Story:
