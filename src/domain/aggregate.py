@@ -33,7 +33,7 @@ class ClientKey(Value):
     key: str
     fingerprint: str
     keep_seconds: float
-    sending: int | None = Field(default=None, exclude_if=lambda number: number is None)
+    sending: int | None = usually(None)
 
 
 class Metadata(Value):

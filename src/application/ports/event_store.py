@@ -17,7 +17,7 @@ A = TypeVar("A", bound=BaseAggregate[UUID])
 WorkKind = Literal["generate", "delete"]
 
 KEEP_KEYS = timedelta(hours=24)
-MOST_SENDINGS = 1000
+MOST_SENDINGS = 1000  # as SDKs count
 
 
 @dataclass(frozen=True)
