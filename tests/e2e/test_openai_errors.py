@@ -275,6 +275,7 @@ async def test_what_somebody_cancels_is_a_conflict(
         with pytest.raises(openai.ConflictError) as refused:
             await asking
     assert refused.value.code == "generation_cancelled"
+    assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
 
 
 async def test_a_failure_within_a_stream_is_an_api_error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interfaces.openai.errors import ERRORS, OF_IMAGE, OF_LIMIT, OF_REQUEST, OF_SERVER, _param
+from interfaces.openai.errors import ERRORS, OF_IMAGE, OF_LIMIT, OF_REQUEST, OF_SERVER, param
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.problem_types import PROBLEM_TYPES
 
@@ -30,7 +30,7 @@ def test_what_has_ended_is_not_sent_again_by_an_sdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pointer", "param"),
+    ("pointer", "name"),
     [
         ("", None),
         ("#", None),
@@ -40,5 +40,5 @@ def test_what_has_ended_is_not_sent_again_by_an_sdk() -> None:
         ("#/a%20b", "a b"),
     ],
 )
-def test_a_field_is_named_as_openai_names_it(pointer: str, param: str | None) -> None:
-    assert _param(pointer) == param
+def test_a_field_is_named_as_openai_names_it(pointer: str, name: str | None) -> None:
+    assert param(pointer) == name

@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from interfaces.openai.errors import ParameterError
+from interfaces.openai.errors import ParameterError, param
 from interfaces.openai.shapes import NOT_OFFERED, EditRequest, ImageInput, ImageRequest
 from interfaces.rest.bodies import LARGE, pointer
 from interfaces.rest.errors import MalformedBodyError, MediaTypeError
@@ -161,9 +161,8 @@ def _without_what_is_not_offered(sent: dict[str, Any], shape: type[R]) -> dict[s
 
 
 def _parameter_error(mistake: ErrorDetails) -> ParameterError:
-    loc = mistake["loc"]
-    where = pointer(loc).removeprefix("#/")
-    what = f"`{loc[-1]}`" if loc and loc[0] in EditRequest.model_fields else "The body"
+    where = pointer(mistake["loc"]).removeprefix("#/")
+    what = f"`{param(where)}`" if where else "The body"
     code = CODES.get(mistake["type"]) or (
         "invalid_type" if mistake["type"].endswith("_type") else "invalid_value"
     )

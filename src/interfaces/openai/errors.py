@@ -86,8 +86,8 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
 class ParameterError(ShapeError):
     """One field is not as it must be; `code` is OpenAI's word for how."""
 
-    def __init__(self, param: str, detail: str, *, code: str = "invalid_value") -> None:
-        super().__init__((Mistake(detail, pointer=f"#/{param}"),))
+    def __init__(self, where: str, detail: str, *, code: str = "invalid_value") -> None:
+        super().__init__((Mistake(detail, pointer=f"#/{where}"),))
         self.code = code
 
 
@@ -126,10 +126,10 @@ def _object(error: Exception, row: OpenAIError, told: Told) -> dict[str, Any]:
     if isinstance(error, HTTPException) and error.status_code == 404:
         detail = NO_SUCH_URL
     code = error.code if isinstance(error, ParameterError) else row.code
-    return {"message": detail, "type": row.type, "param": _param(pointer), "code": code}
+    return {"message": detail, "type": row.type, "param": param(pointer), "code": code}
 
 
-def _param(pointer: str) -> str | None:
+def param(pointer: str) -> str | None:
     """`images[0].image_url` of `#/images/0/image_url`; our reference images are their `image`."""
     parts = [unquote(part) for part in pointer.removeprefix("#").split("/") if part]
     if not parts:
