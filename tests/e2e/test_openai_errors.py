@@ -18,7 +18,6 @@ from openai.types import ImagesResponse
 
 from application.ports.event_store import StoreBusyError
 from application.ports.images import ImageStoreUnavailableError
-from domain.failure import CONSEQUENCES
 from tests.e2e.openai_python import SIZE, client_of, url_of
 from tests.e2e.stack import Stack, encoded, running, settings_for
 
@@ -220,11 +219,24 @@ async def test_a_used_up_quota_is_a_rate_limit_that_no_sdk_runs_against(
     assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
 
 
+async def test_an_end_users_quota_is_of_that_end_user_alone(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    settings = {"end_user_daily_quota": "1"}
+    async with painting(tmp_path, database_url, redis_url, **settings) as (client, _):
+        await client.images.generate(**PROMPT, user="first")
+        await client.images.generate(**PROMPT, user="first", safety_identifier="second")
+        with pytest.raises(openai.RateLimitError) as refused:
+            await client.images.generate(**PROMPT, safety_identifier="first")
+        await client.images.generate(**PROMPT)
+    assert refused.value.code == "insufficient_quota"
+
+
 # --- after it was accepted -----------------------------------------------------------------------
 
 FAULTS = {
     "refuse": (openai.BadRequestError, "moderation_blocked", "The provider's safety rules"),
-    "fail": (openai.InternalServerError, "provider_failed", CONSEQUENCES["unavailable"].sentence),
+    "fail": (openai.InternalServerError, "provider_failed", "The provider "),
 }
 
 

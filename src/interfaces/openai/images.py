@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from application.generations import Placed
 from application.idempotency import NumberedSending
@@ -13,10 +12,11 @@ from application.ports.event_store import MOST_SENDINGS, Sending
 from domain.generation import Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container
-from interfaces.openai.answers import Form, Operation, images_response
+from interfaces.openai.answers import Form, Operation
 from interfaces.openai.bodies import read_edit, read_generation
 from interfaces.openai.errors import GENERATION, PREFIX, ParameterError
 from interfaces.openai.models import meant
+from interfaces.openai.room import PicturesResponse, room_of
 from interfaces.openai.shapes import EditRequest, ImageRequest
 from interfaces.openai.streaming import PictureStream
 from interfaces.openai.waiting import pictures_of
@@ -47,8 +47,7 @@ async def _answer(request: Request, caller: Caller, operation: Operation) -> Res
         return PictureStream(request, placed, form, headers)
     container = container_of(request)
     generation = await pictures_of(container, placed, client_goes(request))
-    body = to_json(await images_response(generation, form, container.image_store()))
-    return Response(body, 200, headers, media_type="application/json")
+    return PicturesResponse(generation, form, container.image_store(), room_of(request), headers)
 
 
 async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[Placed, Form]:
@@ -68,6 +67,7 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
         spec=_spec(container, asked.fields),
         wish=Wish(prompt=asked.fields.prompt),
         references=asked.references,
+        end_user=asked.fields.end_user,
         idempotency_key=key,
         sending=sending,
     )

@@ -7,16 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.image import Background, Fidelity, Format, Moderation
-from interfaces.rest.fields import MOST_REFERENCES, Count, Name, Prompt, Size, Text
+from interfaces.rest.fields import MOST_REFERENCES, Count, EndUser, Name, Prompt, Size, Text
 
 NOT_OFFERED = frozenset({"complexity", "frame_count", "frame_duration_ms", "svg", "markup"})
 """OpenAI's fields for what no provider here makes: films, drawings, painting over."""
 
-LONGEST_END_USER = 256
 QUALITIES = {"auto": None, "standard": None, "hd": "high"}
 
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
-EndUser = Annotated[Text, Field(max_length=LONGEST_END_USER)]
 
 
 def _size(sent: Any) -> Any:
@@ -26,6 +24,10 @@ def _size(sent: Any) -> Any:
 def _quality(sent: Any) -> Any:
     """Those of retired models are tolerated."""
     return QUALITIES.get(sent, sent) if isinstance(sent, str) else sent
+
+
+def _someone(sent: Any) -> Any:
+    return None if sent == "" else sent
 
 
 class OpenAIShape(BaseModel):
@@ -48,15 +50,15 @@ class ImageRequest(OpenAIShape):
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     background: Background | None = None
     moderation: Moderation | None = None
-    user: EndUser | None = None
-    safety_identifier: EndUser | None = None
+    user: Annotated[EndUser | None, BeforeValidator(_someone)] = None
+    safety_identifier: Annotated[EndUser | None, BeforeValidator(_someone)] = None
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
 
     @property
     def end_user(self) -> str | None:
         """Whom the client's operator serves; the newer name wins where it says something."""
-        return self.safety_identifier or self.user or None
+        return self.safety_identifier or self.user
 
 
 class ImageInput(OpenAIShape):

@@ -17,6 +17,7 @@ from application.generations import Placed
 from application.tasks import end
 from interfaces.openai.answers import Form, completed_event
 from interfaces.openai.errors import error_object
+from interfaces.openai.room import room_of
 from interfaces.openai.waiting import pictures_of
 from interfaces.rest.context import container_of
 from interfaces.rest.events import EVENT_STREAM_TYPE, LAST
@@ -62,8 +63,9 @@ async def _pictures(request: Request, placed: Placed, form: Form) -> AsyncIterat
             yield format_sse_event(comment="still here")
         generation = waiting.result()
         for image in generation.published:
-            event = await completed_event(generation, image, form, container.image_store())
-            yield _frame(event["type"], event)
+            async with room_of(request).taken(image.bytes):
+                event = await completed_event(generation, image, form, container.image_store())
+                yield _frame(event["type"], event)
     finally:
         await end(waiting)
 

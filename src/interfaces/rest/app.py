@@ -19,6 +19,7 @@ from infrastructure.container import Container
 from interfaces.openai import images as openai_images
 from interfaces.openai import models as openai_models
 from interfaces.openai.errors import is_for_openai, openai_error
+from interfaces.openai.room import Room
 from interfaces.rest import (
     docs,
     events,
@@ -61,6 +62,7 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     )
     app.state.container = container
     app.state.carrying = Carrying()
+    app.state.room = Room()
     app.add_exception_handler(HTTPException, _error)
     for error in PROBLEMS:
         app.add_exception_handler(error, _error)
