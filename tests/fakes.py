@@ -27,6 +27,7 @@ from application.ports.event_store import (
     OverLimit,
     Recorded,
     ReleaseWork,
+    Sending,
     Units,
     UsedKey,
     WindowClosed,
@@ -93,6 +94,7 @@ class MemoryEventStore:
         self.units: dict[tuple[UUID, WindowType, datetime], int] = {}
         self.limits: dict[tuple[UUID, WindowType], int | None] = {}
         self.keys: dict[tuple[UUID, str], tuple[IdempotencyKey, datetime]] = {}
+        self.sendings: dict[str, set[int]] = {}
         self.work: dict[tuple[str, UUID], WorkRow] = {}
         self.workers: dict[UUID, tuple[int, datetime]] = {}
         self.board = MemoryWorkBoard(self)
@@ -166,10 +168,22 @@ class MemoryEventStore:
         return True
 
     async def _reused(self, key: IdempotencyKey | None) -> Outcome | None:
+        if key and key.sending:
+            return self._sent_before(key, key.sending)
         used = await self.used_key(key.user_id, key.key) if key else None
         if key is None or used is None:
             return None
         return Duplicate(used.ref, used.fingerprint == key.fingerprint)
+
+    def _sent_before(self, key: IdempotencyKey, sending: Sending) -> Outcome | None:
+        since = self.now() if sending.number else sending.arrived_at + key.keep
+        for known, expires_at in reversed(self.keys.values()):
+            came = self.sendings.get(known.key, {sending.number})
+            same = (known.user_id, known.fingerprint) == (key.user_id, key.fingerprint)
+            if same and sending.number not in came and expires_at > since:
+                came.add(sending.number)
+                return Duplicate(known.ref, True)
+        return None
 
     def _refused(self, units: Units | None) -> Outcome | None:
         if units is None or units.units <= 0:
@@ -241,6 +255,8 @@ class MemoryEventStore:
         if command.idempotency is not None:
             key = command.idempotency
             self.keys[key.user_id, key.key] = (key, self.now() + key.keep)
+            if key.sending:
+                self.sendings[key.key] = {key.sending.number}
         for event in stored:
             self.rows.append(Row(len(self.rows) + 1, self.now(), event))
         return Accepted(len(self.rows) if stored else None, self.now())

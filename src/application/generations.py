@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from application.deletion import Deletions
 from application.fitting import Wanted
-from application.idempotency import Idempotency, hashed
+from application.idempotency import Idempotency, NumberedSending, hashed
 from application.ports.event_store import (
     Accepted,
     CloseWork,
@@ -131,6 +131,7 @@ class Generations:
         deadline: timedelta | None = None,
         end_user: str | None = None,
         idempotency_key: str | None = None,
+        sending: NumberedSending | None = None,
     ) -> Placed:
         """Ask for pictures: units, work and the event are recorded together.
 
@@ -138,7 +139,8 @@ class Generations:
         quota, units are taken from theirs too.
 
         `references` are images, as bytes, base64 or data URLs, stored before anything is recorded,
-        and only when some provider could do it. Raises NoProviderError, DeadlineTooLongError,
+        and only when some provider could do it. A `sending` counts where there is
+        no key. Raises NoProviderError, DeadlineTooLongError,
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
@@ -151,7 +153,9 @@ class Generations:
                 raise DeadlineTooLongError(self._deadline)
         taken = await self._references.take(user_id, references)
         said = _said(spec, wish, taken, (on_unknown, on_refusal), deadline)
-        idempotency = Idempotency.of(user_id, idempotency_key, said)
+        idempotency = Idempotency.of(user_id, idempotency_key, said) or Idempotency.of_sending(
+            user_id, sending, said, answered_within=deadline or self._deadline
+        )
         if idempotency and used:
             return Placed(idempotency.used_for(used), repeated=True)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from application.ports.event_store import KEEP_KEYS, Duplicate, IdempotencyKey, UsedKey
+from application.ports.event_store import KEEP_KEYS, Duplicate, IdempotencyKey, Sending, UsedKey
 from domain.aggregate import ClientKey
+
+KEEP_SENDINGS = timedelta(minutes=10)  # after the last moment at which the first may be answered
 
 
 class IdempotencyKeyReusedError(Exception):
@@ -28,12 +31,25 @@ def hashed(user_id: UUID, key: str) -> str:
 
 
 @dataclass(frozen=True)
+class NumberedSending:
+    """A request of a client that sends it again by itself: which sending, and with which secret.
+
+    Its secret, an API key, is what all sendings have in common and nobody keeps.
+    """
+
+    sending: Sending
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Idempotency:
     """A client's key, and the fingerprint of the command it parsed to."""
 
     user_id: UUID
     key: str
     fingerprint: str
+    keep: timedelta = KEEP_KEYS
+    sending: Sending | None = None
 
     @classmethod
     def of(cls, user_id: UUID, key: str | None, said: Mapping[str, object]) -> Idempotency | None:
@@ -43,8 +59,22 @@ class Idempotency:
         """
         if key is None:
             return None
-        text = f"{key} {json.dumps(said, sort_keys=True)}"
-        return cls(user_id, key, sha256(text.encode()).hexdigest())
+        return cls(user_id, key, _fingerprint(key, said))
+
+    @classmethod
+    def of_sending(
+        cls,
+        user_id: UUID,
+        numbered: NumberedSending | None,
+        said: Mapping[str, object],
+        answered_within: timedelta,
+    ) -> Idempotency | None:
+        """Of a command without a key, whose client numbers its sendings; None where it does not."""
+        if numbered is None:
+            return None
+        keep = min(answered_within + KEEP_SENDINGS, KEEP_KEYS)
+        fingerprint = _fingerprint(numbered.secret, said)
+        return cls(user_id, str(uuid4()), fingerprint, keep, numbered.sending)
 
     @property
     def recorded(self) -> ClientKey:
@@ -52,12 +82,15 @@ class Idempotency:
         return ClientKey(
             key=hashed(self.user_id, self.key),
             fingerprint=self.fingerprint,
-            keep_seconds=KEEP_KEYS.total_seconds(),
+            keep_seconds=self.keep.total_seconds(),
+            sending=self.sending.number if self.sending else None,
         )
 
     def for_command(self, ref: UUID) -> IdempotencyKey:
         """What is recorded with a command that makes or changes `ref`."""
-        return IdempotencyKey(self.user_id, self.recorded.key, self.fingerprint, ref)
+        return IdempotencyKey(
+            self.user_id, self.recorded.key, self.fingerprint, ref, self.keep, self.sending
+        )
 
     def used_for(self, before: UsedKey | Duplicate) -> UUID:
         """What this command made or changed before. Raises IdempotencyKeyReusedError."""
@@ -69,3 +102,7 @@ class Idempotency:
         if not same:
             raise IdempotencyKeyReusedError(self.key)
         return before.ref
+
+
+def _fingerprint(secret: str, said: Mapping[str, object]) -> str:
+    return sha256(f"{secret} {json.dumps(said, sort_keys=True)}".encode()).hexdigest()

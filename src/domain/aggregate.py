@@ -25,11 +25,15 @@ def usually(value: Any) -> Any:
 
 
 class ClientKey(Value):
-    """What made repeats of a command one, and for how long: hashes of a client's key and wish."""
+    """What made repeats of a command one, and for how long: hashes of a client's key and wish.
+
+    `sending` says that the client numbers its repeats, and which one was recorded.
+    """
 
     key: str
     fingerprint: str
     keep_seconds: float
+    sending: int | None = usually(None)
 
 
 class Metadata(Value):

@@ -191,3 +191,22 @@ async def test_who_asks_without_reading_is_cut_off_and_costs_nothing(port: int) 
             await asyncio.get_running_loop().sock_sendall(client, requests)
 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
+
+
+async def test_a_connection_on_which_somebody_waits_is_kept_alive_and_known_to_be() -> None:
+    kept: list[int] = []
+
+    class Looked(Connection):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            its = transport.get_extra_info("socket")
+            kept.append(its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            kept.append(its.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+
+    async with serving(Looked) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not kept:
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+    assert kept == [1, 30]

@@ -17,6 +17,7 @@ from application.ports.event_store import (
     IdempotencyKey,
     OpenWork,
     ReleaseWork,
+    Sending,
     Units,
     Work,
 )
@@ -463,6 +464,24 @@ async def test_a_key_of_a_later_command_is_mended_too(case: Case) -> None:
     await case.spoil("DELETE FROM idempotency_keys")
     await case.spoilt_once("idempotency", "missing")
     assert await rows(case.url, KEYS) == right
+
+
+@pytest.mark.parametrize("change", ["sendings = NULL", "sendings = '{2}'"])
+async def test_what_says_which_sendings_came_is_mended_by_the_one_that_was_recorded(
+    case: Case, change: str
+) -> None:
+    with made_one_by(ClientKey(key="s", fingerprint="f", keep_seconds=DAY, sending=1)):
+        generation = new_generation(case.store.now(), user_id=USER)
+    sending = Sending(1, case.store.now())
+    key = IdempotencyKey(USER, "s", "f", generation.id, timedelta(seconds=DAY), sending)
+    placing = request_command(generation)
+    await case.record(Command(placing.events, placing.units, key, placing.work))
+    await case.spoil("UPDATE idempotency_keys SET sendings = '{1,2}'")
+    assert await check(case.url) == [], "a later sending that came is in no event"
+
+    await case.spoil(f"UPDATE idempotency_keys SET {change}")
+    await case.spoilt_once("idempotency", "differs")
+    assert await rows(case.url, "SELECT sendings FROM idempotency_keys") == [([1],)]
 
 
 async def test_keys_whose_time_is_over_do_not_matter(case: Case) -> None:

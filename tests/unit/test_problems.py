@@ -24,8 +24,8 @@ from interfaces.rest.problem_types import INTERNAL_ERROR, PROBLEM_TYPES
 from interfaces.rest.problems import (
     OF_HTTP,
     PROBLEMS,
-    _answer,
     problem_type,
+    told_of,
     uri_reference,
 )
 from tests.fakes import FakeClock
@@ -133,8 +133,8 @@ def test_who_asks_for_more_than_there_ever_is_is_not_told_to_come_back() -> None
     now = FakeClock().now
     daily, _ = windows_at(now)
 
-    never = _answer(QuotaExceededError(daily, limit=1, used=0, asked=2), now=lambda: now)
-    later = _answer(QuotaExceededError(daily, limit=2, used=1, asked=2), now=lambda: now)
+    never = told_of(QuotaExceededError(daily, limit=1, used=0, asked=2), now=lambda: now)
+    later = told_of(QuotaExceededError(daily, limit=2, used=1, asked=2), now=lambda: now)
 
     assert "Retry-After" not in never.headers
     assert int(later.headers["Retry-After"]) > 0

@@ -17,6 +17,7 @@ A = TypeVar("A", bound=BaseAggregate[UUID])
 WorkKind = Literal["generate", "delete"]
 
 KEEP_KEYS = timedelta(hours=24)
+MOST_SENDINGS = 1000  # as SDKs count
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,24 @@ class Units:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """One of several times that a client sends the same request, by itself and without a key.
+
+    `number` is from 0 (the first) to MOST_SENDINGS, `arrived_at` is by the store's clock.
+    """
+
+    number: int
+    arrived_at: datetime
+
+
+@dataclass(frozen=True)
 class IdempotencyKey:
     """Makes repeats of a command one: `ref` is what the first one made.
 
-    Events of the command carry the same in their metadata, so that the key can be rebuilt.
+    Events of the command carry the same in their metadata, so that the key can be rebuilt. With a
+    `sending` the key is nobody's: the command repeats the latest one of the same fingerprint of
+    which no sending of this number came yet, and a first sending only what was made after it had
+    arrived, when a later one overtook it.
     """
 
     user_id: UUID
@@ -55,6 +70,7 @@ class IdempotencyKey:
     fingerprint: str
     ref: UUID
     keep: timedelta = KEEP_KEYS
+    sending: Sending | None = None
 
 
 @dataclass(frozen=True)

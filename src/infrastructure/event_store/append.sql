@@ -11,7 +11,8 @@
 --
 --   {"events":      [{"id": uuid, "version": n, "topic": text, "state": text}],
 --    "units":       {"units": n, "windows": [{"owner": uuid, "type", "starts_at", "ends_at", "limit"}]},
---    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds},
+--    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds,
+--                    "sending": n|null, "arrived_at": t|null},
 --    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...}}
 
 CREATE FUNCTION lock_log_v1() RETURNS void LANGUAGE plpgsql AS $$
@@ -138,6 +139,22 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- What an earlier sending of the same request made; takes this one for it, and writes that it came. A
+-- client numbers its sendings from 0. This one belongs to the latest request of which it did not come
+-- yet. A first one is a request of its own, unless it was overtaken: what a later sending made since it
+-- arrived may be its own.
+CREATE FUNCTION sent_before_v1(sent jsonb, moment timestamptz) RETURNS uuid LANGUAGE sql AS $$
+    UPDATE idempotency_keys SET sendings = sendings || (sent ->> 'sending')::smallint
+     WHERE (user_id, key) = (
+           SELECT k.user_id, k.key FROM idempotency_keys k
+            WHERE k.user_id = (sent ->> 'user')::uuid AND k.fingerprint = sent ->> 'fingerprint'
+              AND k.sendings IS NOT NULL AND (sent ->> 'sending')::smallint <> ALL (k.sendings)
+              AND k.expires_at > CASE WHEN (sent ->> 'sending')::smallint > 0 THEN moment
+                  ELSE (sent ->> 'arrived_at')::timestamptz + make_interval(secs => (sent ->> 'keep')::float) END
+            ORDER BY k.expires_at DESC LIMIT 1)
+    RETURNING ref
+$$;
+
 CREATE FUNCTION append_one_v1(command jsonb, moment timestamptz) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     events      jsonb := command -> 'events';
@@ -146,6 +163,7 @@ DECLARE
     change      jsonb := command -> 'work';
     refusal     jsonb;
     known       record;
+    sent_before uuid;
     last        bigint;
 BEGIN
     IF events IS NOT NULL THEN
@@ -153,7 +171,12 @@ BEGIN
         IF refusal IS NOT NULL THEN RETURN refusal; END IF;
         IF NOT streams_continue_v1(events) THEN RETURN '{"outcome": "conflict"}'; END IF;
     END IF;
-    IF idempotency IS NOT NULL THEN
+    IF idempotency ->> 'sending' IS NOT NULL THEN
+        sent_before := sent_before_v1(idempotency, moment);
+        IF sent_before IS NOT NULL THEN
+            RETURN jsonb_build_object('outcome', 'duplicate', 'ref', sent_before, 'same_fingerprint', true);
+        END IF;
+    ELSIF idempotency IS NOT NULL THEN
         SELECT ref, fingerprint INTO known FROM idempotency_keys
          WHERE user_id = (idempotency ->> 'user')::uuid AND key = idempotency ->> 'key' AND expires_at > moment;
         IF FOUND THEN
@@ -173,11 +196,14 @@ BEGIN
         PERFORM count_units_v1(units);
     END IF;
     IF idempotency IS NOT NULL THEN
-        INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at)
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at, sendings)
         VALUES ((idempotency ->> 'user')::uuid, idempotency ->> 'key', idempotency ->> 'fingerprint',
-                (idempotency ->> 'ref')::uuid, moment + make_interval(secs => (idempotency ->> 'keep')::float))
+                (idempotency ->> 'ref')::uuid, moment + make_interval(secs => (idempotency ->> 'keep')::float),
+                CASE WHEN idempotency ->> 'sending' IS NOT NULL
+                     THEN ARRAY[(idempotency ->> 'sending')::smallint] END)
             ON CONFLICT (user_id, key) DO UPDATE
-            SET fingerprint = excluded.fingerprint, ref = excluded.ref, expires_at = excluded.expires_at;
+            SET fingerprint = excluded.fingerprint, ref = excluded.ref, expires_at = excluded.expires_at,
+                sendings = excluded.sendings;
     END IF;
     IF events IS NOT NULL THEN
         WITH recorded AS (

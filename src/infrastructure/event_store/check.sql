@@ -169,21 +169,24 @@ $$;
 CREATE VIEW explained_keys_v1 AS
 SELECT e.notification_id AS position, e.recorded_at, coalesce(said.user_id, owner_v1(e.originator_id)) AS user_id,
        k.key, k.fingerprint, e.originator_id AS ref,
-       e.recorded_at + make_interval(secs => k.keep_seconds) AS expires_at
+       e.recorded_at + make_interval(secs => k.keep_seconds) AS expires_at, k.sending
   FROM stored_events e
  CROSS JOIN LATERAL jsonb_to_record(event_v1(e.state)) AS said(metadata jsonb, user_id uuid)
  CROSS JOIN LATERAL jsonb_to_record(said.metadata -> 'idempotency')
-            AS k(key text, fingerprint text, keep_seconds double precision)
+            AS k(key text, fingerprint text, keep_seconds double precision, sending smallint)
  WHERE position('"idempotency":{'::bytea IN e.state) > 0;
 
 -- What is wrong with a key's row, given what an event says of it, or none does. A command that found
--- nothing to decide leaves a key without an event: its `ref` explains it.
+-- nothing to decide leaves a key without an event: its `ref` explains it. Later sendings that came leave
+-- no event either.
 CREATE FUNCTION key_problem_v1(kept idempotency_keys, said explained_keys_v1, moment timestamptz)
 RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN kept.key IS NULL THEN 'missing'
                 WHEN said.key IS NOT NULL
                 THEN CASE WHEN (kept.ref, kept.fingerprint, kept.expires_at)
-                               <> (said.ref, said.fingerprint, said.expires_at) THEN 'differs' END
+                               <> (said.ref, said.fingerprint, said.expires_at)
+                            OR (said.sending = ANY (kept.sendings)) IS NOT TRUE
+                               AND (said.sending IS NOT NULL OR kept.sendings IS NOT NULL) THEN 'differs' END
                 WHEN kept.expires_at > moment AND owner_v1(kept.ref) IS DISTINCT FROM kept.user_id
                 THEN 'unexplained' END
 $$;
@@ -193,9 +196,9 @@ RETURNS difference_v1 LANGUAGE sql STABLE AS $$
     SELECT 'idempotency', coalesce(said.user_id, kept.user_id), problem,
            jsonb_build_object('key', coalesce(said.key, kept.key), 'ref', coalesce(said.ref, kept.ref)),
            CASE WHEN kept.key IS NOT NULL THEN jsonb_build_object('ref', kept.ref,
-               'fingerprint', kept.fingerprint, 'expires_at', kept.expires_at) END,
+               'fingerprint', kept.fingerprint, 'expires_at', kept.expires_at, 'sendings', kept.sendings) END,
            CASE WHEN said.key IS NOT NULL THEN jsonb_build_object('ref', said.ref,
-               'fingerprint', said.fingerprint, 'expires_at', said.expires_at) END
+               'fingerprint', said.fingerprint, 'expires_at', said.expires_at, 'sending', said.sending) END
 $$;
 
 -- `longest` is how long any key is kept: older events are not looked into.
@@ -317,10 +320,12 @@ BEGIN
         IF wrong.expected IS NULL THEN
             DELETE FROM idempotency_keys WHERE user_id = its_user AND key = kept.key;
         ELSE
-            INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at)
-            VALUES (its_user, said.key, said.fingerprint, said.ref, said.expires_at)
+            INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at, sendings)
+            VALUES (its_user, said.key, said.fingerprint, said.ref, said.expires_at,
+                    CASE WHEN said.sending IS NOT NULL THEN ARRAY[said.sending] END)
                 ON CONFLICT (user_id, key) DO UPDATE
-                SET fingerprint = excluded.fingerprint, ref = excluded.ref, expires_at = excluded.expires_at;
+                SET fingerprint = excluded.fingerprint, ref = excluded.ref, expires_at = excluded.expires_at,
+                    sendings = excluded.sendings;
         END IF;
         RETURN NEXT wrong;
     END LOOP;

@@ -79,9 +79,12 @@ CREATE TABLE idempotency_keys (
     fingerprint text        NOT NULL,
     ref         uuid        NOT NULL,
     expires_at  timestamptz NOT NULL,
+    sendings    smallint[], -- of a request that its client sends again by itself: which of them came
     PRIMARY KEY (user_id, key)
 );
 CREATE INDEX idempotency_keys_expires_at_idx ON idempotency_keys (expires_at);
+CREATE INDEX idempotency_keys_sendings_idx ON idempotency_keys (user_id, fingerprint, expires_at)
+ WHERE sendings IS NOT NULL;
 
 -- A worker incarnation: open while its row is here and its lease runs.
 CREATE TABLE workers (

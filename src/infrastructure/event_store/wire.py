@@ -96,6 +96,8 @@ def _idempotency(key: IdempotencyKey) -> dict[str, Any]:
         "fingerprint": key.fingerprint,
         "ref": key.ref,
         "keep": key.keep.total_seconds(),
+        "sending": key.sending.number if key.sending else None,
+        "arrived_at": key.sending.arrived_at if key.sending else None,
     }
 
 

@@ -31,3 +31,8 @@ def resource(
     if names_etag(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=told)
     return Response(body, 200, told, media_type="application/json")
+
+
+def replayed(repeated: bool) -> dict[str, str]:
+    """The header that says that a command had been done before."""
+    return {"Idempotent-Replayed": "true"} if repeated else {}

@@ -9,13 +9,17 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from application.ports.event_store import StoreUnavailableError
 from application.tasks import end
 from infrastructure.container import Container
+from interfaces.openai import images as openai_images
+from interfaces.openai import models as openai_models
+from interfaces.openai.errors import is_for_openai, openai_error
+from interfaces.openai.room import Room
 from interfaces.rest import (
     docs,
     events,
@@ -35,6 +39,10 @@ from interfaces.rest.problems import PROBLEMS, problem
 
 log = logging.getLogger(__name__)
 
+MODULES = (
+    *(generations, history, events, jobs, me, images, problem_pages, operate, docs),
+    *(openai_images, openai_models),
+)
 MOST_BODY_BYTES = 32 * 1024 * 1024
 TRY_AGAIN_SECONDS = 0.25
 
@@ -54,19 +62,28 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     )
     app.state.container = container
     app.state.carrying = Carrying()
-    app.add_exception_handler(HTTPException, problem)
+    app.state.room = Room()
+    app.add_exception_handler(HTTPException, _error)
     for error in PROBLEMS:
-        app.add_exception_handler(error, problem)
-    for module in (generations, history, events, jobs, me, images, problem_pages, operate, docs):
+        app.add_exception_handler(error, _error)
+    for module in MODULES:
         app.include_router(module.router)
         app.include_router(_heads(module.router))
     key = container.settings().admin_key
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES, stalled_after=stalled_after)
     app.add_middleware(
-        Requests, authentication=Authentication(key.get_secret_value() if key else None)
+        Requests,
+        authentication=Authentication(key.get_secret_value() if key else None),
+        answer=_error,
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    """In the shape that whoever asks for this path expects."""
+    answer = openai_error if is_for_openai(request.scope["path"]) else problem
+    return await answer(request, error)
 
 
 def _heads(router: APIRouter) -> APIRouter:

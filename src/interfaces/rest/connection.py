@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import NoReturn
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 MOST_HEAD_BYTES = 64 * 1024  # of request line, fields and trailer fields together
 MOST_CONNECTIONS = 5000  # of one process: its event streams, and as many again
 MOST_QUEUED = 32  # requests that were sent without waiting for the answers before them
+KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, times
 LINGER_SECONDS = 1  # for a client that is still sending, or about to
 
 
@@ -36,6 +38,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own, narrower than asyncio's
         super().connection_made(transport)
+        _keep_alive(transport)
         self._head_bytes = 0
         self._unparsed = 0  # bytes since the parser last told of something
         self._in_head = False
@@ -173,3 +176,18 @@ class Connection(HttpToolsProtocol):
             headers.append((b"retry-after", str(RETRY_AFTER).encode()))
         lines = (b"%b: %b\r\n" % header for header in headers)
         return b"".join((STATUS_LINE[kind.status], *lines, b"\r\n", body))
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """Let TCP itself break the silence of a client that waits for long.
+
+    Whatever forgets idle connections on the way remembers this one, and a client that has vanished
+    is noticed.
+    """
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    if connection is None:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEP_ALIVE.items():
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -29,3 +29,9 @@ def container_of(request: Request) -> Container:
 def request_id(scope: Scope) -> str:
     """The correlation id: the client's own, or one made here."""
     return cast(str, scope["state"]["request_id"])
+
+
+async def client_goes(request: Request) -> None:
+    """What comes when the body is read, or of no interest, is that the client goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

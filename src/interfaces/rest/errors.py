@@ -143,6 +143,17 @@ class AcceptedUnreadableError(OfGenerationError):
         )
 
 
+class NotWaitedForError(OfGenerationError):
+    """Whoever cannot be answered 202 hears of it when this process has to let go."""
+
+    def __init__(self, generation_id: UUID) -> None:
+        super().__init__(
+            generation_id,
+            "It was accepted and goes on, but this process cannot wait for it any longer. OpenAI's "
+            "SDKs send it again by themselves, and are given the same pictures.",
+        )
+
+
 class EndedWithoutPictureError(OfGenerationError):
     """A generation reached its final state without a picture while its caller waited."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from pydantic.alias_generators import to_camel
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from interfaces.rest.errors import (
@@ -34,9 +34,23 @@ class Form:
 
 
 async def read_form(request: Request) -> Form:
-    """Files go to disk while they arrive; the body's bounds hold.
+    """Raises MalformedBodyError, NoRoomForUploadError."""
+    form = Form()
+    for name, value in await read_parts(request):
+        if name == FILES:
+            form.files.append(value)
+        elif name in form.fields:
+            raise MalformedBodyError("The form holds a name twice.")
+        else:
+            form.fields[name] = _as_in_json(name, value)
+    return form
 
-    Raises MalformedBodyError, NoRoomForUploadError.
+
+async def read_parts(request: Request) -> list[tuple[str, str | bytes]]:
+    """The parts by name, in their order: texts, and the bytes of files.
+
+    Files go to disk while they arrive; the body's bounds hold. Raises MalformedBodyError,
+    NoRoomForUploadError.
     """
     parser = _Parser(
         _read_as_bytes(request.headers["content-type"]),
@@ -54,7 +68,10 @@ async def read_form(request: Request) -> Form:
     try:
         if not parser.is_whole:
             raise MalformedBodyError("The form ends before its last boundary. Send all of it.")
-        return await _form(data)
+        return [
+            (_text(name), await part.read() if isinstance(part, UploadFile) else _text(part))
+            for name, part in data.multi_items()
+        ]
     finally:
         await data.close()
 
@@ -75,20 +92,6 @@ def _read_as_bytes(content_type: str) -> Headers:
     if not boundary:
         raise MalformedBodyError("The form's Content-Type names no boundary. Let a library set it.")
     return Headers({"content-type": f'multipart/form-data; boundary="{boundary}"; charset=latin-1'})
-
-
-async def _form(data: FormData) -> Form:
-    form = Form()
-    for sent_name, sent in data.multi_items():
-        name = _text(sent_name)
-        value = await sent.read() if isinstance(sent, UploadFile) else _text(sent)
-        if name == FILES:
-            form.files.append(value)
-        elif name in form.fields:
-            raise MalformedBodyError("The form holds a name twice.")
-        else:
-            form.fields[name] = _as_in_json(name, value)
-    return form
 
 
 def _text(sent: str) -> str:

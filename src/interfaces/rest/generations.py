@@ -14,10 +14,10 @@ from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
-from interfaces.rest.answers import json_answer, resource
+from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import Asked, read_generation_request
-from interfaces.rest.context import Caller, container_of
+from interfaces.rest.context import Caller, client_goes, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
 from interfaces.rest.openapi import (
@@ -236,7 +236,7 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
         generation = (
             await container_of(request)
             .waiting()
-            .for_end(placed, seconds=prefer.seconds, gone=_gone(request))
+            .for_end(placed, seconds=prefer.seconds, gone=client_goes(request))
         )
     except (StoreUnavailableError, UnknownEventError) as error:
         raise AcceptedUnreadableError(placed.id) from error
@@ -248,12 +248,6 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
 async def _pass_over_body(request: Request) -> None:
     """Whoever sends too much, or too slowly, hears of it before anything is done."""
     async for _ in request.stream():
-        pass
-
-
-async def _gone(request: Request) -> None:
-    """What comes when the body is read, or of no interest, is that the client goes away."""
-    while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
@@ -269,7 +263,7 @@ def _wish(asked: GenerationRequest) -> Wish:
 
 
 def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Response:
-    headers = {"Vary": "Prefer", **_replayed(placed.repeated)}
+    headers = {"Vary": "Prefer", **replayed(placed.repeated)}
     if applied := prefer.applied(ended=generation.closed):
         headers["Preference-Applied"] = applied
     if error := ended_without_picture(generation):
@@ -282,8 +276,4 @@ def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Respons
 
 
 def _changed(changed: Changed) -> Response:
-    return json_answer(of_generation(changed.generation), headers=_replayed(changed.repeated))
-
-
-def _replayed(repeated: bool) -> dict[str, str]:
-    return {"Idempotent-Replayed": "true"} if repeated else {}
+    return json_answer(of_generation(changed.generation), headers=replayed(changed.repeated))

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.aggregate import caused_by
@@ -18,6 +20,9 @@ from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError, TooMu
 from interfaces.rest.problems import problem
 
 log = logging.getLogger(__name__)
+
+Answer = Callable[[Request, Exception], Awaitable[Response]]
+"""Makes an answer of an exception."""
 
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 CLIENT_WENT_AWAY = 499  # nginx's word for it; nobody receives it
@@ -36,12 +41,16 @@ SECURITY_HEADERS = [
 class Requests:
     """Knows each request by id and caller, so that events and log lines carry both.
 
-    Logs one line a request: never its query, headers or body.
+    Logs one line a request: never its query, headers or body. What nobody has caught is answered
+    by `answer`.
     """
 
-    def __init__(self, app: ASGIApp, *, authentication: Authentication) -> None:
+    def __init__(
+        self, app: ASGIApp, *, authentication: Authentication, answer: Answer = problem
+    ) -> None:
         self._app = app
         self._authentication = authentication
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +88,7 @@ class Requests:
             log.exception("a request failed unexpectedly")
             if status is not None:
                 raise
-            response = await problem(Request(scope), error)
+            response = await self._answer(Request(scope), error)
             await response(scope, receive, send_with_headers)
         finally:
             _log_request(scope, status, time.perf_counter() - began)

@@ -56,6 +56,7 @@ from interfaces.rest.errors import (
     NoRoomForUploadError,
     NotAuthenticatedError,
     NotFoundError,
+    NotWaitedForError,
     OfGenerationError,
     ProviderFailedError,
     RangeNotSatisfiableError,
@@ -100,6 +101,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     StoreBusyError: kinds.BUSY,
     UnknownEventError: kinds.BUSY,
     AcceptedUnreadableError: kinds.BUSY,
+    NotWaitedForError: kinds.BUSY,
     ClockUncertainError: kinds.BUSY,
     ImageStoreUnavailableError: kinds.BUSY,
     TooManyFollowersError: kinds.BUSY,
@@ -144,7 +146,9 @@ def problem_type(error: Exception) -> ProblemType:
 
 
 @dataclass
-class _Answer:
+class Told:
+    """What an answer says of an error; `members` are those that problem details have besides."""
+
     detail: str
     members: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -152,21 +156,27 @@ class _Answer:
 
 async def problem(request: Request, error: Exception) -> Response:
     """The handler of every exception."""
+    kind, told = explained(request, error)
+    body = to_problem(
+        kind,
+        told.detail,
+        request_id=request_id(request.scope),
+        instance=uri_reference(request.scope["raw_path"]),
+        **told.members,
+    )
+    return Response(body, kind.status, told.headers, media_type=PROBLEM_JSON)
+
+
+def explained(request: Request, error: Exception) -> tuple[ProblemType, Told]:
+    """Of which kind it is, and what is said of it, in whatever form; the log hears of it."""
     kind = problem_type(error)
     request.scope["state"]["problem"] = kind.code
     if kind.status == kinds.BUSY.status:
         log.warning("%s", error)
-    answer = _answer(error, now=container_of(request).store().now)
+    told = told_of(error, now=container_of(request).store().now)
     if kind.status == 405:
-        answer.headers["Allow"] = _allowed(request)
-    body = to_problem(
-        kind,
-        answer.detail,
-        request_id=request_id(request.scope),
-        instance=uri_reference(request.scope["raw_path"]),
-        **answer.members,
-    )
-    return Response(body, kind.status, answer.headers, media_type=PROBLEM_JSON)
+        told.headers["Allow"] = _allowed(request)
+    return kind, told
 
 
 def to_problem(kind: ProblemType, detail: str, *, request_id: str, **members: Any) -> bytes:
@@ -205,37 +215,38 @@ def _matches(route: BaseRoute, scope: Scope) -> bool:
     return route.matches(scope)[0] is Match.FULL
 
 
-def _answer(error: Exception, *, now: Callable[[], datetime]) -> _Answer:
+def told_of(error: Exception, *, now: Callable[[], datetime]) -> Told:
+    """The sentence, and what stands beside it."""
     if isinstance(error, QuotaExceededError):
         windows = {"violated-policies": [error.window.type]}
         if error.never_fits:
-            return _Answer(str(error), windows)
+            return Told(str(error), windows)
         seconds = seconds_until(error.window.ends_at, now())
-        return _Answer(str(error), windows, {"Retry-After": f"{seconds}"})
+        return Told(str(error), windows, {"Retry-After": f"{seconds}"})
     if isinstance(error, OfGenerationError):
         headers = {"Location": location(error.generation_id), **error.headers}
-        if isinstance(error, AcceptedUnreadableError):
+        if problem_type(error) is kinds.BUSY:
             headers["Retry-After"] = f"{RETRY_AFTER}"
-        return _Answer(str(error), {"generationId": error.generation_id}, headers)
+        return Told(str(error), {"generationId": error.generation_id}, headers)
     if isinstance(error, HTTPException):
-        return _Answer(_SENTENCES.get(error.status_code, ""), headers=dict(error.headers or {}))
+        return Told(_SENTENCES.get(error.status_code, ""), headers=dict(error.headers or {}))
     if problem_type(error) is kinds.BUSY:
         told = KNOWN_TO_NEWER if isinstance(error, UnknownEventError) else str(error)
-        return _Answer(told, headers={"Retry-After": f"{RETRY_AFTER}"})
+        return Told(told, headers={"Retry-After": f"{RETRY_AFTER}"})
     if problem_type(error) is kinds.INTERNAL_ERROR:
-        return _Answer("It was logged under this requestId. Try again; tell us if it stays so.")
+        return Told("It was logged under this requestId. Try again; tell us if it stays so.")
     return _of_mistakes(error)
 
 
-def _of_mistakes(error: Exception) -> _Answer:
+def _of_mistakes(error: Exception) -> Told:
     match error:
         case UnusableReferencesError(reasons=reasons):
-            return _Answer(str(error), _errors(_reference_mistakes(reasons)))
+            return Told(str(error), _errors(_reference_mistakes(reasons)))
         case RequestValidationError():
-            return _Answer("Some parameters are not as they must be.", _errors(_parameters(error)))
+            return Told("Some parameters are not as they must be.", _errors(_parameters(error)))
         case RequestError(mistakes=mistakes, headers=headers):
-            return _Answer(str(error), _errors(mistakes), dict(headers))
-    return _Answer(str(error))
+            return Told(str(error), _errors(mistakes), dict(headers))
+    return Told(str(error))
 
 
 KNOWN_TO_NEWER = (

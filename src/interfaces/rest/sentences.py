@@ -14,6 +14,7 @@ KINDS = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
     "list_type": "must be an array",
     "dict_type": "must be an object",
     "model_type": "must be an object",

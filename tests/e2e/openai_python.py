@@ -1,0 +1,31 @@
+"""OpenAI's Python SDK, pointed at a Darkroom."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from openai import AsyncOpenAI
+from PIL import Image
+
+from tests.e2e.stack import Stack
+from tests.processes import ADMIN_KEY
+
+SIZE: Any = "64x48"  # not one of those that the SDK's types list
+
+
+def client_of(url: str, *, retries: int = 0, key: str = ADMIN_KEY, **options: Any) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries, **options)
+
+
+def url_of(stack: Stack) -> str:
+    return f"http://127.0.0.1:{stack.settings.port}"
+
+
+def picture(b64: str | None) -> Image.Image:
+    """What came as base64, decoded."""
+    assert b64 is not None
+    image = Image.open(io.BytesIO(base64.b64decode(b64, validate=True)))
+    image.load()
+    return image
