@@ -275,6 +275,19 @@ async def test_a_deadline_that_passes_is_a_servers_error(
     ]
 
 
+async def test_pictures_that_were_deleted_are_not_found_by_a_repeat(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    keyed = {"extra_headers": {"Idempotency-Key": "k"}}
+    async with painting(tmp_path, database_url, redis_url) as (client, stack):
+        made = await client.images.with_raw_response.generate(**PROMPT, **keyed)
+        its = f"/api/v1/generations/{made.headers['x-darkroom-generation']}"
+        assert (await stack.client.delete(its)).status_code == 200
+        with pytest.raises(openai.NotFoundError) as refused:
+            await client.images.generate(**PROMPT, **keyed)
+    assert "its pictures were deleted" in str(refused.value)
+
+
 async def test_what_somebody_cancels_is_a_conflict(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
@@ -356,7 +369,7 @@ async def test_pictures_that_cannot_be_read_just_now_are_asked_for_again(
         raise ImageStoreUnavailableError("The image store does not answer.")
 
     async with painting(tmp_path, database_url, redis_url) as (client, stack):
-        monkeypatch.setattr(stack.container.image_store(), "get", away)
+        monkeypatch.setattr(stack.container.pictures(), "read", away)
         with pytest.raises(openai.APIError) as failed:
             await _told(client, stream=stream)
     assert failed.value.code == "service_unavailable"
