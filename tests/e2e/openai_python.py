@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from openai import AsyncOpenAI
 from PIL import Image
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, running, settings_for
 from tests.processes import ADMIN_KEY
 
 SIZE: Any = "64x48"  # not one of those that the SDK's types list
+PROMPT: dict[str, Any] = {"prompt": "a fox", "size": SIZE}
 
 
 def client_of(url: str, *, retries: int = 0, key: str = ADMIN_KEY, **options: Any) -> AsyncOpenAI:
@@ -29,3 +33,17 @@ def picture(b64: str | None) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(b64, validate=True)))
     image.load()
     return image
+
+
+@asynccontextmanager
+async def painting(
+    tmp_path: Path, database_url: str, redis_url: str, **settings: str
+) -> AsyncIterator[tuple[AsyncOpenAI, Stack]]:
+    """A service with settings of its own, a worker at work, and a client."""
+    of_its_own = settings_for(tmp_path, database_url, redis_url, **settings)
+    async with (
+        running(of_its_own) as stack,
+        stack.at_work(),
+        client_of(url_of(stack)) as client,
+    ):
+        yield client, stack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,10 @@ import openai
 import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
-from openai.types import ImagesResponse
 
-from application.ports.event_store import StoreBusyError
-from application.ports.images import ImageStoreUnavailableError
-from tests.e2e.openai_python import SIZE, client_of, url_of
+from tests.e2e.openai_python import PROMPT, SIZE, client_of, painting, url_of
 from tests.e2e.stack import Stack, encoded, running, settings_for
 
-PROMPT: dict[str, Any] = {"prompt": "a fox", "size": SIZE}
 IMAGES = "/v1/images/generations"
 JSON = {"Content-Type": "application/json"}
 
@@ -32,20 +27,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def client(shared: Stack) -> AsyncIterator[AsyncOpenAI]:
     async with client_of(url_of(shared)) as made:
         yield made
-
-
-@asynccontextmanager
-async def painting(
-    tmp_path: Path, database_url: str, redis_url: str, **settings: str
-) -> AsyncIterator[tuple[AsyncOpenAI, Stack]]:
-    """A service with settings of its own, a worker at work, and a client."""
-    of_its_own = settings_for(tmp_path, database_url, redis_url, **settings)
-    async with (
-        running(of_its_own) as stack,
-        stack.at_work(),
-        client_of(url_of(stack)) as client,
-    ):
-        yield client, stack
 
 
 # --- before anything is asked for ----------------------------------------------------------------
@@ -275,6 +256,19 @@ async def test_a_deadline_that_passes_is_a_servers_error(
     ]
 
 
+async def test_pictures_that_were_deleted_are_not_found_by_a_repeat(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    keyed = {"extra_headers": {"Idempotency-Key": "k"}}
+    async with painting(tmp_path, database_url, redis_url) as (client, stack):
+        made = await client.images.with_raw_response.generate(**PROMPT, **keyed)
+        its = f"/api/v1/generations/{made.headers['x-darkroom-generation']}"
+        assert (await stack.client.delete(its)).status_code == 200
+        with pytest.raises(openai.NotFoundError) as refused:
+            await client.images.generate(**PROMPT, **keyed)
+    assert "its pictures were deleted" in str(refused.value)
+
+
 async def test_what_somebody_cancels_is_a_conflict(
     tmp_path: Path, database_url: str, redis_url: str
 ) -> None:
@@ -316,68 +310,6 @@ async def test_no_provider_takes_a_mask_yet(client: AsyncOpenAI) -> None:
         await client.images.edit(image=encoded("PNG"), mask=encoded("PNG"), **PROMPT)
 
     assert refused.value.param == "mask"
-
-
-# --- trouble here --------------------------------------------------------------------------------
-
-
-async def test_a_service_that_is_busy_is_asked_again_by_the_sdk_itself(
-    tmp_path: Path, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with painting(tmp_path, database_url, redis_url) as (client, stack):
-        store = stack.container.store()
-        append, busy = store.append, [StoreBusyError("Too many commands wait.")]
-
-        async def busy_once(command: Any) -> Any:
-            if busy and command.work and command.units:
-                raise busy.pop()
-            return await append(command)
-
-        monkeypatch.setattr(store, "append", busy_once)
-        monkeypatch.setattr("interfaces.rest.problems.RETRY_AFTER", 0.01)
-        made = await client.with_options(max_retries=1).images.generate(**PROMPT)
-        busy.append(StoreBusyError("Too many commands wait."))
-        with pytest.raises(openai.InternalServerError) as refused:
-            await client.images.generate(**PROMPT)
-    assert isinstance(made, ImagesResponse)
-    assert (refused.value.status_code, refused.value.code) == (503, "service_unavailable")
-    assert refused.value.response.headers["retry-after"]
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_pictures_that_cannot_be_read_just_now_are_asked_for_again(
-    tmp_path: Path,
-    database_url: str,
-    redis_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    stream: bool,
-) -> None:
-    async def away(key: str) -> bytes:
-        raise ImageStoreUnavailableError("The image store does not answer.")
-
-    async with painting(tmp_path, database_url, redis_url) as (client, stack):
-        monkeypatch.setattr(stack.container.image_store(), "get", away)
-        with pytest.raises(openai.APIError) as failed:
-            await _told(client, stream=stream)
-    assert failed.value.code == "service_unavailable"
-
-
-async def test_a_bug_of_ours_is_a_servers_error_that_tells_nothing(
-    shared: Stack, client: AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(**_: object) -> None:
-        raise RuntimeError("secret")
-
-    monkeypatch.setattr(shared.container.generations(), "request", broken)
-    with pytest.raises(openai.InternalServerError) as failed:
-        await client.images.generate(**PROMPT)
-    assert (failed.value.status_code, failed.value.code) == (500, "internal_error")
-    assert "secret" not in failed.value.response.text
-
-
-async def _told(client: AsyncOpenAI, *, stream: bool) -> list[Any]:
-    answer: Any = await client.images.generate(**PROMPT, stream=stream)
-    return [event async for event in answer]
 
 
 async def _cancel_what_is_queued(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from application.ports.images import ImageStore
+from application.pictures import Pictures
 from domain.generation import Call, Generation
 from domain.image import CONTENT_TYPES, ContentType, Format, PublishedImage
 from interfaces.openai.shapes import ImageRequest, InputTokens, OutputTokens, Usage
@@ -50,14 +50,14 @@ class Form:
         )
 
 
-async def images_response(generation: Generation, form: Form, store: ImageStore) -> dict[str, Any]:
+async def images_response(generation: Generation, form: Form, pictures: Pictures) -> dict[str, Any]:
     """OpenAI's ImagesResponse. Raises ImageNotFoundError, ImageStoreUnavailableError."""
     first = generation.published[0]
     known = {"quality": form.quality, "background": _background(form, first)}
     return {
         "created": _ended(generation),
         "data": [
-            {"url": image.url} if form.url else {"b64_json": await base64_of(store, image)}
+            {"url": image.url} if form.url else {"b64_json": await base64_of(pictures, image)}
             for image in generation.published
         ],
         **{name: told for name, told in known.items() if told not in (None, "auto")},
@@ -69,14 +69,14 @@ async def images_response(generation: Generation, form: Form, store: ImageStore)
 
 
 async def completed_event(
-    generation: Generation, image: PublishedImage, form: Form, store: ImageStore
+    generation: Generation, image: PublishedImage, form: Form, pictures: Pictures
 ) -> dict[str, Any]:
     """The event of one picture; what all of them used stands in the last one."""
     is_last = image is generation.published[-1]
     used = usage_of(generation.calls.values()) if is_last else NOTHING_USED
     return {
         "type": f"{form.operation}.completed",
-        "b64_json": await base64_of(store, image),
+        "b64_json": await base64_of(pictures, image),
         **({"url": image.url} if form.url else {}),
         "created_at": _ended(generation),
         "size": _size(image),
@@ -88,9 +88,9 @@ async def completed_event(
     }
 
 
-async def base64_of(store: ImageStore, image: PublishedImage) -> str:
+async def base64_of(pictures: Pictures, image: PublishedImage) -> str:
     """Raises ImageNotFoundError, ImageStoreUnavailableError."""
-    data = await store.get(image.key)
+    data = await pictures.read(image.key)
     if len(data) > LARGE:
         return (await asyncio.to_thread(b64encode, data)).decode()
     return b64encode(data).decode()

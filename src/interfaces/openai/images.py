@@ -47,7 +47,7 @@ async def _answer(request: Request, caller: Caller, operation: Operation) -> Res
         return PictureStream(request, placed, form, headers)
     container = container_of(request)
     generation = await pictures_of(container, placed, client_goes(request))
-    return PicturesResponse(generation, form, container.image_store(), room_of(request), headers)
+    return PicturesResponse(generation, form, container.pictures(), room_of(request), headers)
 
 
 async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[Placed, Form]:

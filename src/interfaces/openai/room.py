@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from application.ports.images import ImageStore
+from application.pictures import Pictures
 from domain.generation import Generation
 from interfaces.openai.answers import Form, images_response
 from interfaces.rest.carried import TooMuchCarriedError
@@ -61,17 +61,17 @@ class PicturesResponse(Response):
         self,
         generation: Generation,
         form: Form,
-        store: ImageStore,
+        pictures: Pictures,
         room: Room,
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers=headers)
-        self._generation, self._form, self._store, self._room = generation, form, store, room
+        self._generation, self._form, self._pictures, self._room = generation, form, pictures, room
         self._told = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = 0 if self._form.url else sum(one.bytes for one in self._generation.published)
         async with self._room.taken(size):
-            body = to_json(await images_response(self._generation, self._form, self._store))
+            body = to_json(await images_response(self._generation, self._form, self._pictures))
             answer = Response(body, 200, self._told, media_type="application/json")
             await answer(scope, receive, send)

@@ -64,7 +64,7 @@ async def _pictures(request: Request, placed: Placed, form: Form) -> AsyncIterat
         generation = waiting.result()
         for image in generation.published:
             async with room_of(request).taken(image.bytes):
-                event = await completed_event(generation, image, form, container.image_store())
+                event = await completed_event(generation, image, form, container.pictures())
                 yield _frame(event["type"], event)
     finally:
         await end(waiting)

@@ -13,6 +13,7 @@ from domain.generation import Generation
 from infrastructure.container import Container
 from interfaces.rest.errors import (
     AcceptedUnreadableError,
+    NotFoundError,
     NotWaitedForError,
     ended_without_picture,
 )
@@ -25,8 +26,8 @@ async def pictures_of(
 ) -> Generation:
     """The generation, completed.
 
-    Raises EndedWithoutPictureError, NotWaitedForError, AcceptedUnreadableError, and
-    ClientDisconnect when `gone` ends first; the generation goes on.
+    Raises EndedWithoutPictureError, NotWaitedForError, AcceptedUnreadableError, NotFoundError when
+    its pictures were deleted, and ClientDisconnect when `gone` ends first; the generation goes on.
     """
     seconds = container.settings().deadline_seconds + BEYOND_THE_DEADLINE
     try:
@@ -39,4 +40,6 @@ async def pictures_of(
         raise ended
     if not generation.closed:
         raise NotWaitedForError(placed.id)
+    if generation.deleted:
+        raise NotFoundError("It was completed, and its pictures were deleted. Ask anew.")
     return generation
