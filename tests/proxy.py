@@ -43,8 +43,8 @@ class Proxy:
     @property
     def url(self) -> str:
         """The server as it is reached through here."""
-        account = f"{self._parts.username}:{self._parts.password}@" if self._parts.username else ""
-        return self._parts._replace(netloc=f"{account}127.0.0.1:{self.port}").geturl()
+        account, at, _ = self._parts.netloc.rpartition("@")
+        return self._parts._replace(netloc=f"{account}{at}127.0.0.1:{self.port}").geturl()
 
     @property
     def connections(self) -> int:

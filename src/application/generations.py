@@ -61,8 +61,8 @@ class ClockUncertainError(Exception):
 class ContendedError(Exception):
     """A generation changed again and again while something was decided about it."""
 
-    def __init__(self) -> None:
-        super().__init__("The generation is just changing. Look at it, then try again.")
+    def __init__(self, what: str = "The generation is") -> None:
+        super().__init__(f"{what} just changing. Look again, then try again.")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def connections_of_each() -> dict[str, int]:
     of_a_store = store.READERS + appender.CONNECTIONS
     return {
         "api": of_a_store + news.CONNECTIONS,
-        "worker": of_a_store + dispatching.CONNECTIONS,
+        "worker": of_a_store + dispatching.CONNECTIONS + news.CONNECTIONS,
         "projector": len(discover()) * follower.CONNECTIONS,
     }
 

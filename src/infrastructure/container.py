@@ -25,13 +25,14 @@ from application.pictures import Pictures
 from application.ports.event_store import WorkKind
 from application.ports.images import ImageStore
 from application.ports.providers import Provider
+from application.providers import ProviderChanges
 from application.queue_places import QueuePlaces
 from application.references import References
 from application.routing import Router
 from application.sweeping import Sweep
+from application.switches import Switches
 from application.waiting import Waiting
 from domain.quota import WindowType
-from infrastructure.always_open import AlwaysOpen
 from infrastructure.event_store.dispatching import Dispatching
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.named_references import PostgresNamedReferences
@@ -40,6 +41,7 @@ from infrastructure.event_store.quota import PostgresQuota
 from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
+from infrastructure.gatekeeping.making import gatekeeper
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.read_models.image_generations import history_page
@@ -97,6 +99,10 @@ def _sketch(settings: Settings) -> Provider:
         images_per_call=settings.sketch_images_per_call,
         ledger=settings.sketch_ledger,
     )
+
+
+WORKER_NEWS = "darkroom news of a worker"
+WORKERS_BREATH = 0.25  # seconds between looks: it waits for what is rare
 
 
 def _openai(settings: Settings) -> Provider:
@@ -210,6 +216,9 @@ class Container(containers.DeclarativeContainer):
     board = providers.Singleton(PostgresWorkBoard, store)
     spool = providers.Singleton(PostgresSpool, store, most_bytes=settings.provided.spool_bytes)
     news = providers.Singleton(PostgresNews, database_url)
+    worker_news = providers.Singleton(
+        PostgresNews, database_url, name=WORKER_NEWS, breath=WORKERS_BREATH
+    )
     waiting = providers.Singleton(Waiting, store, news)
     image_store = providers.Singleton(_image_store, settings)
     files = providers.Callable(_files, image_store)  # None where objects are no files
@@ -223,11 +232,15 @@ class Container(containers.DeclarativeContainer):
     readiness = providers.Singleton(Readiness, fetch, queue.provider, image_store.provider)
 
     inspector = providers.Singleton(PillowInspector)
-    gate = providers.Singleton(AlwaysOpen)
+    switches = providers.Singleton(Switches, store)
+    gate = providers.Singleton(gatekeeper, redis_url, settings, switches, store.provided.now)
     configured_providers = providers.Singleton(_providers, settings)
     router = providers.Singleton(Router, configured_providers, gate)
 
     accounts = providers.Singleton(Accounts, store)
+    provider_changes = providers.Singleton(
+        ProviderChanges, store, switches, configured=settings.provided.providers
+    )
     references = providers.Singleton(
         References,
         images=image_store,

@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from infrastructure import settings_values as values
+from infrastructure.gatekeeping import rules
+from infrastructure.gatekeeping.rules import CircuitRules, Concurrency, Rates
 from infrastructure.settings_values import SketchFaults
 
 __all__ = [
@@ -114,6 +116,11 @@ class Settings(BaseSettings):
     lease_seconds: SomeSeconds = 15.0
     call_seconds: SomeSeconds = 180.0
     deadline_seconds: SomeSeconds = 900.0
+    circuit: Annotated[CircuitRules, BeforeValidator(rules.circuit)] = CircuitRules()
+    provider_rates: Annotated[Rates, BeforeValidator(rules.rates)] = Rates({})
+    provider_concurrency: Annotated[Concurrency, BeforeValidator(rules.concurrency)] = Concurrency(
+        {}
+    )
     worker_slots: int = Field(8, ge=1, le=1000)
     spool_bytes: int = Field(1024**3, ge=0)
     log_format: Literal["auto", "json", "console"] = "auto"

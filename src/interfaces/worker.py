@@ -78,11 +78,14 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     store, board, queue = container.store(), container.board(), container.queue()
     try:
         if await _opened(container, stopping):
+            await container.worker_news().open()
             lease = timedelta(seconds=settings.lease_seconds)
             incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)
             await incarnation.open()
             await _work(container, settings, incarnation, stopping)
     finally:
+        await container.worker_news().close()
+        await container.gate().close()
         await queue.close()
         await container.image_store().close()
         await store.close()
@@ -93,6 +96,7 @@ async def _opened(container: Container, stopping: asyncio.Event) -> bool:
     while not stopping.is_set():
         try:
             await container.store().open()
+            await container.switches().look()
             return True
         except StoreUnavailableError:
             log.warning("waiting for the database")
@@ -118,6 +122,7 @@ async def _work(
         dispatching,
         asyncio.create_task(worker.run()),
         asyncio.create_task(incarnation.beat_for_ever()),
+        asyncio.create_task(container.switches().follow(container.worker_news())),
     ]
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([told, *duties], return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,7 @@ from infrastructure.embedded import EmbeddedPostgres
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.migrate import migrate
 from infrastructure.event_store.store import READERS
+from infrastructure.gatekeeping.shared import CONNECTIONS as GATE_CONNECTIONS
 from infrastructure.queue import CONNECTIONS
 from tests.e2e.stack import free_port
 from tests.postgres import promote, standby_of, wait_until_replayed, written
@@ -33,8 +34,12 @@ from tests.proxy import Proxy
 URL = "/api/v1/generations"
 TIMES = int(os.environ.get("DRILL_OUTAGES", "8"))  # `make drill` sets 10
 FILES_MORE = 3  # less than TIMES; what passes by
-# Of a pool; arq has another.
-MOST_TO_REDIS = {"api": CONNECTIONS, "worker": 2 * CONNECTIONS, "projector": 0}
+# Of a pool; arq has another, and so has the gatekeeper.
+MOST_TO_REDIS = {
+    "api": CONNECTIONS + GATE_CONNECTIONS,
+    "worker": 2 * CONNECTIONS + GATE_CONNECTIONS,
+    "projector": 0,
+}
 MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 2 + 2  # asyncio's, inspectors, painters
 NAMES = ("api", "worker", "projector")
 
@@ -282,7 +287,8 @@ async def test_however_often_postgres_goes_everybody_recovers_and_nothing_leaks(
     assert connections["darkroom read"] <= 2 * READERS
     followers = [number for name, number in connections.items() if "follower" in name]
     assert followers == [1] * len(followers)
-    assert connections["darkroom news"] == connections["darkroom dispatcher"] == 1
+    assert connections["darkroom news"] == connections["darkroom news of a worker"] == 1
+    assert connections["darkroom dispatcher"] == 1
 
 
 @pytest.mark.slow

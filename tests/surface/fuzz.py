@@ -72,5 +72,6 @@ async def _known(stack: Stack) -> dict[str, dict[str, str]]:
     return {
         "GET /images/{generation}/{name}": {"generation": generation, "name": name},
         "GET /references/{user}/{name}": {"user": user, "name": reference},
+        "POST /api/v1/admin/providers/{name}": {"name": "sketch"},
         **{operation: {"id": generation} for operation in OF_A_GENERATION},
     }

@@ -46,6 +46,7 @@ DATA_URLS = [
 ]
 
 ASKING = {"POST /api/v1/generations", "POST /api/v1/generate-image"}
+SWITCHING = "POST /api/v1/admin/providers/{name}"
 KNOWN: dict[str, dict[str, str]] = json.loads(os.environ["FUZZ_KNOWN"])  # what is there
 
 schemathesis.openapi.format("binary", st.sampled_from(list(PICTURES.values())))
@@ -77,6 +78,8 @@ def before_call(ctx: Any, case: schemathesis.Case, kwargs: Any) -> None:
     if case.operation.label in ASKING and case.media_type == JSON and isinstance(case.body, dict):
         _make_real(case.body)
         _make_small(case.body)
+    if case.operation.label == SWITCHING and isinstance(case.body, dict):
+        _leave_on(case.body)
 
 
 @schemathesis.hook
@@ -97,6 +100,12 @@ def _make_small(body: dict[str, Any]) -> None:
         body["size"] = "16x16"
     elif isinstance(body.get("size"), str) and re.fullmatch(SIZE, body["size"]):
         body["size"] = "x".join(str(min(int(side), 32)) for side in body["size"].split("x"))
+
+
+def _leave_on(body: dict[str, Any]) -> None:
+    """Somebody has to paint for the others."""
+    if body.get("enabled") is False:
+        body["enabled"] = True
 
 
 def _make_real(body: dict[str, Any]) -> None:

@@ -48,20 +48,20 @@ def test_a_read_model_is_judged_by_its_worst(
 
 @pytest.mark.parametrize(
     ("usable", "others", "state"),
-    [(97, 2, "ok"), (47, 2, "ok"), (46, 2, "degraded"), (97, 53, "degraded"), (31, 2, "failing")],
+    [(97, 2, "ok"), (50, 2, "ok"), (49, 2, "degraded"), (97, 53, "degraded"), (31, 2, "failing")],
 )
 def test_connections_must_do_for_a_rolling_restart(usable: int, others: int, state: str) -> None:
     each = connections_of_each()
-    assert (each["api"], each["worker"], each["projector"]) == (6, 6, 3)
+    assert (each["api"], each["worker"], each["projector"]) == (6, 7, 3)
     found = _connections(Budget(usable, {"api": 2, "worker": 2, "projector": 2}, others))
     assert found.state == state
     assert found.sentence.startswith(
-        f"At work: 2 api, 2 worker, 2 projector; they take up to 30 of {usable} connections, "
+        f"At work: 2 api, 2 worker, 2 projector; they take up to 32 of {usable} connections, "
         f"others have {others}."
     )
     assert (found.remedy is None) == (state == "ok")
     if found.remedy:
-        missing = 30 + others + 15 - usable
+        missing = 32 + others + 16 - usable
         assert f"by {missing}, or run fewer processes." in found.remedy
 
 

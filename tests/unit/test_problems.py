@@ -103,6 +103,7 @@ def test_types_never_change() -> None:
         (400, "/problems/malformed-body"),
         (400, "/problems/unreadable-request"),
         (401, "/problems/not-authenticated"),
+        (403, "/problems/not-allowed"),
         (404, "/problems/not-found"),
         (405, "/problems/method-not-allowed"),
         (408, "/problems/request-timeout"),

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limits import parse
 from pydantic import SecretStr, ValidationError
 
+from infrastructure.gatekeeping.rules import CircuitRules
 from infrastructure.settings import (
     Settings,
     SettingsError,
@@ -139,6 +141,18 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("SKETCH_IMAGES_PER_CALL", "11", "must be at most 10, not 11."),
         ("LEASE_SECONDS", "0", "must be more than 0, not 0."),
         ("DEADLINE_SECONDS", "100", "is 100, less than one call may take"),
+        ("CIRCUIT", "failures=many", "must look like failures=5,window=60,open=30,cool_down=60,"),
+        ("CIRCUIT", "patience=5", "must look like failures=5,"),
+        ("CIRCUIT", "open=1,open=2", "must look like failures=5,"),
+        ("CIRCUIT", "failures=0", "must have failures from 1 to 100 and seconds of more than 0"),
+        ("CIRCUIT", "open=0", "must have failures from 1 to 100 and seconds of more than 0"),
+        ("CIRCUIT", "failures=1.5", "must have a whole number of failures, not 1.5."),
+        ("PROVIDER_RATES", "openai=fast", "must look like openai=50/minute,stability=150/10 sec"),
+        ("PROVIDER_RATES", "openai=0/minute", "must look like openai=50/minute"),
+        ("PROVIDER_RATES", "dalle=1/minute", "names 'dalle', which is no provider: there are"),
+        ("PROVIDER_RATES", "openai=1/day,openai=2/day", "names openai twice."),
+        ("PROVIDER_CONCURRENCY", "openai=0", "must look like openai=8,gemini=4, at least 1 each"),
+        ("PROVIDER_CONCURRENCY", "openai", "must look like openai=8,gemini=4"),
         ("WORKER_SLOTS", "0", "must be at least 1, not 0."),
         ("LOG_FORMAT", "xml", "must be 'auto', 'json' or 'console', not 'xml'."),
     ],
@@ -279,6 +293,9 @@ def test_a_child_process_reads_the_same_settings(tmp_path: Path) -> None:
             "DARKROOM_ADMIN_KEY": KEY,
             "DARKROOM_DAILY_QUOTA": "unlimited",
             "DARKROOM_SKETCH_FAULTS": "hang=0.5",
+            "DARKROOM_CIRCUIT": "failures=3, open=0.5",
+            "DARKROOM_PROVIDER_RATES": "openai=50/Minute,stability=150/10 seconds",
+            "DARKROOM_PROVIDER_CONCURRENCY": "gemini=4",
         }
     )
     assert load_settings(settings.environ()) == settings
@@ -298,3 +315,30 @@ def test_keys_of_providers_are_never_shown() -> None:
     assert {shown[name] for name in names} == {"********"}
     (mistake,) = mistakes_in(OPENAI_API_KEY="sk secret")
     assert mistake == "OPENAI_API_KEY is no key: it holds a space or what is no ASCII character."
+
+
+def test_circuits_and_limits_of_providers_are_read() -> None:
+    nothing = load_settings({})
+    assert nothing.circuit == CircuitRules()
+    assert (nothing.provider_rates.by_provider, nothing.provider_concurrency.by_provider) == (
+        {},
+        {},
+    )
+    settings = load_settings(
+        {
+            "DARKROOM_CIRCUIT": "failures=3, open=0.5",
+            "DARKROOM_PROVIDER_RATES": "openai=50/Minute, stability=150/10 seconds",
+            "DARKROOM_PROVIDER_CONCURRENCY": "gemini=4",
+        }
+    )
+    assert settings.circuit == CircuitRules(failures=3, open=0.5)
+    rates = settings.provider_rates.by_provider
+    assert {name: parse(rate).get_expiry() for name, rate in rates.items()} == {
+        "openai": 60,
+        "stability": 10,
+    }
+    assert {name: parse(rate).amount for name, rate in rates.items()} == {
+        "openai": 50,
+        "stability": 150,
+    }
+    assert settings.provider_concurrency.by_provider == {"gemini": 4}

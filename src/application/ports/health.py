@@ -12,10 +12,10 @@ from domain.failure import Failure
 Obstruction = Literal[
     "switched_off", "circuit_open", "out_of_funds", "misconfigured", "rate_limited", "busy"
 ]
-
-
 Verdict = Failure | Literal["answered", "lost", "given_up"]
 """What came of a call; nothing is learned from one that was given up, or not made at all."""
+
+State = Literal["closed", "open", "half_open", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,24 @@ class TurnedAway:
 
 
 @dataclass(frozen=True)
-class Health:
-    """How a provider is: `open_until` is None while it may be asked.
+class Circuit:
+    """Closed: calls are made. Open: none are, `why` and `until` when say so. Half-open: one is.
 
-    `models` are those of its models that alone may not be asked, and until when.
+    Where Redis is away and this process itself knows of no trouble, it is unknown: calls are made.
     """
 
+    state: State = "closed"
     why: Obstruction | None = None
-    open_until: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a provider is, and how many calls are under way; `models` are those in trouble alone."""
+
+    circuit: Circuit = Circuit()
     calls_under_way: int = 0
-    models: Mapping[str, datetime] = field(default_factory=dict)
+    models: Mapping[str, Circuit] = field(default_factory=dict)
 
 
 class Gatekeeper(Protocol):

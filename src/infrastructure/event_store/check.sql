@@ -167,11 +167,12 @@ $$;
 
 -- The keys that events carry, with the row that each once made.
 CREATE VIEW explained_keys_v1 AS
-SELECT e.notification_id AS position, e.recorded_at, coalesce(said.user_id, owner_v1(e.originator_id)) AS user_id,
+SELECT e.notification_id AS position, e.recorded_at,
+       coalesce(said.user_id, owner_v1(e.originator_id), said.by) AS user_id,
        k.key, k.fingerprint, e.originator_id AS ref,
        e.recorded_at + make_interval(secs => k.keep_seconds) AS expires_at, k.sending
   FROM stored_events e
- CROSS JOIN LATERAL jsonb_to_record(event_v1(e.state)) AS said(metadata jsonb, user_id uuid)
+ CROSS JOIN LATERAL jsonb_to_record(event_v1(e.state)) AS said(metadata jsonb, user_id uuid, by uuid)
  CROSS JOIN LATERAL jsonb_to_record(said.metadata -> 'idempotency')
             AS k(key text, fingerprint text, keep_seconds double precision, sending smallint)
  WHERE position('"idempotency":{'::bytea IN e.state) > 0;
@@ -188,6 +189,8 @@ RETURNS text LANGUAGE sql STABLE AS $$
                             OR (said.sending = ANY (kept.sendings)) IS NOT TRUE
                                AND (said.sending IS NOT NULL OR kept.sendings IS NOT NULL) THEN 'differs' END
                 WHEN kept.expires_at > moment AND owner_v1(kept.ref) IS DISTINCT FROM kept.user_id
+                     AND NOT EXISTS (SELECT FROM stored_events  -- it is no one user's
+                                      WHERE originator_id = kept.ref AND topic = 'provider.listed@1')
                 THEN 'unexplained' END
 $$;
 

@@ -22,6 +22,7 @@ from infrastructure.event_store.connections import connect
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 1
+NAME = "darkroom news"  # of the connection
 POLL_SECONDS = 1.0
 SILENT_AFTER = 10.0
 A_PAGE = 1000
@@ -52,9 +53,18 @@ class PostgresNews:
     something was recorded and PostgreSQL could be reached.
     """
 
-    def __init__(self, database_url: str, *, silent_after: float = SILENT_AFTER) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        name: str = NAME,
+        breath: float = BREATH,
+        silent_after: float = SILENT_AFTER,
+    ) -> None:
         self._url = database_url
         self._silent_after = silent_after
+        self._name = name
+        self._breath = breath
         self._watchers: defaultdict[UUID, set[_Watcher]] = defaultdict(set)
         self._position: int | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -101,14 +111,14 @@ class PostgresNews:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # spreads reconnects
 
     async def _listen(self) -> None:
-        async with await connect(self._url, "darkroom news") as connection:
+        async with await connect(self._url, self._name) as connection:
             connection.silent_after = self._silent_after
             await connection.execute("LISTEN stored_events")
             self._position = await self._last_position(connection)
             self._wake_all()
             while True:
                 await self._tell(connection)
-                await asyncio.sleep(BREATH)
+                await asyncio.sleep(self._breath)
                 async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interfaces.cli.endings import endings
+from interfaces.cli.endings import CommandError, Exit, endings
 
 if TYPE_CHECKING:
     from interfaces.cli.saving import Destination
@@ -251,9 +251,40 @@ def delete(
         run(id_, confirmed=yes, as_json=as_json)
 
 
+def providers(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The one to change.", show_default=False)
+    ] = None,
+    enabled: Annotated[
+        bool | None, typer.Option("--on/--off", help="Whether calls to it may begin.")
+    ] = None,
+    place: Annotated[int | None, typer.Option(min=1, metavar="N", help="1 is asked first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the providers and how each is; administrators switch and reorder them.
+
+    \b
+    darkroom providers
+    darkroom providers openai --off
+    darkroom providers gemini --on --place 1
+
+    In a pipe it is tab-separated: place, name, on or off, circuit, calls under
+    way, models. --json gives an object a line.
+    """
+    with endings(as_json=as_json):
+        from interfaces.cli.providers import providers as run
+
+        change = {"enabled": enabled, "place": place}
+        given = {field: value for field, value in change.items() if value is not None}
+        if (name is None) != (not given):
+            wrong = "Say what to change: --on, --off or --place." if name else "Name a provider."
+            raise CommandError(wrong, Exit.MISUSED)
+        run(name, given, as_json=as_json)
+
+
 def add_to(app: typer.Typer) -> None:
     """Make them commands."""
-    for command in (generate, history, show, cancel, retry, delete):
+    for command in (generate, history, show, cancel, retry, delete, providers):
         app.command(rich_help_panel=PANEL)(command)
 
 

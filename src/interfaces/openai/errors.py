@@ -65,6 +65,7 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.INTERNAL_ERROR: OpenAIError(500, OF_SERVER, "internal_error", again=True),
     # HTTP and JSON
     kinds.NOT_AUTHENTICATED: OpenAIError(401, OF_REQUEST, "invalid_api_key"),
+    kinds.NOT_ALLOWED: OpenAIError(403, OF_REQUEST, "not_allowed"),
     kinds.NOT_FOUND: OpenAIError(404, OF_REQUEST, "not_found"),
     kinds.METHOD_NOT_ALLOWED: OpenAIError(405, OF_REQUEST, "method_not_allowed"),
     kinds.REQUEST_TIMEOUT: OpenAIError(408, OF_REQUEST, "request_timeout", again=True),

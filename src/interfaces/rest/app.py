@@ -30,6 +30,7 @@ from interfaces.rest import (
     me,
     operate,
     problem_pages,
+    providers,
 )
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.carried import Carrying
@@ -40,7 +41,8 @@ from interfaces.rest.problems import PROBLEMS, problem
 log = logging.getLogger(__name__)
 
 MODULES = (
-    *(generations, history, events, jobs, me, images, problem_pages, operate, docs),
+    *(generations, history, events, jobs, images, providers, me),
+    *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )
 MOST_BODY_BYTES = 32 * 1024 * 1024
@@ -108,7 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     container: Container = app.state.container
     nobody = Context()  # what goes on in the background belongs to no request
     await asyncio.create_task(container.news().open(), context=nobody)
-    opening = asyncio.create_task(_open(container), context=nobody)
+    opening = asyncio.create_task(_open_and_follow(container), context=nobody)
     try:
         yield
     finally:
@@ -116,9 +118,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         container.following().stop()
         await end(opening)
         await container.news().close()
+        await container.gate().close()
         await container.queue().close()
         await container.image_store().close()
         await container.store().close()
+
+
+async def _open_and_follow(container: Container) -> None:
+    await _open(container)
+    await container.switches().follow(container.news())
 
 
 async def _open(container: Container) -> None:

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from application.accounts import ADMINISTRATOR
 from interfaces.rest.context import Caller
-from interfaces.rest.errors import NotAuthenticatedError
+from interfaces.rest.errors import NotAllowedError, NotAuthenticatedError
 
 
 class Authentication:
@@ -38,3 +38,13 @@ async def authenticated(request: Request) -> Caller:
 
 
 Authenticated = Annotated[Caller, Depends(authenticated)]
+
+
+async def administrator(caller: Authenticated) -> Caller:
+    """A caller who runs this service. Raises NotAuthenticatedError, NotAllowedError."""
+    if caller.role != "admin":
+        raise NotAllowedError
+    return caller
+
+
+Administrator = Annotated[Caller, Depends(administrator)]

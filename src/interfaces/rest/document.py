@@ -21,8 +21,10 @@ TAGS = {
     "generations": "Ask for pictures, follow them, look back over them.",
     "jobs": "How far a generation is, and why it waits.",
     "images": "Pictures at their permanent URLs, and your reference images.",
+    "providers": "Who makes the pictures, what each can do, and how each is.",
     "me": "What concerns you alone: your quota.",
     "errors": "Every kind of error: what happened, why, and what to do.",
+    "admin": "For administrators: which providers are asked, and in which order.",
     "operate": "For those who run Darkroom: is it alive, is it ready.",
     "webhooks": "What Darkroom will tell your server by itself.",
 }

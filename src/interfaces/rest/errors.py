@@ -46,6 +46,10 @@ class NotAuthenticatedError(RequestError):
         )
 
 
+class NotAllowedError(RequestError):
+    sentence = "Only administrators may do this."
+
+
 class NotFoundError(RequestError):
     sentence = "There is nothing here, or it is not yours."
 

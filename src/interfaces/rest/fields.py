@@ -12,6 +12,7 @@ from interfaces.rest.patterns import SAYS_SOMETHING, SIZE, STORABLE, UNSEEN, Tol
 
 MOST_REFERENCES = 16
 MOST_IMAGES = 10
+MOST_PLACES = 100
 SHORTEST_SIDE, LONGEST_SIDE = 16, 4096
 MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
@@ -68,6 +69,7 @@ AspectRatio = Annotated[str, StringConstraints(pattern=ASPECT_RATIO)]
 Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(_whole)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
 Compression = Annotated[int, Field(ge=0, le=100), BeforeValidator(_whole)]
+Place = Annotated[int, Field(ge=1, le=MOST_PLACES), BeforeValidator(_whole)]
 Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(_whole)]
 MetadataKey = Annotated[
     str,

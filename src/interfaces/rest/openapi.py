@@ -13,6 +13,7 @@ from interfaces.rest.problem_types import (
     PROBLEM_TYPES,
     ProblemType,
 )
+from interfaces.rest.provider_shapes import ProviderChange
 from interfaces.rest.shapes import EventList, GenerationRequest, GenerationShape, ProblemShape
 
 _LOCATION = {"description": "Where it is found.", "schema": {"type": "string"}}
@@ -30,7 +31,7 @@ _PREFER: dict[str, Any] = {
     "description": "`respond-async`, `wait=10`, or both.",
     "schema": {"type": "string"},
 }
-_REPLAYED: dict[str, Any] = {
+REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
         "description": "`true` when this key had been used for it before.",
         "schema": {"type": "string", "const": "true"},
@@ -62,7 +63,7 @@ RESUMABLE: dict[str, Any] = {
 CHANGED: dict[str, Any] = {
     "model": GenerationShape,
     "description": "It is as you wanted it",
-    "headers": _REPLAYED,
+    "headers": REPLAYED,
 }
 EVENT_STREAM: dict[str, Any] = {
     "model": EventList,
@@ -127,7 +128,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"apiKey": []}]
     schemas = components.setdefault("schemas", {})
-    for shape in (GenerationRequest, ProblemShape):
+    for shape in (GenerationRequest, ProviderChange, ProblemShape):
         own = shape.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(own.pop("$defs", {}))
         schemas[shape.__name__] = own

@@ -72,6 +72,13 @@ NOT_AUTHENTICATED = ProblemType(
     "The request carries no API key, or one that is not valid (any more).",
     "Send `Authorization: Bearer <key>`.",
 )
+NOT_ALLOWED = ProblemType(
+    403,
+    "not-allowed",
+    "This is for administrators",
+    "The API key is valid, but its owner may not do this.",
+    "Use an administrator's key, or ask whoever runs the service.",
+)
 NOT_FOUND = ProblemType(
     404,
     "not-found",
@@ -118,7 +125,7 @@ GENERATION_CANCELLED = ProblemType(
 CONTENDED = ProblemType(
     409,
     "contended",
-    "The generation is just changing",
+    "What is to be changed is just changing",
     "Others changed it each time that your change was decided.",
     "Look at it, then try again.",
 )

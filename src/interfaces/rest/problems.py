@@ -33,6 +33,7 @@ from application.ports.images import (
     ImageStoreUnavailableError,
     ObjectTooLargeError,
 )
+from application.providers import ProviderNotFoundError
 from application.references import TooManyReferencesError, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
@@ -54,6 +55,7 @@ from interfaces.rest.errors import (
     Mistake,
     ModerationRefusedError,
     NoRoomForUploadError,
+    NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
     NotWaitedForError,
@@ -89,6 +91,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     GenerationClosedError: kinds.GENERATION_CLOSED,
     GenerationOpenError: kinds.GENERATION_OPEN,
     ContendedError: kinds.CONTENDED,
+    ProviderNotFoundError: kinds.NOT_FOUND,
     ModerationRefusedError: kinds.MODERATION_REFUSED,
     RequestRefusedError: kinds.REQUEST_REFUSED,
     ProviderFailedError: kinds.PROVIDER_FAILED,
@@ -112,6 +115,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
     NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
+    NotAllowedError: kinds.NOT_ALLOWED,
     NotFoundError: kinds.NOT_FOUND,
     UnreadableRequestError: kinds.UNREADABLE_REQUEST,
     HeadTooLargeError: kinds.HEAD_TOO_LARGE,
