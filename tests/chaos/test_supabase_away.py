@@ -23,7 +23,7 @@ from tests.servers.supabase import KEY, SupabaseServer
 pytestmark = pytest.mark.slow
 
 UPLOADS = "POST /storage/v1/object/darkroom/.*"
-AWAY = float(os.environ.get("SUPABASE_AWAY_SECONDS", "10"))
+AWAY = float(os.environ.get("SUPABASE_AWAY_SECONDS", "6"))
 HANDS = 2
 
 

@@ -58,9 +58,9 @@ class SupabaseStorage:
     def __init__(self, *, url: str, key: str, buckets: Mapping[str, bool]) -> None:
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT,
-            transport=_BoundedTransport(limits=httpx.Limits(max_connections=CONNECTIONS)),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
             headers={"Accept-Encoding": "identity"},  # so that the bound is one of what arrives
-            event_hooks={"response": [self._look_at_its_clock]},
+            event_hooks={"response": [_bound, self._look_at_its_clock]},
             follow_redirects=False,  # nobody else is to see the key
         )
         self._client = AsyncStorageClient(
@@ -193,17 +193,14 @@ def _error_in(body: bytes, status: int) -> StorageApiError:
         return StorageApiError("", "InternalError", status)
 
 
-class _BoundedTransport(httpx.AsyncHTTPTransport):
-    """Gives up on answers that never end."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _BoundedStream(response.stream)
-        return response
+async def _bound(response: httpx.Response) -> None:
+    if isinstance(response.stream, httpx.AsyncByteStream):
+        response.stream = _BoundedStream(response.stream)
 
 
 class _BoundedStream(httpx.AsyncByteStream):
+    """Gives up on an answer that never ends."""
+
     def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self._stream = stream
 

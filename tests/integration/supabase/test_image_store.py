@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, tzinfo
 from hashlib import sha256
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from application.ports.images import (
     ObjectDiffersError,
 )
 from domain.image import image_key, reference_key
+from infrastructure.image_stores import supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
 from tests.fakes_images import small_png
 from tests.image_stores import BUCKET, supabase_store
@@ -169,3 +171,34 @@ async def test_more_objects_are_deleted_than_one_request_may_name(
     await store.put(reference, DATA, "image/png")
     await store.delete([*(new_key() for _ in range(1200)), key, reference])
     assert [bucket.objects for bucket in server.buckets.values()] == [{}, {}]
+
+
+class ThreeDaysAgo(datetime):
+    """The time on a machine whose clock is wrong."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> ThreeDaysAgo:
+        return super().now(tz) - timedelta(days=3)
+
+
+async def test_ages_go_by_the_clock_of_the_server(
+    store: SupabaseImageStore, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_storage, "datetime", ThreeDaysAgo)
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    server.let_it_age(hours=2)
+    (seen,) = [one async for page in store.walk(at_once=9) for one in page.objects]
+    assert timedelta(hours=1) < seen.age < timedelta(hours=3)
+
+
+async def test_a_proxy_of_the_environment_is_gone_through(
+    server: SupabaseServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", url)
+    store = supabase_store("http://project.example")
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    assert await store.get(key) == DATA
+    assert list(server.buckets[BUCKET].objects) == [key]
+    await store.close()
