@@ -124,6 +124,25 @@ async def test_an_outage_under_load_repeats_no_call_and_loses_no_picture(
     await at_supabase.assert_all_is_well(*before, *during, *after)
 
 
+AT_RANDOM = {
+    **dict.fromkeys(("refuse", "drop", "lose_answer", "truncate"), 0.03),
+    **dict.fromkeys(("slow_down", "internal", "database_timeout", "bad_gateway"), 0.02),
+    **dict.fromkeys(("not_json", "duplicate", "no_bucket", "forbidden"), 0.01),
+}
+
+
+async def test_a_server_that_fails_at_random_has_each_picture_once(at_supabase: AtSupabase) -> None:
+    works, server = at_supabase.works, at_supabase.server
+    await at_supabase.come()
+    server.switches.chance.seed(18)
+    server.switches.tell(chances=AT_RANDOM)
+    for _ in range(HANDS):
+        works.worker()
+    refs = [await works.place(count=3) for _ in range(30)]
+    await at_supabase.assert_all_is_well(*refs)
+    assert {noted.fault for noted in server.switches.seen} >= {None, *list(AT_RANDOM)[:4]}
+
+
 @pytest.mark.parametrize("fault", ["lose_answer", "duplicate", "truncate", "drop"])
 async def test_a_try_that_comes_to_nothing_ends_as_one_picture(
     at_supabase: AtSupabase, fault: str

@@ -14,6 +14,7 @@ from application.ports.images import (
     ImageStoreUnavailableError,
     Mark,
     ObjectDiffersError,
+    ObjectTooLargeError,
     SeenObject,
     SeenObjects,
 )
@@ -145,7 +146,10 @@ class SupabaseImageStore:
     async def _create(self, bucket: str, name: str, data: bytes, options: FileOptions) -> bool:
         """False when something lies there already, be it from a try whose answer was lost."""
         try:
-            await self._storage.ask(lambda client: client.from_(bucket).upload(name, data, options))
+            await self._storage.ask(
+                lambda client: client.from_(bucket).upload(name, data, options),
+                may_raise=(AlreadyThereError, ObjectTooLargeError),
+            )
         except AlreadyThereError:
             return False
         return True
@@ -172,12 +176,17 @@ class SupabaseImageStore:
     async def _upload_again(self, bucket: str, key: str, data: bytes, options: FileOptions) -> None:
         """The same bytes in the place of the same bytes, for the time of it."""
         try:
-            await self._storage.ask(lambda client: client.from_(bucket).update(key, data, options))
+            await self._storage.ask(
+                lambda client: client.from_(bucket).update(key, data, options),
+                may_raise=(ImageNotFoundError, ObjectTooLargeError),
+            )
         except ImageNotFoundError:  # a server that makes nothing new by this, and it is gone
             return
 
     async def _get(self, bucket: str, key: str) -> bytes:
-        return await self._storage.ask(lambda client: client.from_(bucket).download(key))
+        return await self._storage.ask(
+            lambda client: client.from_(bucket).download(key), may_raise=(ImageNotFoundError,)
+        )
 
 
 OCTETS = FileOptions({"content-type": "application/octet-stream", "cache-control": "0"})

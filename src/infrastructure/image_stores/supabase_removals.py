@@ -70,7 +70,8 @@ class Removals:
                     FOLDER + key,
                     b"this object is being removed\n",
                     {"content-type": "application/octet-stream", "cache-control": "0"},
-                )
+                ),
+                may_raise=(AlreadyThereError,),
             )
         except AlreadyThereError:
             return False

@@ -17,8 +17,9 @@ from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.types import CreateOrUpdateBucketOptions, SearchV2Options
 
-from application.ports.images import ImageStoreUnavailableError
+from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
 from infrastructure.image_stores.supabase_errors import (
+    GARBLED,
     RAISED,
     AlreadyThereError,
     AnswerTooLargeError,
@@ -34,6 +35,7 @@ CONNECTIONS = 32
 
 T = TypeVar("T")
 Ask = Callable[[AsyncStorageClient], Awaitable[T]]
+Answers = tuple[type[Exception], ...]
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,20 @@ class SupabaseStorage:
         """Let go of the connections."""
         await self._http.aclose()
 
-    async def ask(self, what: Ask[T], *, once: bool = False) -> T:
+    async def ask(self, what: Ask[T], *, may_raise: Answers = (), once: bool = False) -> T:
         """Ask, and unless it may be asked `once` only, again in a moment where that helps.
 
-        Raises ImageStoreUnavailableError, ImageNotFoundError, AlreadyThereError,
-        ObjectTooLargeError.
+        Raises ImageStoreUnavailableError, and of the other errors those that it `may_raise`: as an
+        answer to anything else they make no sense.
         """
         for pause in () if once else PAUSES:
             try:
-                return await self._ask_once(what)
+                return await self._ask_once(what, may_raise)
             except BusyError:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # no secret
             except BucketGoneError:
                 continue
-        return await self._ask_once(what)
+        return await self._ask_once(what, may_raise)
 
     async def page(self, bucket: str, prefix: str, *, limit: int, cursor: str | None) -> Page:
         """The next objects whose names begin with the prefix."""
@@ -108,7 +110,7 @@ class SupabaseStorage:
         return next((one.age for one in page.objects if one.name == name), None)
 
     async def remove(self, bucket: str, names: list[str], *, once: bool = False) -> int:
-        """Remove up to a thousand objects; how many of them were there. Raises as `ask` does."""
+        """Remove up to a thousand objects; how many of them were there."""
 
         async def remove(client: AsyncStorageClient) -> int:
             rows = await client.from_(bucket).remove(names)
@@ -117,7 +119,7 @@ class SupabaseStorage:
         return await self.ask(remove, once=once)
 
     async def public_sha256(self, url: str) -> str:
-        """The hash of what everybody gets at a public URL. Raises as `ask` does."""
+        """The hash of what everybody gets at a public URL. Raises ImageNotFoundError."""
 
         async def read(_: AsyncStorageClient) -> str:
             digest = hashlib.sha256()
@@ -128,17 +130,19 @@ class SupabaseStorage:
                     digest.update(part)
             return digest.hexdigest()
 
-        return await self.ask(read)
+        return await self.ask(read, may_raise=(ImageNotFoundError,))
 
-    async def _ask_once(self, what: Ask[T]) -> T:
+    async def _ask_once(self, what: Ask[T], may_raise: Answers) -> T:
         try:
             await self._prepare()
-            return await _translated(what(self._client))
+            return await _translated(what(self._client), may_raise)
         except BucketGoneError:
             self._prepared = False
             raise
 
     async def _prepare(self) -> None:
+        if self._prepared:
+            return
         async with self._preparing:
             if not self._prepared:
                 for bucket, public in self._buckets.items():
@@ -162,7 +166,8 @@ class SupabaseStorage:
 
     async def _make(self, bucket: str, options: CreateOrUpdateBucketOptions) -> None:
         try:
-            await _translated(self._client.create_bucket(bucket, options=options))
+            creating = self._client.create_bucket(bucket, options=options)
+            await _translated(creating, may_raise=(AlreadyThereError,))
         except AlreadyThereError:  # another process has just made it
             return
 
@@ -176,12 +181,15 @@ class SupabaseStorage:
             self._ahead = its_time - datetime.now(UTC)
 
 
-async def _translated(asking: Awaitable[T]) -> T:
+async def _translated(asking: Awaitable[T], may_raise: Answers = ()) -> T:
     """Without the SDK's error behind ours: it quotes what the server said."""
     try:
         return await asking
     except RAISED as error:
-        raise meaning(error) from None
+        meant = meaning(error)
+        if not isinstance(meant, (ImageStoreUnavailableError, *may_raise)):
+            meant = BusyError(GARBLED)
+        raise meant from None
 
 
 def _error_in(body: bytes, status: int) -> StorageApiError:

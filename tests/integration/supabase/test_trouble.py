@@ -109,6 +109,27 @@ def assert_tells_nothing(error: BaseException) -> None:
         assert word not in str(error)
 
 
+@pytest.mark.parametrize("fault", ["duplicate", "too_large", "no_key"])
+async def test_an_answer_to_another_question_makes_no_sense(
+    store: SupabaseImageStore, server: SupabaseServer, fault: str
+) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    server.switches.tell(always=fault)
+    for asking in (
+        store.marks(),
+        store.delete([key]),
+        store.forget(key, older_than=timedelta()),
+        anext(store.walk(at_once=1)),
+    ):
+        with pytest.raises(ImageStoreUnavailableError, match="cannot be understood"):
+            await asking
+    if fault != "no_key":
+        for asking in (store.get(key), store.holds(key, sha256=HASH)):
+            with pytest.raises(ImageStoreUnavailableError, match="cannot be understood"):
+                await asking
+
+
 async def test_too_large_is_said_at_once_and_for_good(
     store: SupabaseImageStore, server: SupabaseServer
 ) -> None:
