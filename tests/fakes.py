@@ -411,7 +411,8 @@ class MemoryNamedReferences:
         events = [recorded.event for recorded in await self._store.read(after=0, limit=10_000)]
         requests = [event for event in events if isinstance(event, Generation.Requested)]
         named = {reference.key for request in requests for reference in request.references}
-        return named & set(keys)
+        masks = {request.mask.key for request in requests if request.mask}
+        return (named | masks) & set(keys)
 
 
 class MemoryLog:

@@ -63,10 +63,10 @@ Told = Answer | CallFailedError | OutcomeUnknownError | Ask | Literal["hang"]
 
 
 def small_png(text: str) -> bytes:
-    """A whole PNG of four by four pixels in a colour of its own for each text."""
+    """A whole PNG of 16 by 16 pixels in a colour of its own for each text."""
     colour = sha256(text.encode()).digest()
     out = io.BytesIO()
-    Image.new("RGB", (4, 4), (colour[0], colour[1], colour[2])).save(out, "PNG")
+    Image.new("RGB", (16, 16), (colour[0], colour[1], colour[2])).save(out, "PNG")
     return out.getvalue()
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from application.earlier_pictures import EarlierPictures
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import Accepted, Command
 from application.ports.health import Gatekeeper
 from application.ports.providers import Answer, CallRequest, Provider
+from application.preparing import Preparing
+from application.references import References, Taken
 from application.routing import Router
 from domain.generation import Generation
 from infrastructure.always_open import AlwaysOpen
-from infrastructure.images import PillowInspector
+from infrastructure.image_editing import PillowEditor
+from infrastructure.images import PillowInspector, decode_reference
 from tests.fakes import FakeClock, FakeSpool, MemoryEventStore
 from tests.fakes_images import FakeImageStore, FakeProvider, answer_to
 from tests.generations import events_of, new_generation, request_command
@@ -41,7 +45,8 @@ class Studio:
             store=self.store,
             router=Router({provider.name: provider for provider in self.providers}, self.gate),
             gate=self.gate,
-            pictures=Pictures(self.images, self.spool, PillowInspector()),
+            pictures=Pictures(self.images, self.spool, PillowInspector(), PillowEditor()),
+            preparing=Preparing(PillowEditor()),
             call_timeout=timedelta(seconds=60),
             lease=LEASE,
             jitter=lambda: 0.5,
@@ -84,6 +89,28 @@ class Studio:
 
     def units(self) -> set[int]:
         return set(self.store.units.values())
+
+
+def taking(images: FakeImageStore, store: MemoryEventStore, **bounds: int) -> References:
+    """What takes reference images, with the real inspector and editor."""
+    return References(
+        images=images,
+        inspector=PillowInspector(),
+        editor=PillowEditor(),
+        earlier=EarlierPictures(store),
+        decode=decode_reference,
+        **bounds,
+    )
+
+
+async def take(
+    references: References,
+    user_id: UUID,
+    sent: Sequence[str | bytes],
+    mask: str | bytes | None = None,
+) -> Taken:
+    """What becomes of what came along with a prompt."""
+    return await references.take(user_id, await references.read(sent, mask))
 
 
 async def never() -> None:

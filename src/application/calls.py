@@ -14,13 +14,14 @@ from application.ports.providers import (
     Answer,
     CallFailedError,
     CallRequest,
+    Model,
     OutcomeUnknownError,
-    Picture,
 )
+from application.preparing import Enclosed
 from application.routing import Route
 from domain.failure import Failure
 from domain.generation import CUT_OFF, Generation
-from domain.image import Cost, StoredImage
+from domain.image import Cost, ImageSpec, StoredImage
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,10 @@ class Calls:
         self._now = now
 
     async def make(
-        self, generation: Generation, call: int, route: Route, references: tuple[Picture, ...]
+        self, generation: Generation, call: int, route: Route, enclosed: Enclosed
     ) -> CallOutcome:
         """Ask the provider, and keep what it answers. What can be expected is an outcome."""
-        request = _request(generation, call, route, references)
+        request = _request(generation, call, route, enclosed)
         left = min(generation.deadline - self._now(), self.timeout)
         seconds = max(left.total_seconds(), 0.0)
         facts = {"generation": str(request.generation), "call": call}
@@ -95,12 +96,20 @@ class Calls:
             is_hasty = timedelta(seconds=generation.deadline_seconds) < self.timeout
             return Lost(CUT_OFF if is_hasty else f"no answer within {seconds:.0f} s")
         log.info("the call was answered", extra=facts)
-        return await self._keep(request, answer)
+        return await self._keep(request, answer, generation.spec, route.model)
 
-    async def _keep(self, request: CallRequest, answer: Answer) -> CallOutcome:
+    async def _keep(
+        self, request: CallRequest, answer: Answer, spec: ImageSpec, model: Model
+    ) -> CallOutcome:
         """The answer is paid for: whatever happens to its pictures, its cost is recorded."""
         try:
-            kept = await self._pictures.keep(request, answer)
+            kept = await self._pictures.keep(
+                request,
+                answer,
+                wanted=spec.format,
+                compression=spec.compression,
+                watermarks=model.watermarks,
+            )
         except Exception:
             log.exception("an answer is lost", extra={"generation": str(request.generation)})
             kept = Failure(kind="image_store_unavailable", message="keeping the pictures failed")
@@ -109,9 +118,7 @@ class Calls:
         return Answered(answer, kept.images, kept.urls)
 
 
-def _request(
-    generation: Generation, call: int, route: Route, references: tuple[Picture, ...]
-) -> CallRequest:
+def _request(generation: Generation, call: int, route: Route, enclosed: Enclosed) -> CallRequest:
     asked, fit = generation.calls[call], route.fit
     return CallRequest(
         generation=generation.id,
@@ -128,7 +135,8 @@ def _request(
         moderation=fit.moderation,
         fidelity=fit.fidelity,
         seed=generation.spec.seed,
-        references=references,
+        references=enclosed.references,
+        mask=enclosed.mask,
         end_user=generation.end_user_id.hex if generation.end_user_id else None,
         correlation_id=f"{generation.id}-{call}",
     )

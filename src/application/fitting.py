@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from application.ports.providers import FreeSizes, Model
-from domain.generation import Wish
+from domain.generation import Generation, Wish
 from domain.image import Background, Bridge, Bridged, Fidelity, Format, ImageSpec, Moderation
 
 QUALITIES = ("low", "medium", "high", "xhigh", "max")
@@ -27,6 +27,12 @@ class Wanted:
     wish: Wish
     references: int = 0
     mask: bool = False
+
+    @classmethod
+    def of(cls, generation: Generation) -> Wanted:
+        """What it was asked for with."""
+        references, mask = len(generation.references), generation.mask is not None
+        return cls(generation.spec, generation.wish, references, mask)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from application.ports.event_store import (
     WindowClosed,
     Work,
 )
-from application.references import References
+from application.references import References, Sent
 from application.routing import Router
 from application.units import units_given_back, units_taken
 from domain.aggregate import made_one_by
 from domain.failure import OnRefusal
 from domain.generation import Generation, OnUnknown, Wish
-from domain.image import ImageSpec, ReferenceImage
+from domain.image import ImageSpec
 from domain.quota import END_USERS, QuotaExceededError, Window, WindowType, windows_at
 
 TRIES = 3
@@ -125,6 +125,7 @@ class Generations:
         spec: ImageSpec,
         wish: Wish,
         references: Sequence[str | bytes] = (),
+        mask: str | bytes | None = None,
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
         on_refusal: OnRefusal = "fail",
@@ -138,9 +139,10 @@ class Generations:
         `end_user` is whom the user's backend serves, as it calls them: where end users have a
         quota, units are taken from theirs too.
 
-        `references` are images, as bytes, base64 or data URLs, stored before anything is recorded,
-        and only when some provider could do it. A `sending` counts where there is
-        no key. Raises NoProviderError, DeadlineTooLongError,
+        `references` are images, as bytes, base64 or data URLs, or pictures of earlier generations
+        (`{id}` or `{id}/{number}`), `mask` is for the first of them. They are cleaned and stored
+        before anything is recorded, and only when some provider could do it. A `sending` counts
+        where there is no key. Raises NoProviderError, DeadlineTooLongError,
         UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
         them nothing was recorded.
         """
@@ -148,16 +150,18 @@ class Generations:
             wish = wish.model_copy(update={"end_user": end_user})
         used = idempotency_key and await self._used_key(user_id, idempotency_key)
         if not used:
-            await self._router.routes(Wanted(spec, wish, references=len(references)))
+            wanted = Wanted(spec, wish, references=len(references), mask=mask is not None)
+            await self._router.routes(wanted)
             if deadline is not None and deadline > self._deadline:
                 raise DeadlineTooLongError(self._deadline)
-        taken = await self._references.take(user_id, references)
-        said = _said(spec, wish, taken, (on_unknown, on_refusal), deadline)
+        sent = await self._references.read(references, mask)
+        said = _said(spec, wish, sent, (on_unknown, on_refusal), deadline)
         idempotency = Idempotency.of(user_id, idempotency_key, said) or Idempotency.of_sending(
             user_id, sending, said, answered_within=deadline or self._deadline
         )
         if idempotency and used:
             return Placed(idempotency.used_for(used), repeated=True)
+        taken = await self._references.take(user_id, sent)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
             return Generation.request(
@@ -166,7 +170,8 @@ class Generations:
                 spec=spec,
                 wish=wish,
                 windows=windows,
-                references=taken,
+                references=taken.references,
+                mask=taken.mask,
                 api_key_id=api_key_id,
                 on_unknown=on_unknown,
                 on_refusal=on_refusal,
@@ -191,8 +196,7 @@ class Generations:
         retried = await self.of(user_id, id)
         if made := await self._done_before(user_id, idempotency):
             return Placed(made, repeated=True)
-        wanted = Wanted(retried.spec, retried.wish, references=len(retried.references))
-        await self._router.routes(wanted)
+        await self._router.routes(Wanted.of(retried))
 
         def decide(windows: tuple[Window, ...]) -> Generation:
             return retried.retry(
@@ -341,7 +345,7 @@ def _work_of_cancelled(generation: Generation) -> Work | None:
 def _said(
     spec: ImageSpec,
     wish: Wish,
-    references: Sequence[ReferenceImage],
+    sent: Sent,
     policies: tuple[OnUnknown, OnRefusal],
     deadline: timedelta | None,
 ) -> Mapping[str, object]:
@@ -349,7 +353,7 @@ def _said(
     return {
         "spec": spec.model_dump(exclude_defaults=True),
         "wish": wish.model_dump(exclude_defaults=True),
-        "references": [reference.sha256 for reference in references],
+        "references": sent.said,
         "policies": policies,
         "deadline": deadline.total_seconds() if deadline else None,
     }

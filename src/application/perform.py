@@ -29,8 +29,12 @@ from application.ports.event_store import (
     Work,
 )
 from application.ports.health import Gatekeeper
-from application.ports.images import ImageNotFoundError, ImageStoreUnavailableError
-from application.ports.providers import Picture
+from application.ports.images import (
+    ImageNotFoundError,
+    ImageStoreUnavailableError,
+    NotAnImageError,
+)
+from application.preparing import Enclosed, Preparing
 from application.recording import load_patiently, record_patiently
 from application.routing import NoProviderError, Router, Routes
 from domain.aggregate import caused_by
@@ -65,6 +69,7 @@ class Performer:
         router: Router,
         gate: Gatekeeper,
         pictures: Pictures,
+        preparing: Preparing,
         call_timeout: timedelta,
         lease: timedelta,
         jitter: Callable[[], float],
@@ -74,6 +79,7 @@ class Performer:
         self.router = router
         self.gate = gate
         self.pictures = pictures
+        self.preparing = preparing
         self.calls = Calls(pictures, timeout=call_timeout, now=store.now)
         self.sure_for = SURE_FOR * lease.total_seconds()
         self.jitter = jitter
@@ -218,8 +224,10 @@ class Performance:
     async def _ask(self, step: Ask) -> bool:
         """Call for these images; False when that has to wait, or can never be."""
         try:
-            routes = await self._routes()
-            references = await self._references()
+            routes = await self._performer.router.routes(Wanted.of(self._generation))
+            enclosed = await self._performer.pictures.enclosed(
+                self._generation.references, self._generation.mask
+            )
         except NoProviderError as error:
             log.error("no provider for work that was accepted: %s", error)
             await self._holding.release(self._now() + UNEXPECTED_AGAIN)
@@ -229,18 +237,10 @@ class Performance:
         except ImageNotFoundError:
             await self._finish(because="reference_gone")
         else:
-            return await self._call_by_an_open_way(routes, step, references)
+            return await self._call_by_an_open_way(routes, step, enclosed)
         return False
 
-    async def _routes(self) -> Routes:
-        generation = self._generation
-        return await self._performer.router.routes(
-            Wanted(generation.spec, generation.wish, references=len(generation.references))
-        )
-
-    async def _call_by_an_open_way(
-        self, routes: Routes, step: Ask, references: tuple[Picture, ...]
-    ) -> bool:
+    async def _call_by_an_open_way(self, routes: Routes, step: Ask, enclosed: Enclosed) -> bool:
         admitted = await admission(self._performer.gate, routes, step)
         if isinstance(admitted, Closed):
             await self._wait_or_give_up(admitted)
@@ -248,8 +248,15 @@ class Performance:
         names = {route.provider.name for route in routes.possible}
         self._others = names - {admitted.route.provider.name}
         async with admitted:
+            try:
+                rules = admitted.route.model.references
+                fitting = await self._performer.preparing.for_model(enclosed, rules)
+            except NotAnImageError as error:
+                log.error("a reference image cannot be sent: %s", error)
+                await self._finish(because="reference_gone")
+                return False
             await self._say_that_calls_start(admitted)
-            await self._make_open_calls(admitted, references)
+            await self._make_open_calls(admitted, fitting)
         return True
 
     async def _wait_or_give_up(self, closed: Closed) -> None:
@@ -258,14 +265,6 @@ class Performance:
         else:
             again = closed.until or self._now() + UNEXPECTED_AGAIN
             await self._holding.release(min(again, self._generation.deadline))
-
-    async def _references(self) -> tuple[Picture, ...]:
-        return tuple(
-            [
-                Picture(await self._performer.pictures.read(reference.key), reference.content_type)
-                for reference in self._generation.references
-            ]
-        )
 
     async def _say_that_calls_start(self, admitted: Admission) -> None:
         """Record it; when that took long, or its answer was lost, make sure that they are wanted.
@@ -292,11 +291,11 @@ class Performance:
             )
         return self._holding.held()
 
-    async def _make_open_calls(self, admitted: Admission, references: tuple[Picture, ...]) -> None:
+    async def _make_open_calls(self, admitted: Admission, enclosed: Enclosed) -> None:
         """All of them at once; each is recorded as soon as it ends, whatever became of others."""
         make, route = self._performer.calls.make, admitted.route
         calls = {
-            asyncio.create_task(make(self._generation, call, route, references)): call
+            asyncio.create_task(make(self._generation, call, route, enclosed)): call
             for call in self._generation.open_calls
         }
         errors: list[Exception] = []

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from application.ports.event_store import StoreUnavailableError
 from application.ports.images import (
+    ImageEditor,
+    ImageFacts,
     ImageInspector,
     ImageStore,
     ImageStoreUnavailableError,
@@ -21,14 +23,16 @@ from application.ports.images import (
     SpoolFullError,
 )
 from application.ports.providers import Answer, CallRequest, Picture
+from application.preparing import Enclosed
 from application.recording import patiently
 from domain.failure import Failure
-from domain.image import ContentType, StoredImage, image_key
+from domain.image import CONTENT_TYPES, ContentType, Format, ReferenceImage, StoredImage, image_key
 
 log = logging.getLogger(__name__)
 
 IMAGE_STORE_SECONDS = 30.0
 CONFIRM_SECONDS = 0.2
+SHORTEST_SIDE = 16  # pixels; what is smaller is no picture that anybody asked for
 UNREADABLE = Failure(kind="no_image", message="the answer held no readable picture")
 
 T = TypeVar("T")
@@ -53,26 +57,65 @@ class Looked:
     refused: frozenset[int]
 
 
+@dataclass(frozen=True)
+class _Finish:
+    """What becomes of a picture that came: see Pictures.keep."""
+
+    format: Format | None
+    compression: int | None
+    watermarks: tuple[str, ...]
+
+
 class Pictures:
     """Verifies what providers send, keeps it safe, and says what can be read."""
 
-    def __init__(self, images: ImageStore, spool: Spool, inspector: ImageInspector) -> None:
+    def __init__(
+        self, images: ImageStore, spool: Spool, inspector: ImageInspector, editor: ImageEditor
+    ) -> None:
         self._images = images
         self._spool = spool
         self._inspector = inspector
+        self._editor = editor
 
     async def read(self, key: str) -> bytes:
         """A stored object. Raises ImageNotFoundError, ImageStoreUnavailableError."""
         return await in_time(self._images.get(key))
 
-    async def keep(self, request: CallRequest, answer: Answer) -> Kept | Failure:
+    async def enclosed(
+        self, references: Iterable[ReferenceImage], mask: ReferenceImage | None
+    ) -> Enclosed:
+        """What was stored to go along with a prompt.
+
+        Raises ImageNotFoundError, ImageStoreUnavailableError.
+        """
+
+        async def read(stored: ReferenceImage) -> Picture:
+            return Picture(await self.read(stored.key), stored.content_type)
+
+        return Enclosed(
+            tuple([await read(reference) for reference in references]),
+            await read(mask) if mask else None,
+        )
+
+    async def keep(
+        self,
+        request: CallRequest,
+        answer: Answer,
+        *,
+        wanted: Format | None = None,
+        compression: int | None = None,
+        watermarks: tuple[str, ...] = (),
+    ) -> Kept | Failure:
         """Verify and store the pictures of an answer, all at once; why none was kept, if none was.
 
-        All together they take as long as one may: what is paid for is soon to be recorded.
+        What came in another format than `wanted` is converted, `watermarks` are marks that the
+        model puts into every picture. All together they take as long as one may: what is paid for
+        is soon to be recorded.
         """
+        finish = _Finish(wanted, compression, watermarks)
         async with asyncio.TaskGroup() as group:
             keeping = [
-                group.create_task(self._try_to_keep(request.generation, number, picture))
+                group.create_task(self._try_to_keep(request.generation, number, picture, finish))
                 for number, picture in zip(request.images, answer.pictures, strict=False)
             ]
         ended = [task.result() for task in keeping]
@@ -137,10 +180,10 @@ class Pictures:
             return None
 
     async def _try_to_keep(
-        self, generation: UUID, number: int, picture: Picture
+        self, generation: UUID, number: int, picture: Picture, finish: _Finish
     ) -> StoredImage | Failure:
         try:
-            return await self._keep_one(generation, number, picture)
+            return await self._keep_one(generation, number, picture, finish)
         except NotAnImageError as error:
             log.warning("the provider's picture is unusable: %s", error)
             return UNREADABLE
@@ -148,9 +191,15 @@ class Pictures:
             log.error("a picture is lost: %s", error)
             return Failure(kind="image_store_unavailable", message=str(error))
 
-    async def _keep_one(self, generation: UUID, number: int, picture: Picture) -> StoredImage:
-        facts = await self._inspector.inspect(picture.data)
+    async def _keep_one(
+        self, generation: UUID, number: int, picture: Picture, finish: _Finish
+    ) -> StoredImage:
+        came = await self._inspector.inspect(picture.data)
+        if min(came.width, came.height) < SHORTEST_SIDE:
+            raise NotAnImageError(f"The picture is {came.width}x{came.height} pixels small.")
+        data, facts = await self._finished(picture.data, came, finish)
         key = image_key(generation, number, facts.sha256, facts.content_type)
+        is_converted = facts.content_type != came.content_type
         return StoredImage(
             number=number,
             key=key,
@@ -158,10 +207,25 @@ class Pictures:
             content_type=facts.content_type,
             width=facts.width,
             height=facts.height,
-            bytes=len(picture.data),
-            provenance=facts.provenance,
-            held=await self._hold(key, picture.data, facts.content_type),
+            bytes=len(data),
+            provenance=(*facts.provenance, *finish.watermarks),
+            converted_from=came.content_type if is_converted else None,
+            provenance_lost=tuple(m for m in came.provenance if m not in facts.provenance),
+            held=await self._hold(key, data, facts.content_type),
         )
+
+    async def _finished(
+        self, data: bytes, came: ImageFacts, finish: _Finish
+    ) -> tuple[bytes, ImageFacts]:
+        """In the wanted format; what cannot be converted is kept as it came, it is paid for."""
+        if finish.format is None or CONTENT_TYPES[finish.format] == came.content_type:
+            return data, came
+        try:
+            converted = await self._editor.converted(data, finish.format, finish.compression)
+            return converted, await self._inspector.inspect(converted)
+        except NotAnImageError as error:
+            log.warning("a picture stays %s: %s", came.content_type, error)
+            return data, came
 
     async def _hold(
         self, key: str, data: bytes, content_type: ContentType

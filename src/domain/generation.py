@@ -127,6 +127,7 @@ class Generation(Aggregate):
         api_key_id: str | None
         spec: ImageSpec
         references: tuple[ReferenceImage, ...]
+        mask: ReferenceImage | None = usually(None)
         units: int
         windows: tuple[Window, ...]
         on_unknown: OnUnknown
@@ -246,6 +247,7 @@ class Generation(Aggregate):
         wish: Wish,
         windows: tuple[Window, ...],
         references: tuple[ReferenceImage, ...] = (),
+        mask: ReferenceImage | None = None,
         api_key_id: str | None = None,
         on_unknown: OnUnknown = "repeat",
         on_refusal: OnRefusal = "fail",
@@ -263,6 +265,7 @@ class Generation(Aggregate):
             api_key_id=api_key_id,
             spec=spec,
             references=references,
+            mask=mask,
             units=spec.count,
             windows=windows,
             on_unknown=on_unknown,
@@ -294,6 +297,7 @@ class Generation(Aggregate):
             wish=self.wish,
             windows=windows,
             references=self.references,
+            mask=self.mask,
             api_key_id=api_key_id,
             on_unknown=self.on_unknown,
             on_refusal=self.on_refusal,
@@ -555,6 +559,7 @@ class Generation(Aggregate):
         api_key_id: str | None,
         spec: ImageSpec,
         references: tuple[ReferenceImage, ...],
+        mask: ReferenceImage | None,
         units: int,
         windows: tuple[Window, ...],
         on_unknown: OnUnknown,
@@ -573,6 +578,7 @@ class Generation(Aggregate):
         self.spec = spec
         self.wish = personal
         self.references = references
+        self.mask = mask
         self.units = units
         self.windows = windows
         self.on_unknown = on_unknown

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from application.accounts import Accounts
 from application.deletion import Deletions
 from application.dispatch import Dispatcher
+from application.earlier_pictures import EarlierPictures
 from application.following import Following
 from application.generations import Generations
 from application.leases import LeaseSweep
@@ -25,6 +26,7 @@ from application.pictures import Pictures
 from application.ports.event_store import WorkKind
 from application.ports.images import ImageStore
 from application.ports.providers import Provider
+from application.preparing import Preparing
 from application.providers import ProviderChanges
 from application.queue_places import QueuePlaces
 from application.references import References
@@ -42,6 +44,7 @@ from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.work import PostgresWorkBoard
 from infrastructure.gatekeeping.making import gatekeeper
+from infrastructure.image_editing import PillowEditor
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.read_models.image_generations import history_page
@@ -234,6 +237,7 @@ class Container(containers.DeclarativeContainer):
     inspector = providers.Singleton(PillowInspector)
     switches = providers.Singleton(Switches, store)
     gate = providers.Singleton(gatekeeper, redis_url, settings, switches, store.provided.now)
+    editor = providers.Singleton(PillowEditor)
     configured_providers = providers.Singleton(_providers, settings)
     router = providers.Singleton(Router, configured_providers, gate)
 
@@ -245,9 +249,11 @@ class Container(containers.DeclarativeContainer):
         References,
         images=image_store,
         inspector=providers.Singleton(PillowInspector, max_pixels=MAX_REFERENCE_PIXELS),
+        editor=editor,
+        earlier=providers.Singleton(EarlierPictures, store),
         decode=providers.Object(decode_reference),
     )
-    pictures = providers.Singleton(Pictures, image_store, spool, inspector)
+    pictures = providers.Singleton(Pictures, image_store, spool, inspector, editor)
     deletions = providers.Singleton(Deletions, store=store, pictures=pictures)
     generations = providers.Singleton(
         Generations,
@@ -263,6 +269,7 @@ class Container(containers.DeclarativeContainer):
         store=store,
         gate=gate,
         pictures=pictures,
+        preparing=providers.Singleton(Preparing, editor),
         call_timeout=providers.Callable(_seconds, settings.provided.call_seconds),
         lease=lease,
         jitter=providers.Object(random.random),

@@ -30,8 +30,10 @@ class Case:
     ) -> None:
         self.store, self.named, self.caught_up = store, named, caught_up
 
-    async def refer_to(self, *references: ReferenceImage) -> None:
-        generation = new_generation(self.store.now(), references=references)
+    async def refer_to(
+        self, *references: ReferenceImage, mask: ReferenceImage | None = None
+    ) -> None:
+        generation = new_generation(self.store.now(), references=references, mask=mask)
         await self.store.append(request_command(generation))
 
 
@@ -89,6 +91,14 @@ async def test_what_some_event_names_is_named(case: Case) -> None:
     keys = [reference.key for reference in (second, third)]
     assert await case.named.among(keys) == {second.key}
     assert await case.named.among([]) == set()
+
+
+async def test_masks_are_named_as_references_are(case: Case) -> None:
+    reference, mask, other = [another_reference() for _ in range(3)]
+    await case.refer_to(reference, mask=mask)
+    await case.refer_to(reference)
+    await case.caught_up()
+    assert await case.named.among([mask.key, other.key]) == {mask.key}
 
 
 async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_hour(

@@ -8,10 +8,8 @@ from uuid import UUID, uuid4
 
 from application.ports.event_store import Accepted, Command, Duplicate, IdempotencyKey, Sending
 from domain.generation import Generation
-from tests.contracts.test_event_store import Case, case
+from tests.contracts.stores import Case
 from tests.generations import request_command
-
-__all__ = ["case"]
 
 USER = uuid4()
 KEEP = timedelta(minutes=25)

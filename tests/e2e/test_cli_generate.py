@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -100,6 +101,32 @@ async def test_everything_that_was_asked_for_arrives(stack: Stack, tmp_path: Pat
     for path in paths:
         with Image.open(io.BytesIO((tmp_path / path).read_bytes())) as image:
             assert (image.format, image.size) == ("WEBP", (64, 48))
+
+
+async def test_a_picture_made_before_is_a_reference_by_its_id(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "dog.png").write_bytes(encoded("PNG"))
+    service_and_folder: dict[str, Any] = {"folder": tmp_path, **service(stack)}
+    async with stack.at_work():
+        first = await darkroom("generate", "a fox", *SMALL, "--json", **service_and_folder)
+        id_ = first.json["id"]
+        ways = (("-r", id_), ("-r", "dog.png", "-r", f"{id_}/1"))
+        made = [
+            await darkroom("generate", "in spring", *SMALL, *way, "--json", **service_and_folder)
+            for way in ways
+        ]
+    lineage = [[one["generation"] for one in typed.json["referenceImages"]] for typed in made]
+    assert lineage == [[id_], [None, id_]]
+    shown = await darkroom("show", made[1].json["id"], **service_and_folder)
+    assert f"64x64 png of {id_}/1" in shown.out
+
+
+@beside_the_shared
+async def test_a_mask_goes_along_as_a_file(shared: Stack, tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(encoded("PNG"))
+    masked = ("generate", "a fox", "--mask", "mask.png")
+    told = {"folder": tmp_path, **service(shared)}
+    (await darkroom(*masked, "-r", "mask.png", **told)).refused(2, "takes no mask")
+    (await darkroom(*masked[:3], "none.png", **told)).refused(2, "look at --mask")
 
 
 async def test_without_waiting_the_id_is_all_there_is(stack: Stack, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ TABLES = {
 REFERENCE = ReferenceImage(
     sha256="a" * 64, key="references/x", content_type="image/png", width=4, height=3, bytes=9
 )
+MASK = REFERENCE.model_copy(update={"key": "references/mask"})
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ class History:
         return await self.finished(ref)
 
     async def partial(self) -> Generation:
-        ref = await self.requested(count=3, references=(REFERENCE,))
+        ref = await self.requested(count=3, references=(REFERENCE,), mask=MASK)
         first = await self.called(ref, 1, 2, provider="openai")
         second = await self.called(ref, 3, provider="gemini")
         await self.answered(ref, first, 1, 2)
@@ -201,7 +202,7 @@ async def test_a_partly_completed_generation_names_the_provider_that_answered(
     assert (row.status, row.missing, len(row.images)) == ("completed", 1, 2)
     assert (row.provider_used, row.model) == ("openai", "openai-1")
     assert [call.outcome for call in row.calls] == ["answered", "failed"]
-    assert row.reference_images == (REFERENCE,)
+    assert (row.reference_images, row.mask) == ((REFERENCE,), MASK)
 
 
 async def test_a_failed_generation_says_why(history: History, store: PostgresEventStore) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.responses import JSONResponse, Response
 
 IMAGE_TOKENS = {None: 1120, "512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
-SHORT_SIDE = 8  # pixels
+SHORT_SIDE = 16  # pixels; less is no picture that anybody asked for
 NOT_CHARGED = (
     "Unable to show the generated image. The model could not generate the image based on the "
     "prompt provided. You will not be charged for this request. Try rephrasing the prompt."
@@ -68,7 +68,7 @@ def picture(asked: Asked, *, of: str = "the picture") -> bytes:
     colour = hashlib.sha256(f"{asked.prompt}{asked.seed}{of}".encode()).digest()
     image = Image.new("RGB", size, (colour[0], colour[1], colour[2]))
     if asked.picture_bytes:
-        times = (asked.picture_bytes / (3 * size[0] * size[1])) ** 0.5
+        times = max(1.0, (asked.picture_bytes / (3 * size[0] * size[1])) ** 0.5)
         larger = (int(size[0] * times) + 1, int(size[1] * times) + 1)
         image = Image.frombytes("RGB", larger, os.urandom(3 * larger[0] * larger[1]))
     data = io.BytesIO()

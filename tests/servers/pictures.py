@@ -9,7 +9,7 @@ from math import gcd
 
 from PIL import Image
 
-SHORT_SIDE = 4  # pixels
+SHORT_SIDE = 16  # pixels; less is no picture that anybody asked for
 MOST_PIXELS = 64 * 64
 
 
@@ -43,14 +43,15 @@ def _plain(text: str, size: tuple[int, int]) -> Image.Image:
 def _shrunk(size: tuple[int, int]) -> tuple[int, int]:
     width, height = size[0] // gcd(*size), size[1] // gcd(*size)
     if width * height > MOST_PIXELS:
-        return max(1, SHORT_SIDE * width // height), max(1, SHORT_SIDE * height // width)
+        longer = SHORT_SIDE * max(width, height) // min(width, height)
+        return (longer, SHORT_SIDE) if width > height else (SHORT_SIDE, longer)
     grown = -(-SHORT_SIDE // min(width, height))
     return width * grown, height * grown
 
 
 def _noise(text: str, size: tuple[int, int], pixels: int) -> Image.Image:
-    width = max(1, int((pixels * size[0] / size[1]) ** 0.5))
-    height = -(-pixels // width)
+    width = max(SHORT_SIDE, int((pixels * size[0] / size[1]) ** 0.5))
+    height = max(SHORT_SIDE, -(-pixels // width))
     return Image.frombytes(
         "RGB", (width, height), random.Random(text).randbytes(width * height * 3)
     )

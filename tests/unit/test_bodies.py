@@ -99,6 +99,8 @@ def test_where_the_json_breaks_is_told_without_repeating_it() -> None:
         ({"model": ""}, "#/model"),
         ({"referenceImages": "aGVsbG8="}, "#/referenceImages"),
         ({"referenceImages": [7]}, "#/referenceImages/0"),
+        ({"mask": ""}, "#/mask"),
+        ({"mask": ["aGVsbG8="]}, "#/mask"),
         ({"referenceImages": ["aGVsbG8="] * 17}, "#/referenceImages"),
         ({"metadata": {"a": 1}}, "#/metadata/a"),
         ({"metadata": {"x" * 41: "1"}}, f"#/metadata/{'x' * 41}"),

@@ -11,6 +11,7 @@ import pytest
 from application.deletion import Deletions
 from application.pictures import Pictures
 from application.ports.event_store import Command, StoreUnavailableError
+from infrastructure.image_editing import PillowEditor
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeSpool, MemoryEventStore
 from tests.fakes_images import FakeImageStore
@@ -33,7 +34,9 @@ class StoreGoesMeanwhile(FakeImageStore):
 
 async def a_deletion(then: Sequence[Exception]) -> tuple[MemoryEventStore, Deletions, Command]:
     store = MemoryEventStore()
-    pictures = Pictures(StoreGoesMeanwhile(store, then=then), FakeSpool(), PillowInspector())
+    pictures = Pictures(
+        StoreGoesMeanwhile(store, then=then), FakeSpool(), PillowInspector(), PillowEditor()
+    )
     deletions = Deletions(store=store, pictures=pictures)
     deleted = new_generation(store.now())
     await store.append(request_command(deleted))

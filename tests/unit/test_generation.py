@@ -278,12 +278,14 @@ def test_what_a_cancelled_generations_call_came_to_is_recorded_and_nothing_repea
 
 
 def test_a_retry_asks_for_the_same_again() -> None:
-    generation = queued(count=2, references=(reference_image(),), on_unknown="fail")
+    generation = queued(
+        count=2, references=(reference_image(),), mask=reference_image(), on_unknown="fail"
+    )
     fail(generation, start(generation, 1, 2), "moderation_input")
     finish(generation)
     again = generation.retry(id=uuid4(), windows=windows_at(NOW), longest=HOUR, api_key_id="other")
     assert (again.status, again.retry_of) == ("queued", generation.id)
-    for name in ("user_id", "spec", "wish", "references", "units", "on_unknown"):
+    for name in ("user_id", "spec", "wish", "references", "mask", "units", "on_unknown"):
         assert getattr(again, name) == getattr(generation, name)
     assert again.deadline_seconds == generation.deadline_seconds
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from application.ports.images import ImageFacts, NotAnImageError
 from domain.image import CONTENT_TYPES, Format
@@ -83,6 +83,28 @@ async def test_pixels_of_every_kind_are_taken(mode: str) -> None:
 async def test_content_credentials_are_named(kind: Format) -> None:
     facts = await PillowInspector().inspect(with_c2pa(kind))
     assert facts.provenance == ("c2pa",)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "word", ["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"]
+)
+async def test_xmp_that_says_that_an_algorithm_made_it_is_named(kind: Format, word: str) -> None:
+    said = {"xmp": word.encode()}
+    if kind == "png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", word, zip=True)
+        said = {"pnginfo": texts}
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, kind, **said)
+    assert (await PillowInspector().inspect(out.getvalue())).provenance == ("iptc",)
+
+
+@pytest.mark.parametrize(
+    ("mode", "alpha"), [("RGB", False), ("L", False), ("RGBA", True), ("LA", True), ("P", False)]
+)
+async def test_it_is_known_whether_pixels_can_be_transparent(mode: str, alpha: bool) -> None:
+    assert (await PillowInspector().inspect(picture("png", mode=mode))).alpha is alpha
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,11 @@ from application import orphans, pictures
 from application.orphans import OrphanSweep
 from application.ports.event_store import Command
 from application.ports.images import ImageStoreUnavailableError
-from application.references import References
 from domain.image import image_key, reference_key
-from infrastructure.images import PillowInspector, decode_reference
 from tests.fakes import MemoryEventStore, MemoryLog, MemoryNamedReferences
 from tests.fakes_images import small_png
 from tests.generations import events_of
-from tests.studio import Studio
+from tests.studio import Studio, take, taking
 
 PNG = small_png("nobody's")
 
@@ -34,9 +32,7 @@ class Archive(Studio):
         self.named = MemoryNamedReferences(self.store)
         self.log = MemoryLog(self.store)
         self.sweep = self.sweep_of(self.store, self.log)
-        self.references = References(
-            images=self.images, inspector=PillowInspector(), decode=decode_reference
-        )
+        self.references = taking(self.images, self.store)
 
     def sweep_of(self, store: MemoryEventStore, log: MemoryLog) -> OrphanSweep:
         named = self.named if store is self.store else MemoryNamedReferences(store)
@@ -247,10 +243,11 @@ async def test_reference_images_go_a_day_after_the_last_request_if_no_event_name
     archive: Archive,
 ) -> None:
     owner = uuid4()
-    taken = await archive.references.take(owner, [small_png("named"), small_png("refused")])
+    sent = [small_png("named"), small_png("refused")]
+    taken = (await take(archive.references, owner, sent)).references
     await archive.place(user_id=owner, references=taken[:1])
     archive.clock.advance(hours=23)
-    await archive.references.take(owner, [small_png("refused")])
+    await take(archive.references, owner, [small_png("refused")])
     archive.clock.advance(hours=23)
     await archive.walk()
     assert archive.there() == {reference.key for reference in taken}

@@ -38,6 +38,7 @@ NEVER_AT_A_ROUTE = {
     "EndedMeanwhileError": "the worker tidies up",
     "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
     "NotOursError": "the worker gives way",
+    "NotToBeHadError": "routes raise UnusableReferencesError, which says which one",
     "ObjectDiffersError": "keys carry the hash of what lies there: a damaged store is a 500",
     "OutcomeUnknownError": "the worker records it",
     "OvertakenError": "the worker decides anew",

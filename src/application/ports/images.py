@@ -8,18 +8,24 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from domain.image import ContentType
+from application.ports.providers import Picture, ReferenceRules
+from domain.image import ContentType, Format
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is by its content: size in pixels, provenance marks found in it."""
+    """What an image is by its content: size in pixels, provenance marks found in it.
+
+    The marks: `c2pa`, content credentials; `iptc`, XMP that says that an algorithm made it. `alpha`
+    says whether its pixels can be transparent.
+    """
 
     content_type: ContentType
     width: int
     height: int
     sha256: str
     provenance: tuple[str, ...] = ()
+    alpha: bool = False
 
 
 class NotAnImageError(Exception):
@@ -35,6 +41,39 @@ class ImageInspector(Protocol):
 
     async def inspect_all(self, images: Sequence[bytes]) -> list[ImageFacts | NotAnImageError]:
         """Decode images that belong together; why not, in the place of a refused one."""
+        ...
+
+
+class ImageEditor(Protocol):
+    """Makes pictures fit, outside the event loop. Each may raise NotAnImageError."""
+
+    async def cleaned(self, data: bytes) -> bytes:
+        """A reference image as we keep it: upright, without EXIF, GPS, XMP, IPTC, comments.
+
+        Pixels and colour profile stay; the bytes, too, where there is nothing to do. Content
+        credentials (C2PA) stay only then.
+        """
+        ...
+
+    async def prepared(self, picture: Picture, rules: ReferenceRules) -> Picture:
+        """A reference image as a model takes it, by format, bytes, pixels and sides.
+
+        It carries nothing private, be it that it came so, and no content credentials.
+        """
+        ...
+
+    async def prepared_mask(self, mask: Picture, like: Picture) -> Picture:
+        """A PNG as large as the prepared reference, below 4 MB; alpha 0 is painted anew.
+
+        The mask is as large as the reference was before.
+        """
+        ...
+
+    async def converted(self, data: bytes, format_: Format, compression: int | None) -> bytes:
+        """The same picture in another format; `compression` is its quality, from 0 to 100.
+
+        What is transparent becomes white in a JPEG.
+        """
         ...
 
 
@@ -189,7 +228,7 @@ class ImageStore(Protocol):
 
 
 class NamedReferences(Protocol):
-    """Which reference images the history knows."""
+    """Which reference images and masks the history knows."""
 
     async def among(self, keys: Sequence[str]) -> set[str] | None:
         """Those of the keys that some event names; None when that cannot be known now.

@@ -1,4 +1,4 @@
-"""Which reference images some event names: the history has them."""
+"""Which reference images and masks some event names: the history has them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ SELECT (SELECT coalesce(next.recorded_at > log_now_v1() - interval '1 hour', tru
               WHERE EXISTS (SELECT FROM {READ_MODEL.schema}.image_generations
                              WHERE reference_images_count > 0
                                AND reference_images @> jsonb_build_array(
-                                                       jsonb_build_object('key', key))))
+                                                       jsonb_build_object('key', key)))
+                 OR EXISTS (SELECT FROM {READ_MODEL.schema}.image_generations
+                             WHERE mask IS NOT NULL AND mask ->> 'key' = key))
 """  # noqa: S608  # a constant
 
 

@@ -36,6 +36,7 @@ CREATE TABLE image_generations (
     model                  text,
     reference_images       jsonb       NOT NULL,
     reference_images_count integer     NOT NULL,
+    mask                   jsonb,
     status                 text        NOT NULL DEFAULT 'queued' CHECK (
                            status IN ('queued', 'processing', 'completed', 'failed', 'cancelled')),
     calls                  jsonb       NOT NULL DEFAULT '{}',
@@ -68,6 +69,8 @@ CREATE INDEX image_generations_time_idx ON image_generations (user_id, created_a
 CREATE INDEX image_generations_words_idx ON image_generations USING gin (words, (ARRAY[user_id]));
 CREATE INDEX image_generations_references_idx ON image_generations
  USING gin (reference_images jsonb_path_ops) WHERE reference_images_count > 0;
+CREATE INDEX image_generations_masks_idx ON image_generations ((mask ->> 'key'))
+ WHERE mask IS NOT NULL;
 CREATE AGGREGATE merged(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}');
 -- Nobody looks for them, and sorting them would be most of ANALYZE.
 ALTER TABLE image_generations
@@ -86,16 +89,18 @@ COMMENT ON COLUMN image_generations.position IS 'Of the request in the log: the 
 
 REQUESTED = """
 INSERT INTO image_generations (id, user_id, prompt, words, negative_prompt, metadata, spec, count,
-       model, reference_images, reference_images_count, on_unknown, on_refusal, retry_of, end_user,
-       end_user_id, position, created_at, deadline_at)
+       model, reference_images, reference_images_count, mask, on_unknown, on_refusal, retry_of,
+       end_user, end_user_id, position, created_at, deadline_at)
 SELECT id, user_id, prompt, to_tsvector('simple', words), negative_prompt, metadata, spec,
        (spec ->> 'count')::integer, spec ->> 'model', reference_images,
-       jsonb_array_length(reference_images), on_unknown, on_refusal, retry_of, end_user,
-       end_user_id, position, recorded_at, recorded_at + make_interval(secs => deadline_seconds)
+       jsonb_array_length(reference_images), mask, on_unknown, on_refusal, retry_of,
+       end_user, end_user_id, position, recorded_at,
+       recorded_at + make_interval(secs => deadline_seconds)
   FROM jsonb_to_recordset(%s::jsonb) AS r(
        id uuid, position bigint, recorded_at timestamptz, user_id uuid, prompt text, words text,
-       negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, on_unknown text,
-       on_refusal text, retry_of uuid, end_user text, end_user_id uuid, deadline_seconds float)
+       negative_prompt text, metadata jsonb, spec jsonb, reference_images jsonb, mask jsonb,
+       on_unknown text, on_refusal text, retry_of uuid, end_user text, end_user_id uuid,
+       deadline_seconds float)
 """
 
 # The provider used is that of the last call that was answered, until then of the last one made.
@@ -168,6 +173,7 @@ def _requested(event: Generation.Requested) -> dict[str, Any]:
         "metadata": event.personal.metadata,
         "spec": event.spec,
         "reference_images": event.references,
+        "mask": event.mask,
         "on_unknown": event.on_unknown,
         "on_refusal": event.on_refusal,
         "retry_of": event.retry_of,
@@ -236,6 +242,7 @@ class ImageGenerationRow:
     provider_used: str | None
     model: str | None
     reference_images: tuple[ReferenceImage, ...]
+    mask: ReferenceImage | None
     status: Status
     calls: tuple[Call, ...]
     image_url: str | None
@@ -276,9 +283,9 @@ NAMES = tuple(field.name for field in fields(ImageGenerationRow))
 TABLE = f"{READ_MODEL.schema}.image_generations"
 PAGE = """
 SELECT id, position, user_id, prompt, negative_prompt, metadata, spec::text, provider_used, model,
-       reference_images::text, status, jsonb_path_query_array(calls, '$.*')::text, image_url,
-       images::text, missing, error_kind, error_message, on_unknown, on_refusal, retry_of,
-       end_user, created_at, started_at, completed_at, deadline_at, deleted_at
+       reference_images::text, mask::text, status, jsonb_path_query_array(calls, '$.*')::text,
+       image_url, images::text, missing, error_kind, error_message, on_unknown, on_refusal,
+       retry_of, end_user, created_at, started_at, completed_at, deadline_at, deleted_at
   FROM ({found}) found
  ORDER BY position DESC
  LIMIT %s::bigint
@@ -322,6 +329,7 @@ FIRST_SINCE = f"""
 END = 2**63 - 1
 
 _references = TypeAdapter(tuple[ReferenceImage, ...])
+_mask = TypeAdapter(ReferenceImage)
 _images = TypeAdapter(tuple[PublishedImage, ...])
 _calls = TypeAdapter(list[Call])
 
@@ -390,6 +398,7 @@ def _row(columns: dict[str, Any]) -> ImageGenerationRow:
     parsed = {
         "spec": ImageSpec.model_validate_json(columns["spec"]),
         "reference_images": _references.validate_json(columns["reference_images"]),
+        "mask": _mask.validate_json(columns["mask"]) if columns["mask"] else None,
         "calls": tuple(sorted(_calls.validate_json(columns["calls"]), key=lambda c: c.number)),
         "images": _images.validate_json(columns["images"]),
     }

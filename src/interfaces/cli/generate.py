@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from interfaces.cli.saving import Destination, save
 from interfaces.cli.terminal import link, output, printable, side, took
 
 LARGEST_REFERENCES = 32 * 1024 * 1024  # bytes in all: the service takes no larger body
+EARLIER_PICTURE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/[0-9]+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Wait:
     as_json: bool
 
 
-def generate(fields: Json, references: Sequence[Path], wait: Wait) -> None:
+def generate(fields: Json, references: Sequence[str], mask: Path | None, wait: Wait) -> None:
     """Ask for pictures, once; the fields are named as the API's."""
     fields = {name: value for name, value in fields.items() if value not in (None, {})}
     fields["prompt"] = _prompt(fields["prompt"])
     if wait.destination and wait.wait:
         wait.destination.refuse_unless_usable(fields.get("count", 1))
         _choose_format(fields, wait.destination)
-    content = _content(fields, _read(references))
+    content = _content(fields, *_read(references, mask))
     with connected(quiet=wait.as_json) as client:
         conclude(client, _ask(client, GENERATIONS, **content), wait)
 
@@ -110,37 +112,55 @@ def _choose_format(fields: Json, destination: Destination) -> None:
         )
 
 
-def _read(references: Sequence[Path]) -> list[bytes]:
-    images = [_read_one(path) for path in references]
-    if sum(map(len, images)) > LARGEST_REFERENCES:
+def _read(references: Sequence[str], mask: Path | None) -> tuple[list[str | bytes], bytes | None]:
+    """Files; what is an id of a generation, or names one of its pictures, stays as it is."""
+    images = [
+        _read_one(Path(one), "reference image", "--reference") if _is_file(one) else one
+        for one in references
+    ]
+    painted = _read_one(mask, "mask", "--mask") if mask else None
+    if sum(map(len, (*images, painted or b""))) > LARGEST_REFERENCES:
         raise CommandError(
             "The reference images are larger than 32 MB together: send fewer or smaller ones.",
             Exit.MISUSED,
         )
-    return images
+    return images, painted
 
 
-def _read_one(path: Path) -> bytes:
+def _is_file(reference: str) -> bool:
+    return EARLIER_PICTURE.fullmatch(reference) is None or Path(reference).exists()
+
+
+def _read_one(path: Path, what: str, option: str) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(LARGEST_REFERENCES + 1)
     except OSError as error:
         raise CommandError(
-            f"The reference image {path} cannot be read ({error.strerror}): look at --reference.",
+            f"The {what} {path} cannot be read ({error.strerror}): look at {option}.",
             Exit.MISUSED,
         ) from error
 
 
-def _content(fields: Json, references: Sequence[bytes]) -> dict[str, Any]:
+def _content(fields: Json, references: Sequence[str | bytes], mask: bytes | None) -> dict[str, Any]:
     """JSON, or a form when files go along."""
-    if not references:
-        return {"json": fields}
+    if mask is None and not any(isinstance(one, bytes) for one in references):
+        return {"json": fields | ({"referenceImages": references} if references else {})}
     texts = {
         name: json.dumps(value) if isinstance(value, dict) else str(value)
         for name, value in fields.items()
     }
-    files = [("referenceImages", (f"reference-{n}", data)) for n, data in enumerate(references, 1)]
-    return {"data": texts, "files": files}
+    parts = [
+        ("referenceImages", _part(f"reference-{n}", one)) for n, one in enumerate(references, 1)
+    ]
+    if mask is not None:
+        parts.append(("mask", _part("mask", mask)))
+    return {"data": texts, "files": parts}
+
+
+def _part(name: str, sent: str | bytes) -> tuple[str | None, bytes]:
+    """A file, or a text without a file's name."""
+    return (None, sent.encode()) if isinstance(sent, str) else (name, sent)
 
 
 # --- the end -------------------------------------------------------------------------------------

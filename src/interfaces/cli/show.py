@@ -151,11 +151,19 @@ def _wishes(generation: Json) -> Iterator[tuple[str, Text]]:
         if generation.get(name) is not None:
             yield _spaced(name), Text(printable(f"{generation[name]}"))
     if references := generation.get("referenceImages"):
-        yield "references", Text(", ".join(map(_size, references)))
+        yield "references", Text(", ".join(map(_reference, references)))
+    if mask := generation.get("mask"):
+        yield "mask", Text(_size(mask))
     for key, value in (generation.get("metadata") or {}).items():
         yield "metadata", Text(printable(f"{key} = {value}"))
     if before := generation.get("retryOf"):
         yield "retry of", Text(before)
+
+
+def _reference(image: Json) -> str:
+    """Its size, and which generation's picture it was."""
+    earlier = f" of {image['generation']}/{image['number']}" if image.get("generation") else ""
+    return f"{_size(image)}{earlier}"
 
 
 def _consequences(generation: Json) -> Iterator[tuple[str, Text]]:

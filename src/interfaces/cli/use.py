@@ -21,7 +21,7 @@ def _one_of(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
-PROVIDERS = _one_of("sketch")
+PROVIDERS = _one_of("openai", "gemini", "stability", "sketch")
 STATUSES = _one_of("queued", "processing", "completed", "failed", "cancelled")
 FORMATS = _one_of("png", "jpeg", "webp")
 SIZES = _one_of("1024x1024", "1536x1024", "1024x1536")
@@ -57,8 +57,17 @@ def generate(
         str, typer.Argument(help="What to paint; - reads standard input.", show_default=False)
     ],
     reference: Annotated[
-        list[Path] | None,
-        typer.Option("--reference", "-r", help="A picture to start from; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            "-r",
+            metavar="FILE|ID",
+            help="A picture to start from, or a generation that made one; may be repeated.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A PNG: where it is transparent, the first reference is painted anew."),
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="In pixels.", autocompletion=SIZES)
@@ -104,6 +113,7 @@ def generate(
     \b
     darkroom generate "a lighthouse at dusk"
     darkroom generate "the same in spring" -r dusk.png -n 2 -o spring/
+    darkroom generate "with a boat" -r 0b5c1a52-7d0f-4b0e-9d6f-0a4c54f7a2c1/2
     darkroom generate "a fox" --size 1024x1024 -o fox.webp
     id=$(darkroom generate "a fox" --no-wait)
     darkroom generate - --json < prompt.txt | jq -r '.images[].path'
@@ -132,7 +142,7 @@ def generate(
             "deadlineSeconds": deadline,
             "onUnknown": on_unknown,
         }
-        run(fields, reference or (), Wait(wait, _destination(out, save, overwrite), as_json))
+        run(fields, reference or (), mask, Wait(wait, _destination(out, save, overwrite), as_json))
 
 
 def retry(

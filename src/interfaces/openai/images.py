@@ -57,7 +57,7 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
     key = idempotency_key(request.headers.getlist("idempotency-key"))
     read = read_generation if operation == "image_generation" else read_edit
     asked = await read(request)
-    if asked.mask is not None:
+    if asked.mask is not None and not _takes_masks(container):
         raise ParameterError(
             "mask", "No provider here takes a mask. Say in the prompt what is to change."
         )
@@ -67,11 +67,17 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
         spec=_spec(container, asked.fields),
         wish=Wish(prompt=asked.fields.prompt),
         references=asked.references,
+        mask=asked.mask,
         end_user=asked.fields.end_user,
         idempotency_key=key,
         sending=sending,
     )
     return placed, Form.wanted(operation, asked.fields)
+
+
+def _takes_masks(container: Container) -> bool:
+    providers = container.configured_providers().values()
+    return any(model.mask for one in providers for model in one.capabilities.models)
 
 
 def _spec(container: Container, asked: ImageRequest) -> ImageSpec:

@@ -28,10 +28,14 @@ MOST_INSIDE = {"metadata": (MOST_METADATA, "keys"), "referenceImages": (MOST_REF
 
 @dataclass(frozen=True)
 class Asked:
-    """What a body asks for; `references` are base64 texts or data URLs, or the bytes of files."""
+    """What a body asks for.
+
+    `references` and `mask` are base64 texts, data URLs or ids, or the bytes of files.
+    """
 
     fields: GenerationRequest
     references: Sequence[str | bytes]
+    mask: str | bytes | None = None
 
 
 async def read_generation_request(request: Request) -> Asked:
@@ -40,11 +44,11 @@ async def read_generation_request(request: Request) -> Asked:
     if content_type == "multipart/form-data":
         form = await read_form(request)
         _refuse_the_countless({**form.fields, "referenceImages": form.files})
-        return Asked(checked(form.fields), form.files)
+        return Asked(checked(form.fields), form.files, form.mask)
     if content_type != "application/json":
         raise MediaTypeError
     fields = await _parsed(b"".join([part async for part in request.stream()]))
-    return Asked(fields, fields.reference_images)
+    return Asked(fields, fields.reference_images, fields.mask)
 
 
 async def _parsed(body: bytes) -> GenerationRequest:

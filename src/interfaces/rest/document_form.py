@@ -20,6 +20,7 @@ def add_form(document: dict[str, Any]) -> None:
             if form := content.get("multipart/form-data"):
                 form["encoding"] = {
                     "referenceImages": {"contentType": FILE_TYPES},
+                    "mask": {"contentType": "image/png"},
                     "metadata": {"contentType": "application/json"},
                 }
 
@@ -27,12 +28,20 @@ def add_form(document: dict[str, Any]) -> None:
 def _form_of(request: dict[str, Any]) -> dict[str, Any]:
     """The same fields: what is not sent is left out, never null, and the images are files."""
     form = deepcopy(request)
-    form["description"] = "The same fields as in JSON, and the reference images as files."
+    form["description"] = "The same fields as in JSON, reference images and mask as files."
     form["dependentSchemas"] = {"size": {"properties": {"aspectRatio": False}}}
     del form["if"], form["then"]
     form["properties"] = {name: _part(field) for name, field in form["properties"].items()}
     form["properties"]["referenceImages"]["items"] = {"type": "string", "format": "binary"}
-    form["properties"]["referenceImages"]["description"] = "PNG, JPEG or WebP files."
+    form["properties"]["referenceImages"]["description"] = (
+        "PNG, JPEG or WebP files; text parts are read as in JSON."
+    )
+    form["properties"]["mask"] |= {"format": "binary"}
+    form["properties"]["mask"].pop("minLength")
+    form["properties"]["mask"]["description"] = (
+        "A PNG file with an alpha channel, as large as the first reference image, which is painted "
+        "anew where the mask is transparent."
+    )
     form["properties"]["metadata"]["description"] += " In a form, a JSON object."
     return form
 

@@ -20,6 +20,7 @@ from interfaces.rest.errors import (
 from interfaces.rest.strict_json import strict_json
 
 FILES = "referenceImages"
+MASK = "mask"
 WHOLE_NUMBERS = {to_camel(name) for name in ("count", "seed", "compression", "deadline_seconds")}
 MOST_PARTS = 1000
 MOST_DIGITS = 20
@@ -27,10 +28,11 @@ MOST_DIGITS = 20
 
 @dataclass
 class Form:
-    """The text parts as the fields of JSON would be, and the reference images in their order."""
+    """The text parts as the fields of JSON would be, the images apart, in their order."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     files: list[str | bytes] = field(default_factory=list)
+    mask: str | bytes | None = None
 
 
 async def read_form(request: Request) -> Form:
@@ -39,8 +41,10 @@ async def read_form(request: Request) -> Form:
     for name, value in await read_parts(request):
         if name == FILES:
             form.files.append(value)
-        elif name in form.fields:
+        elif name in form.fields or (name == MASK and form.mask is not None):
             raise MalformedBodyError("The form holds a name twice.")
+        elif name == MASK:
+            form.mask = value
         else:
             form.fields[name] = _as_in_json(name, value)
     return form

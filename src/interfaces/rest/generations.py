@@ -223,6 +223,7 @@ async def _place(container: Container, caller: Caller, asked: Asked, key: str | 
         spec=_spec(fields),
         wish=_wish(fields),
         references=asked.references,
+        mask=asked.mask,
         on_unknown=fields.on_unknown,
         on_refusal=fields.on_refusal,
         deadline=None if seconds is None else timedelta(seconds=seconds),

@@ -169,9 +169,10 @@ NO_PROVIDER = ProblemType(
 UNUSABLE_REFERENCE_IMAGE = ProblemType(
     422,
     "unusable-reference-image",
-    "A reference image cannot be used",
-    "It is no complete, still PNG, JPEG or WebP image of a sane size, whatever it is called.",
-    "`errors` says which and why. Nothing was stored: send all of them again.",
+    "A reference image or the mask cannot be used",
+    "It is no complete, still PNG, JPEG or WebP image of a sane size, whatever it is called; or it "
+    "names a generation that has no such picture for you; or the mask does not fit.",
+    "`errors` says which and why. Nothing was recorded: send all of them again.",
 )
 DEADLINE_TOO_LONG = ProblemType(
     422,

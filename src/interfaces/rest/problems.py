@@ -34,7 +34,7 @@ from application.ports.images import (
     ObjectTooLargeError,
 )
 from application.providers import ProviderNotFoundError
-from application.references import TooManyReferencesError, UnusableReferencesError
+from application.references import Place, TooManyReferencesError, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError
@@ -268,8 +268,11 @@ def seconds_until(moment: datetime, now: datetime) -> int:
     return max(1, math.ceil((moment - now).total_seconds()))
 
 
-def _reference_mistakes(reasons: Mapping[int, str]) -> list[Mistake]:
-    return [Mistake(reason, pointer=f"#/referenceImages/{i}") for i, reason in reasons.items()]
+def _reference_mistakes(reasons: Mapping[Place, str]) -> list[Mistake]:
+    return [
+        Mistake(reason, pointer="#/mask" if place == "mask" else f"#/referenceImages/{place}")
+        for place, reason in reasons.items()
+    ]
 
 
 def _parameters(error: RequestValidationError) -> list[Mistake]:

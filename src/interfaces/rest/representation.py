@@ -49,6 +49,7 @@ def of_generation(generation: Generation) -> GenerationShape:
         provider_used=used.provider if used else None,
         model=used.model if used else generation.spec.model,
         reference_images=generation.references,
+        mask=generation.mask,
         status=generation.status,
         calls=calls,
         image_url=generation.published[0].url if generation.published else None,
@@ -97,6 +98,7 @@ def of_row(row: ImageGenerationRow) -> GenerationShape:
         images=tuple(map(_image, row.images)),
         missing=row.missing,
         reference_images=tuple(map(_reference, row.reference_images)),
+        mask=_reference(row.mask) if row.mask else None,
         calls=tuple(map(_call, row.calls)),
         cost=_cost(row.calls),
         usage=_usage(row.calls),
@@ -208,6 +210,8 @@ def _reference(image: ReferenceImage) -> ReferenceImageShape:
         content_type=image.content_type,
         width=image.width,
         height=image.height,
+        generation=image.generation,
+        number=image.number,
     )
 
 

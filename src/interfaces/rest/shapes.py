@@ -94,7 +94,14 @@ class GenerationRequest(Shape):
     reference_images: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list,
         max_length=MOST_REFERENCES,
-        description="PNG, JPEG or WebP images as base64 or data URLs.",
+        description="PNG, JPEG or WebP images as base64 or data URLs, or ids of completed "
+        "generations of yours; `{id}/{number}` for another than the first picture.",
+        repr=False,
+    )
+    mask: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="A PNG with an alpha channel, as base64 or data URL, as large as the first "
+        "reference image, which is painted anew where the mask is transparent.",
         repr=False,
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
@@ -147,6 +154,8 @@ class ReferenceImageShape(Shape):
     content_type: ContentType
     width: int
     height: int
+    generation: UUID | None = Field(description="Of which generation it is a picture, if of one.")
+    number: int | None = Field(description="Which of that generation's pictures.")
 
 
 class CostShape(Shape):
@@ -216,6 +225,7 @@ class GenerationShape(Shape):
     images: tuple[ImageShape, ...]
     missing: int = Field(description="How many of `count` there will never be.")
     reference_images: tuple[ReferenceImageShape, ...]
+    mask: ReferenceImageShape | None
     calls: tuple[CallShape, ...] = Field(description="What providers were asked for.")
     cost: CostShape | None
     usage: dict[str, int] = Field(description="As the provider counts it: tokens, images.")

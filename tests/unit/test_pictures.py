@@ -1,0 +1,137 @@
+"""What came from a provider is verified, kept untouched, or converted where that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from application.pictures import Kept, Pictures
+from application.ports.providers import Answer, CallRequest, Picture
+from domain.failure import Failure
+from domain.image import CONTENT_TYPES, Cost, Format, StoredImage
+from infrastructure.image_editing import PillowEditor
+from infrastructure.images import PillowInspector
+from tests.fakes import FakeSpool
+from tests.fakes_images import FakeImageStore
+from tests.photographs import opened, photograph, scene, with_manifest, written
+
+FORMATS: list[Format] = ["png", "jpeg", "webp"]
+MADE_BY = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description Iptc4xmpExt:DigitalSourceType='
+    b'"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def marked(format_: Format) -> bytes:
+    """With XMP that says that an algorithm made it."""
+    if format_ != "png":
+        return written(scene(), format_, xmp=MADE_BY)
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", MADE_BY.decode())
+    return written(scene(), "png", pnginfo=texts)
+
+
+class Shelf:
+    """Keeps what a provider answered."""
+
+    def __init__(self) -> None:
+        self.images = FakeImageStore()
+        self.pictures = Pictures(self.images, FakeSpool(), PillowInspector(), PillowEditor())
+
+    async def keep(self, *came: bytes, **wanted: Any) -> Sequence[StoredImage] | Failure:
+        numbers = tuple(range(1, len(came) + 1))
+        request = CallRequest(generation=uuid4(), call=1, images=numbers, prompt="a", model="m")
+        answer = Answer(
+            pictures=tuple(Picture(data, "image/png") for data in came),
+            cost=Cost(amount=Decimal(1), price_list="p"),
+        )
+        kept = await self.pictures.keep(request, answer, **wanted)
+        return kept.images if isinstance(kept, Kept) else kept
+
+    async def keep_one(self, came: bytes, **wanted: Any) -> tuple[StoredImage, bytes]:
+        kept = await self.keep(came, **wanted)
+        assert not isinstance(kept, Failure), kept
+        (image,) = kept
+        return image, self.images.objects[image.key]
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+async def test_what_came_as_it_was_wanted_is_kept_byte_for_byte(
+    shelf: Shelf, format_: Format
+) -> None:
+    came = with_manifest(photograph(format_, 6), format_)
+    for wanted in (None, format_):
+        image, kept = await shelf.keep_one(came, wanted=wanted, compression=10)
+        assert kept == came
+        assert (image.content_type, image.bytes) == (CONTENT_TYPES[format_], len(came))
+        assert (image.converted_from, image.provenance_lost) == (None, ())
+
+
+@pytest.mark.parametrize(("came", "wanted"), [(a, b) for a in FORMATS for b in FORMATS if a != b])
+async def test_what_is_converted_says_from_what_and_which_marks_it_lost(
+    shelf: Shelf, came: Format, wanted: Format
+) -> None:
+    data = with_manifest(marked(came), came)
+
+    image, kept = await shelf.keep_one(data, wanted=wanted, watermarks=("synthid",))
+
+    assert image.key.endswith(f"-{image.sha256}.{'jpg' if wanted == 'jpeg' else wanted}")
+    assert (image.content_type, image.converted_from) == (
+        CONTENT_TYPES[wanted],
+        CONTENT_TYPES[came],
+    )
+    assert (image.provenance, image.provenance_lost) == (("iptc", "synthid"), ("c2pa",))
+    assert (await PillowInspector().inspect(kept)).provenance == ("iptc",)
+    assert image.bytes == len(kept)
+
+
+async def test_compression_is_for_what_is_converted(shelf: Shelf) -> None:
+    data = written(Image.effect_noise((200, 200), 90), "png")
+    small, _ = await shelf.keep_one(data, wanted="jpeg", compression=20)
+    large, _ = await shelf.keep_one(data, wanted="jpeg", compression=None)
+    assert small.bytes < large.bytes / 2
+
+
+async def test_marks_that_the_model_makes_are_recorded_beside_those_found(shelf: Shelf) -> None:
+    image, _ = await shelf.keep_one(with_manifest(scene_png(), "png"), watermarks=("synthid",))
+    assert image.provenance == ("c2pa", "synthid")
+
+
+def scene_png() -> bytes:
+    return written(scene(), "png")
+
+
+async def test_what_cannot_be_converted_is_kept_as_it_came(shelf: Shelf) -> None:
+    wide = written(Image.new("RGB", (17_000, 16)), "png")
+    image, kept = await shelf.keep_one(wide, wanted="webp")
+    assert (kept, image.content_type, image.converted_from) == (wide, "image/png", None)
+
+
+@pytest.mark.parametrize("size", [(15, 400), (400, 15), (1, 1)])
+async def test_a_picture_that_nobody_could_have_asked_for_is_none(
+    shelf: Shelf, size: tuple[int, int]
+) -> None:
+    tiny = written(Image.new("RGB", size), "png")
+    kept = await shelf.keep(tiny)
+    assert isinstance(kept, Failure)
+    assert kept.kind == "no_image"
+    assert not shelf.images.objects
+
+
+async def test_of_several_the_usable_ones_are_kept(shelf: Shelf) -> None:
+    good = scene_png()
+    kept = await shelf.keep(good, good[:-20], b"<html>", marked("jpeg"), wanted="png")
+    assert not isinstance(kept, Failure)
+    assert [image.number for image in kept] == [1, 4]
+    assert [image.converted_from for image in kept] == [None, "image/jpeg"]
+    assert opened(shelf.images.objects[kept[1].key]).format == "PNG"
