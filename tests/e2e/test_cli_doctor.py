@@ -165,7 +165,7 @@ async def test_few_free_connections_are_told(patient: Patient) -> None:
             taken.enter_context(psycopg.connect(url))
         findings = await patient.found()
     assert findings["connections"]["state"] == "degraded"
-    assert findings["connections"]["sentence"].endswith("needs 15 more, and there are 14.")
+    assert findings["connections"]["sentence"].endswith("needs 16 more, and there are 14.")
     assert "Raise max_connections" in findings["connections"]["remedy"]
 
 

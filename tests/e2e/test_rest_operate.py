@@ -320,6 +320,7 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
     ]
     assert sorted(operations) == [
         "cancelGeneration",
+        "changeProvider",
         "createGeneration",
         "deleteGeneration",
         "generateImage",
@@ -334,6 +335,7 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
         "listGenerationEvents",
         "listGenerations",
         "listProblemTypes",
+        "listProviders",
         "retryGeneration",
     ]
     public = {"getImage", "isAlive", "isReady", "getProblemType", "listProblemTypes"}
