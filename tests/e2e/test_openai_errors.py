@@ -91,7 +91,7 @@ async def test_no_prompt_is_a_missing_parameter(shared: Stack) -> None:
     ("image", "param", "message"),
     [
         ({"image_url": "https://example.com/a.png"}, "images[0].image_url", "nothing is fetched"),
-        ({"file_id": "file-1"}, "images[0].file_id", "No files are kept"),
+        ({"file_id": "file-1"}, "images[0].file_id", "No files are kept here, but"),
         ({}, "images[0].image_url", "`image_url` is missing"),
         ({"image_url": "data:image/png;base64,AAAA"}, "image[0]", "no PNG, JPEG or WebP"),
     ],
@@ -305,11 +305,12 @@ async def test_a_mistake_before_a_stream_keeps_its_status(client: AsyncOpenAI) -
         await client.images.generate(**PROMPT, stream=True, model="gpt-9")
 
 
-async def test_no_provider_takes_a_mask_yet(client: AsyncOpenAI) -> None:
+async def test_a_mask_that_no_model_takes_is_a_bad_request(client: AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         await client.images.edit(image=encoded("PNG"), mask=encoded("PNG"), **PROMPT)
 
-    assert refused.value.param == "mask"
+    assert refused.value.code == "invalid_value"
+    assert "takes no mask" in str(refused.value)
 
 
 async def _cancel_what_is_queued(stack: Stack) -> None:

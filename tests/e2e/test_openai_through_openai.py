@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI
+from openai.types import ImagesResponse
+from PIL import Image
 
 from infrastructure.settings import load_settings
 from tests.e2e.openai_python import client_of, picture, url_of
@@ -73,6 +76,38 @@ async def test_an_edit_reaches_the_vendor_with_its_pictures(
     assert made.usage is not None
     assert made.usage.input_tokens_details.image_tokens > 0
     assert [seen.path for seen in vendor.switches.seen] == ["/v1/images/edits"]
+
+
+def clear(size: tuple[int, int]) -> bytes:
+    """A PNG through which everything shows."""
+    stream = io.BytesIO()
+    Image.new("RGBA", size).save(stream, "PNG")
+    return stream.getvalue()
+
+
+async def test_a_mask_reaches_the_vendor(client: AsyncOpenAI, vendor: ProtocolServer) -> None:
+    image = encoded("PNG", (32, 32))
+    await client.images.edit(image=image, mask=clear((32, 32)), prompt="a hat", model="gpt-image-2")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.images.edit(image=image, mask=image, prompt="a hat", model="gpt-image-2")
+
+    assert [seen.facts["files"] for seen in vendor.switches.seen] == [["image", "mask"]]
+    assert (refused.value.param, refused.value.code) == ("mask", "invalid_image_file")
+
+
+async def test_a_picture_made_before_is_edited_by_its_name(
+    client: AsyncOpenAI, vendor: ProtocolServer
+) -> None:
+    made = await client.images.with_raw_response.generate(prompt="a fox")
+    named = {"file_id": made.headers["x-darkroom-generation"]}
+    wish = {"prompt": "as a woodcut", "model": "gpt-image-2", "images": [named]}
+    edited = await client.post("/images/edits", body=wish, cast_to=ImagesResponse)
+
+    assert edited.data is not None
+    assert [seen.path.rpartition("/")[2] for seen in vendor.switches.seen] == [
+        "generations",
+        "edits",
+    ]
 
 
 async def test_its_models_can_be_asked_for(client: AsyncOpenAI) -> None:

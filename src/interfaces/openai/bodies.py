@@ -11,6 +11,7 @@ from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from application.earlier_pictures import EarlierPicture
 from interfaces.openai.errors import ParameterError, param
 from interfaces.openai.shapes import NOT_OFFERED, EditRequest, ImageInput, ImageRequest
 from interfaces.rest.bodies import LARGE, pointer
@@ -32,7 +33,10 @@ NO_IMAGE = "`image` is missing. Send the picture to edit, or ask /v1/images/gene
 
 @dataclass(frozen=True)
 class Asked:
-    """What a body asks for; `references` and `mask` are data URLs, or the bytes of files."""
+    """What a body asks for.
+
+    `references` and `mask` are data URLs, the bytes of files, or names of earlier pictures.
+    """
 
     fields: ImageRequest
     references: Sequence[str | bytes] = ()
@@ -56,8 +60,8 @@ async def read_edit(request: Request) -> Asked:
     fields = _checked(EditRequest, await _json(request))
     if not fields.images:
         raise ParameterError("images", NO_IMAGE.replace("`image`", "`images`"), code=_MISSING)
-    references = [_data_url(image, f"images/{i}") for i, image in enumerate(fields.images)]
-    mask = _data_url(fields.mask, "mask") if fields.mask else None
+    references = [_sent(image, f"images/{i}") for i, image in enumerate(fields.images)]
+    mask = _sent(fields.mask, "mask") if fields.mask else None
     return Asked(fields.model_copy(update={"images": None, "mask": None}), references, mask)
 
 
@@ -107,14 +111,17 @@ def _as_in_json(name: str, value: str | bytes) -> object:
     return YES_OR_NO.get(value, value) if name == "stream" else value
 
 
-def _data_url(image: ImageInput, where: str) -> str:
-    """Pictures come with the request: nothing is fetched from elsewhere."""
+def _sent(image: ImageInput, where: str) -> str:
+    """Pictures come with the request, or are here: nothing is fetched from elsewhere."""
     if image.file_id is not None:
-        raise ParameterError(
-            f"{where}/file_id",
-            "No files are kept here. Send the picture itself: as a data URL in `image_url`, or "
-            "in a form.",
-        )
+        if EarlierPicture.named(image.file_id) is None:
+            raise ParameterError(
+                f"{where}/file_id",
+                "No files are kept here, but pictures of generations: send `{id}` or "
+                "`{id}/{number}` of one of yours, or the picture itself as a data URL in "
+                "`image_url`.",
+            )
+        return image.file_id
     if image.image_url is None:
         detail = "`image_url` is missing. Send it."
         raise ParameterError(f"{where}/image_url", detail, code=_MISSING)

@@ -14,7 +14,7 @@ from domain.image import ImageSpec
 from infrastructure.container import Container
 from interfaces.openai.answers import Form, Operation
 from interfaces.openai.bodies import read_edit, read_generation
-from interfaces.openai.errors import GENERATION, PREFIX, ParameterError
+from interfaces.openai.errors import GENERATION, PREFIX
 from interfaces.openai.models import meant
 from interfaces.openai.room import PicturesResponse, room_of
 from interfaces.openai.shapes import EditRequest, ImageRequest
@@ -57,10 +57,6 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
     key = idempotency_key(request.headers.getlist("idempotency-key"))
     read = read_generation if operation == "image_generation" else read_edit
     asked = await read(request)
-    if asked.mask is not None and not _takes_masks(container):
-        raise ParameterError(
-            "mask", "No provider here takes a mask. Say in the prompt what is to change."
-        )
     placed = await container.generations().request(
         user_id=caller.user_id,
         api_key_id=caller.api_key_id,
@@ -73,11 +69,6 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
         sending=sending,
     )
     return placed, Form.wanted(operation, asked.fields)
-
-
-def _takes_masks(container: Container) -> bool:
-    providers = container.configured_providers().values()
-    return any(model.mask for one in providers for model in one.capabilities.models)
 
 
 def _spec(container: Container, asked: ImageRequest) -> ImageSpec:
