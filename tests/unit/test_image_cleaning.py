@@ -70,6 +70,18 @@ async def test_a_photograph_is_upright_and_says_nothing(format_: Format, orienta
     assert await clean(cleaned) == cleaned
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+async def test_turning_a_jpeg_that_was_saved_coarsely_makes_it_no_worse(orientation: int) -> None:
+    """Where its blocks lie as before, all of them can be written as they were."""
+    coarse = {"image": scene((64, 64)), "quality": 20, "subsampling": 0}
+    photo = photograph("jpeg", orientation, **coarse)
+
+    cleaned = await clean(photo)
+
+    assert difference(ImageOps.exif_transpose(opened(photo)), opened(cleaned)) < 0.1
+    assert len(cleaned) < 1.05 * len(await clean(photograph("jpeg", 1, **coarse)))
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 async def test_what_stands_upright_keeps_every_pixel(format_: Format) -> None:
     photo = photograph(format_)

@@ -232,6 +232,8 @@ async def test_a_mask_is_as_large_as_the_first_reference_after_it_was_turned(des
     assert (taken.mask.width, taken.mask.height) == (32, 48)
     assert desk.images.objects[taken.mask.key] == mask()
     assert len(taken.references) == 2
+    for wrong in ((31, 48), (32, 47)):
+        assert "the same size" in (await desk.refusals(photo, mask=mask(wrong)))["mask"]
     refused = await desk.refusals(photo, GOOD, mask=mask((48, 32)))
     assert refused["mask"].startswith("The mask is 48x32, the first reference image 32x48")
 
