@@ -25,6 +25,8 @@ from domain.image import Cost, ImageSpec, StoredImage
 
 log = logging.getLogger(__name__)
 
+SEEDS = 2**32
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -134,9 +136,14 @@ def _request(generation: Generation, call: int, route: Route, enclosed: Enclosed
         compression=fit.compression,
         moderation=fit.moderation,
         fidelity=fit.fidelity,
-        seed=generation.spec.seed,
+        seed=_seed(generation.spec.seed, asked.images[0]),
         references=enclosed.references,
         mask=enclosed.mask,
         end_user=generation.end_user_id.hex if generation.end_user_id else None,
         correlation_id=f"{generation.id}-{call}",
     )
+
+
+def _seed(asked: int | None, first_image: int) -> int | None:
+    """Each picture of a request has another, and the same one whenever it is asked for."""
+    return None if asked is None else (asked + first_image - 1) % SEEDS

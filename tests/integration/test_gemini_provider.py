@@ -53,9 +53,12 @@ async def test_shape_and_seed_are_left_to_gemini_where_nobody_asks_for_them(aski
     assert [asking.facts[name] for name in ("aspect_ratio", "image_size", "seed")] == [None] * 3
 
 
-async def test_a_seed_is_passed_on(asking: Gemini) -> None:
-    await asking.make(seed=7)
-    assert asking.facts["seed"] == 7
+@pytest.mark.parametrize(("asked", "told"), [(7, 7), (2**31 + 7, 7)])
+async def test_a_seed_is_passed_on_as_far_as_gemini_counts(
+    asking: Gemini, asked: int, told: int
+) -> None:
+    await asking.make(seed=asked)
+    assert asking.facts["seed"] == told
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ async def test_the_provider_is_given_what_was_asked_for(studio: Studio) -> None:
     assert (request.prompt, request.size, request.seed) == ("a red fox", "64x64", 7)
 
 
+async def test_each_picture_of_a_seed_has_a_seed_of_its_own(studio: Studio) -> None:
+    await studio.perform(await studio.place(count=3, spec={"seed": 2**32 - 2}))
+    assert [request.seed for request in studio.provider.asked] == [2**32 - 2, 2**32 - 1, 0]
+
+
 async def test_a_second_delivery_of_the_same_work_does_nothing(studio: Studio) -> None:
     ref = await studio.place()
     studio.provider.told = [HANG]

@@ -19,6 +19,7 @@ __all__ = ["API_VERSION", "BASE_URL", "CAPABILITIES", "PRICE_LIST", "GeminiProvi
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 API_VERSION = "v1beta"  # the SDK's v1 was seen to refuse responseModalities
+SEEDS = 2**31  # it takes what fits into 32 bits with a sign
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 180.0  # Gemini is told so, too (X-Server-Timeout)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024  # a picture of 4096 x 4096 in base64 has at most 67 MB
@@ -103,7 +104,7 @@ def _config(request: CallRequest) -> types.GenerateContentConfig:
         automatic_continuation=False,
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         candidate_count=1,
-        seed=request.seed,
+        seed=None if request.seed is None else request.seed % SEEDS,
         response_modalities=["IMAGE"],
         image_config=shape if request.size else None,
     )
