@@ -164,6 +164,9 @@ class Pictures:
                 urls = (await self.look_at(i for i in images if i.held == "store")).urls
         except TimeoutError:
             return {}
+        except Exception:
+            log.exception("pictures that are safe could not be looked at")
+            return {}
         return {image.key: urls[image.number] for image in images if image.number in urls}
 
     async def _look_at_one(self, image: StoredImage) -> bool | None:

@@ -17,6 +17,20 @@ from tests.generations import reference_image
 from tests.studio import Studio, at_once, never
 
 
+async def test_pictures_that_are_safe_are_recorded_whatever_looking_at_them_raises(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, broken = studio.images.holds, ValueError("nobody expected this")
+
+    async def break_once(key: str, *, sha256: str) -> bool:
+        monkeypatch.setattr(studio.images, "holds", looked)
+        raise broken
+
+    monkeypatch.setattr(studio.images, "holds", break_once)
+    generation = await studio.perform(await studio.place())
+    assert (generation.status, len(studio.provider.asked)) == ("completed", 1)
+
+
 async def test_an_image_store_that_does_not_show_a_picture_soon_delays_the_end_alone(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
