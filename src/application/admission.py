@@ -11,6 +11,7 @@ from typing import Self
 
 from application.ports.health import Admitted, Gatekeeper, TurnedAway, Verdict
 from application.routing import Route, Routes
+from domain.attempts import Want
 from domain.failure import FailureKind
 from domain.generation import Ask
 
@@ -69,34 +70,65 @@ class Admission:
 
 
 async def admission(gate: Gatekeeper, routes: Routes, ask: Ask) -> Admission | Closed:
-    """Leave to make at least one call for these images, by the first way that is open."""
-    passed_over = dict(routes.passed_over)
+    """Leave to make at least one call for what is wanted, by the first way that is open."""
+    closed: list[Closed] = []
+    for want in ask.wants:
+        admitted = await _admission(gate, routes, want)
+        if isinstance(admitted, Admission):
+            return admitted
+        closed.append(admitted)
+    waiting = [one.until for one in closed if one.until] + ([ask.later] if ask.later else [])
+    if waiting:
+        return Closed(until=min(waiting), because=None)
+    return Closed(until=None, because=closed[0].because)
+
+
+async def _admission(gate: Gatekeeper, routes: Routes, want: Want) -> Admission | Closed:
+    passed_over: dict[str, str] = {}
     turned_away: list[TurnedAway] = []
-    in_order = sorted(routes.possible, key=lambda route: route.provider.name in ask.doubted)
-    for route in in_order:
-        name = route.provider.name
-        if name in ask.avoid:
+    for name, route in routes.in_turn(last=want.doubted):
+        if not isinstance(route, Route):
+            passed_over[name] = route
+        elif name in want.avoid:
             passed_over[name] = FAILED_BEFORE
-            continue
-        chunks = _chunks(ask.images, route.model.images_per_call)
-        said = await asyncio.gather(*[gate.enter(name, route.model.name) for _ in chunks])
-        tickets = [one.ticket for one in said if isinstance(one, Admitted)]
-        if tickets:
-            passed_over |= dict.fromkeys(ask.doubted - {name}, LOST_BEFORE)
-            return Admission(gate, route, chunks[: len(tickets)], tickets, passed_over)
-        turned_away += [one for one in said[:1] if isinstance(one, TurnedAway)]
-        passed_over[name] = turned_away[-1].why
-    return _closed(turned_away, ask)
+        else:
+            chunks = _chunks(want.images, route.model.images_per_call)
+            tickets, refused = await _tickets(gate, route, len(chunks))
+            if tickets:
+                passed_over |= dict.fromkeys(routes.before(name) & want.doubted, LOST_BEFORE)
+                return Admission(gate, route, chunks[: len(tickets)], tickets, passed_over)
+            turned_away += refused[:1]
+            passed_over[name] = refused[0].why
+    return _closed(turned_away, want)
+
+
+async def _tickets(
+    gate: Gatekeeper, route: Route, wanted: int
+) -> tuple[list[str], list[TurnedAway]]:
+    """As many as there are, at once; who is cancelled meanwhile gives them back."""
+    provider, model = route.provider.name, route.model.name
+    entering = [asyncio.create_task(gate.enter(provider, model)) for _ in range(wanted)]
+    try:
+        said = await asyncio.gather(*entering)
+    except asyncio.CancelledError:
+        for task in await asyncio.gather(*entering, return_exceptions=True):
+            if isinstance(task, Admitted):
+                await gate.leave(provider, model, task.ticket, "given_up")
+        raise
+    return (
+        [one.ticket for one in said if isinstance(one, Admitted)],
+        [one for one in said if isinstance(one, TurnedAway)],
+    )
 
 
 def _chunks(images: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
     return [images[first : first + most] for first in range(0, len(images), most)]
 
 
-def _closed(turned_away: Sequence[TurnedAway], ask: Ask) -> Closed:
+def _closed(turned_away: Sequence[TurnedAway], want: Want) -> Closed:
     """Where only an operator can help, nobody waits for him."""
     waiting = [one.until for one in turned_away if one.why not in HOPELESS]
-    waiting += [ask.avoid_until] if ask.avoid_until else []
+    waiting += [want.avoid_until] if want.avoid_until else []
     if waiting:
         return Closed(until=min(waiting), because=None)
     reasons = [HOPELESS[one.why] for one in turned_away]

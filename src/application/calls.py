@@ -48,23 +48,24 @@ class Refused:
 
 @dataclass(frozen=True)
 class Lost:
-    """Nobody knows what became of a call."""
+    """Nobody knows what became of a call; one that was `cut_short` had less time than it may."""
 
     reason: str
+    cut_short: bool = False
 
 
 CallOutcome = Answered | Refused | Lost
 
 
 def verdict(outcome: CallOutcome) -> Verdict:
-    """What a call's outcome says about its provider; a hasty deadline says nothing."""
+    """What a call's outcome says about its provider; one that was cut short says nothing."""
     match outcome:
         case Answered():
             return "answered"
         case Refused(failure):
             return failure
-        case Lost(reason):
-            return "given_up" if reason == CUT_OFF else "lost"
+        case Lost(cut_short=cut_short):
+            return "given_up" if cut_short else "lost"
 
 
 class Calls:
@@ -96,7 +97,8 @@ class Calls:
             return Lost(str(error))
         except TimeoutError:
             is_hasty = timedelta(seconds=generation.deadline_seconds) < self.timeout
-            return Lost(CUT_OFF if is_hasty else f"no answer within {seconds:.0f} s")
+            reason = CUT_OFF if is_hasty else f"no answer within {seconds:.0f} s"
+            return Lost(reason, cut_short=left < self.timeout)
         log.info("the call was answered", extra=facts)
         return await self._keep(request, answer, generation.spec, route.model)
 

@@ -213,13 +213,19 @@ def _nearest_free(asked: Sides, free: FreeSizes) -> Sides:
     scale = math.sqrt(min(max(pixels, free.min_pixels), free.max_pixels) / pixels)
     scale = min(max(scale, free.shortest / min(asked)), free.longest / max(asked))
     width, height = (max(free.step, round(side * scale / free.step) * free.step) for side in asked)
+    return _within(width, height, free)
+
+
+def _within(width: int, height: int, free: FreeSizes) -> Sides:
+    """The nearest in whole steps where rounding left the bounds."""
+    step = free.step
     while width * height > free.max_pixels or max(width, height) > free.longest:
-        width, height = _shorter(width, height, free.step)
+        width, height = (width - step, height) if width >= height else (width, height - step)
+    while width * height < free.min_pixels or max(width, height) > free.steepest * min(
+        width, height
+    ):
+        width, height = (width + step, height) if width < height else (width, height + step)
     return width, height
-
-
-def _shorter(width: int, height: int, step: int) -> Sides:
-    return (width - step, height) if width >= height else (width, height - step)
 
 
 def _obstacles_of_size(spec: ImageSpec, model: Model) -> Iterator[str]:

@@ -36,7 +36,7 @@ from application.ports.images import (
 )
 from application.preparing import Enclosed, Preparing
 from application.recording import load_patiently, record_patiently
-from application.routing import NoProviderError, Router, Routes
+from application.routing import NoProviderError, Route, Router
 from domain.aggregate import caused_by
 from domain.failure import FailureKind
 from domain.generation import Ask, Finish, Generation, Step, Wait
@@ -163,6 +163,7 @@ class Performance:
         self._now = performer.store.now
         self._outcomes = Outcomes(performer.router, now=self._now, jitter=performer.jitter)
         self._others: Collection[str] = ()  # providers that could be asked, beside the one that is
+        self._unfit: dict[str, str] = {}  # providers that a reference cannot be prepared for, why
         self._seen: dict[str, str] = {}  # the URLs of objects that were seen in the store, by key
 
     @property
@@ -222,46 +223,59 @@ class Performance:
     # --- calling -----------------------------------------------------------------------------
 
     async def _ask(self, step: Ask) -> bool:
-        """Call for these images; False when that has to wait, or can never be."""
+        """Call for some of these images; False when that has to wait, or can never be."""
         try:
             routes = await self._performer.router.routes(Wanted.of(self._generation))
-            enclosed = await self._performer.pictures.enclosed(
-                self._generation.references, self._generation.mask
-            )
         except NoProviderError as error:
             log.error("no provider for work that was accepted: %s", error)
             await self._holding.release(self._now() + UNEXPECTED_AGAIN)
-        except ImageStoreUnavailableError as error:
-            log.warning("a reference image cannot be read yet: %s", error)
-            await self._holding.release(self._now() + UNREADABLE_AGAIN)
-        except ImageNotFoundError:
-            await self._finish(because="reference_gone")
-        else:
-            return await self._call_by_an_open_way(routes, step, enclosed)
-        return False
-
-    async def _call_by_an_open_way(self, routes: Routes, step: Ask, enclosed: Enclosed) -> bool:
+            return False
+        routes = routes.without(self._unfit)
+        if not routes.possible:
+            await self._finish(because="invalid_request")
+            return False
         admitted = await admission(self._performer.gate, routes, step)
         if isinstance(admitted, Closed):
             await self._wait_or_give_up(admitted)
             return False
-        names = {route.provider.name for route in routes.possible}
-        self._others = names - {admitted.route.provider.name}
+        self._others = {route.provider.name for route in routes.possible} - {
+            admitted.route.provider.name
+        }
         async with admitted:
-            try:
-                rules = admitted.route.model.references
-                fitting = await self._performer.preparing.for_model(enclosed, rules)
-            except NotAnImageError as error:
-                log.error("a reference image cannot be sent: %s", error)
-                await self._finish(because="reference_gone")
-                return False
-            await self._say_that_calls_start(admitted)
-            await self._make_open_calls(admitted, fitting)
+            return await self._call(admitted)
+
+    async def _call(self, admitted: Admission) -> bool:
+        """Make the calls that there is leave for; False when the references are not there now."""
+        try:
+            enclosed = await self._enclosed(admitted.route)
+        except ImageStoreUnavailableError as error:
+            log.warning("a reference image cannot be read yet: %s", error)
+            await self._holding.release(self._now() + UNREADABLE_AGAIN)
+            return False
+        except ImageNotFoundError:
+            await self._finish(because="reference_gone")
+            return False
+        except NotAnImageError as error:
+            log.error("a reference image cannot be sent: %s", error)
+            self._unfit[admitted.route.provider.name] = "cannot be sent a reference image"
+            return True
+        if self._now() >= self._generation.deadline:  # preparing them took too long
+            await self._finish()
+            return False
+        await self._say_that_calls_start(admitted)
+        await self._make_open_calls(admitted, enclosed)
         return True
 
+    async def _enclosed(self, route: Route) -> Enclosed:
+        """The references and the mask as the model takes them."""
+        generation = self._generation
+        stored = await self._performer.pictures.enclosed(generation.references, generation.mask)
+        return await self._performer.preparing.for_model(stored, route.model.references)
+
     async def _wait_or_give_up(self, closed: Closed) -> None:
+        """Where nobody can be asked and nothing passes, it ends for what its calls failed of."""
         if closed.because is not None:
-            await self._finish(because=closed.because)
+            await self._finish(because=self._generation.last_failure or closed.because)
         else:
             again = closed.until or self._now() + UNEXPECTED_AGAIN
             await self._holding.release(min(again, self._generation.deadline))
@@ -305,8 +319,7 @@ class Performance:
                 ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     try:
-                        await self._record_outcome(calls[task], task.result())
-                        await admitted.end(verdict(task.result()))
+                        await self._end_call(admitted, calls[task], task.result())
                     except Exception as error:  # noqa: BLE001  # raised when all are recorded
                         errors.append(error)
         finally:
@@ -314,6 +327,13 @@ class Performance:
                 task.cancel()
         if errors:
             raise next((error for error in errors if not _is_expected(error)), errors[0])
+
+    async def _end_call(self, admitted: Admission, call: int, outcome: CallOutcome) -> None:
+        """Whoever the work belongs to by now, the gatekeeper hears of it."""
+        try:
+            await self._record_outcome(call, outcome)
+        finally:
+            await admitted.end(verdict(outcome))
 
     async def _record_outcome(self, call: int, outcome: CallOutcome) -> None:
         """What a call came to; when nothing is left to wait for, the end with it."""

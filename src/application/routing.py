@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from application.fitting import DoesNotFitError, Fit, Wanted, fit
@@ -25,10 +25,27 @@ class Route:
 
 @dataclass(frozen=True)
 class Routes:
-    """Those that can do it, in order of preference; why the others cannot, by name."""
+    """The providers that could be meant, in order of preference: a way, or why there is none."""
 
-    possible: Sequence[Route]
-    passed_over: Mapping[str, str]
+    ways: Mapping[str, Route | str]
+
+    @property
+    def possible(self) -> Sequence[Route]:
+        """Those that can do it."""
+        return [way for way in self.ways.values() if isinstance(way, Route)]
+
+    def without(self, obstacles: Mapping[str, str]) -> Routes:
+        """What is left when these providers cannot do it, for these reasons."""
+        return Routes({**self.ways, **obstacles})
+
+    def in_turn(self, *, last: Collection[str]) -> Sequence[tuple[str, Route | str]]:
+        """All of them, in order of preference but for those that are to be the last."""
+        return sorted(self.ways.items(), key=lambda way: way[0] in last)
+
+    def before(self, name: str) -> frozenset[str]:
+        """Those that are preferred to this one."""
+        names = list(self.ways)
+        return frozenset(names[: names.index(name)])
 
 
 class Router:
@@ -40,22 +57,21 @@ class Router:
 
     async def routes(self, wanted: Wanted) -> Routes:
         """Raises NoProviderError with the reason of each provider that could have been meant."""
-        possible: list[Route] = []
-        passed_over: dict[str, str] = {}
         meant = self._meant(wanted)
         switched_on = await self._gate.order(tuple(meant))
-        for name in meant:
-            if name not in switched_on:
-                passed_over[name] = "is switched off"
+        ways: dict[str, Route | str] = {
+            name: "is switched off" for name in meant if name not in switched_on
+        }
         for name in switched_on:
             try:
-                possible.append(_route(meant[name], wanted))
+                ways[name] = _route(meant[name], wanted)
             except DoesNotFitError as obstacle:
-                passed_over[name] = str(obstacle)
-        if not possible:
-            reasons = [f"{name} {reason}" for name, reason in passed_over.items()]
+                ways[name] = str(obstacle)
+        routes = Routes(ways)
+        if not routes.possible:
+            reasons = [f"{name} {reason}" for name, reason in ways.items()]
             raise NoProviderError("; ".join(reasons or ["no provider is configured"]) + ".")
-        return Routes(possible, passed_over)
+        return routes
 
     def provider(self, name: str) -> Provider | None:
         """The provider of this name, None when it is not configured (any more)."""

@@ -65,7 +65,7 @@ CONSEQUENCES: dict[FailureKind, Consequence] = {
         "Check size, format and references against what the provider offers.",
     ),
     "rate_limited": Consequence(
-        repeats=6,
+        repeats=1000,  # it costs nothing: the deadline is the limit
         falls_back="yes",
         sentence="The provider accepted no more requests for now. Ask again later.",
     ),
@@ -86,7 +86,7 @@ CONSEQUENCES: dict[FailureKind, Consequence] = {
     ),
     "outcome_unknown": Consequence(
         repeats=1,
-        falls_back="no",
+        falls_back="yes",
         sentence="A call was sent and its outcome never became known. "
         "It was not repeated any more, since every call may be billed. Ask again if you want it.",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from domain.aggregate import Aggregate, Created, Metadata, Value, usually
 from domain.aggregate import Event as DomainEvent
-from domain.attempts import Again, Attempts
+from domain.attempts import Again, Attempts, Want
 from domain.failure import CONSEQUENCES, Failure, FailureKind, OnRefusal
 from domain.image import Bridge, Cost, ImageSpec, PublishedImage, ReferenceImage, StoredImage
 from domain.quota import Window
@@ -66,16 +66,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Ask:
-    """Next: call a provider for the images with these numbers.
+    """Next: call a provider for what is wanted; the rest may be asked for `later`, at that time."""
 
-    Those to avoid have failed: some of them may be asked again `avoid_until` then, if it is a time.
-    Those that are doubted have lost a call, and are asked when nobody else can be.
-    """
-
-    images: tuple[int, ...]
-    avoid: frozenset[str] = frozenset()
-    avoid_until: datetime | None = None
-    doubted: frozenset[str] = frozenset()
+    wants: tuple[Want, ...]
+    later: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -310,11 +304,10 @@ class Generation(Aggregate):
         wanted = self._unasked_images()
         if not wanted or now >= self.deadline:
             return Finish()
-        retry_at = self._attempts.retry_at
-        askable = [n for n in wanted if retry_at.get(n, now) <= now]
-        if askable:
-            return self._ask_alike(askable, now)
-        return Wait(until=min(*(retry_at[n] for n in wanted), self.deadline))
+        wants, later = self._attempts.wants(wanted, now), self._attempts.later(wanted, now)
+        if wants:
+            return Ask(wants, later)
+        return Wait(until=min(later or self.deadline, self.deadline))
 
     def start_call(
         self,
@@ -380,9 +373,7 @@ class Generation(Aggregate):
         """
         if self.calls[call].outcome != "open":
             return
-        again = (
-            Again(None, None) if self.closed else self._again(call, failure, others, now, jitter)
-        )
+        again = self._again(call, failure, others, now, jitter)
         self._call_failed(
             call=call,
             provider_request_id=provider_request_id,
@@ -399,7 +390,7 @@ class Generation(Aggregate):
             return
         lost_before = self._attempts.losses(self.calls[call].images)
         allowed = self._paid_repeats_of_lost_calls() if repeat_costs else FREE_REPEATS_OF_LOST_CALLS
-        repeat = lost_before < allowed and not self.closed
+        repeat = lost_before < allowed and not (self.closed or self._attempts.refused)
         self._call_lost(call=call, reason=reason, repeat=repeat)
 
     def finish(
@@ -474,6 +465,11 @@ class Generation(Aggregate):
         )
 
     @property
+    def last_failure(self) -> FailureKind | None:
+        """What the last of its failed or lost calls failed of."""
+        return self._last_failure
+
+    @property
     def objects(self) -> tuple[str, ...]:
         """The keys of every object that it put into the image store."""
         return tuple(sorted(self._objects))
@@ -505,18 +501,9 @@ class Generation(Aggregate):
             jitter=jitter,
         )
 
-    def _ask_alike(self, askable: Sequence[int], now: datetime) -> Ask:
-        """For the first image, and those that may be asked of the same providers."""
-        tried, first = self._attempts, askable[0]
-        avoid, doubted = tried.avoided(first, now), tried.doubted(first)
-        alike = tuple(
-            number
-            for number in askable
-            if tried.avoided(number, now) == avoid and tried.doubted(number) == doubted
-        )
-        return Ask(alike, avoid, tried.first_back(first, now), doubted)
-
     def _unasked_images(self) -> tuple[int, ...]:
+        if self._attempts.refused:
+            return ()
         settled = self.images.keys() | self._attempts.given_up | self._images_of("open")
         return tuple(n for n in range(1, self.spec.count + 1) if n not in settled)
 
@@ -653,6 +640,8 @@ class Generation(Aggregate):
         asked = self.calls[call]
         asked.outcome, asked.cost = "failed", cost
         self._last_failure = kind
+        if kind == "moderation_input" and self.on_refusal == "fail":
+            self._attempts.refused = True
         again = Again(by_anybody=retry_at, by_same=same_provider_at)
         self._attempts.take_failure(asked.provider, asked.images, again)
 

@@ -104,10 +104,6 @@ def _sketch(settings: Settings) -> Provider:
     )
 
 
-WORKER_NEWS = "darkroom news of a worker"
-WORKERS_BREATH = 0.25  # seconds between looks: it waits for what is rare
-
-
 def _openai(settings: Settings) -> Provider:
     from infrastructure.providers.openai import OpenAIProvider
 
@@ -151,6 +147,11 @@ MAKERS = {"openai": _openai, "gemini": _gemini, "stability": _stability, "sketch
 def _providers(settings: Settings) -> dict[str, Provider]:
     """In the operator's order of preference; an SDK is imported only when it is configured."""
     return {name: MAKERS[name](settings) for name in settings.providers}
+
+
+async def _close_all(configured: Mapping[str, Provider]) -> None:
+    for provider in configured.values():
+        await provider.close()
 
 
 def _queue(redis_url: str) -> ArqQueue:
@@ -201,6 +202,10 @@ def _seconds(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+WORKER_NEWS = "darkroom news of a worker"
+WORKERS_BREATH = 0.25  # seconds between looks: it waits for what is rare
+
+
 class Container(containers.DeclarativeContainer):
     """Everything is made once, when it is first asked for; opening and closing is a process's own.
 
@@ -239,6 +244,7 @@ class Container(containers.DeclarativeContainer):
     gate = providers.Singleton(gatekeeper, redis_url, settings, switches, store.provided.now)
     editor = providers.Singleton(PillowEditor)
     configured_providers = providers.Singleton(_providers, settings)
+    close_providers = providers.Callable(_close_all, configured_providers)
     router = providers.Singleton(Router, configured_providers, gate)
 
     accounts = providers.Singleton(Accounts, store)

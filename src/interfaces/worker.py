@@ -86,6 +86,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     finally:
         await container.worker_news().close()
         await container.gate().close()
+        await container.close_providers()
         await queue.close()
         await container.image_store().close()
         await store.close()

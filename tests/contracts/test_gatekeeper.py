@@ -244,6 +244,16 @@ async def test_of_two_pauses_the_longer_counts(gate: Gatekeeper, clock: FakeCloc
     assert (await turned_away(gate)).until == in_seconds(clock, 50)
 
 
+async def test_what_an_operator_has_to_mend_is_looked_at_again_soon_whatever_pause_there_was(
+    gate: Gatekeeper, clock: FakeClock
+) -> None:
+    one, other = await ticket(gate), await ticket(gate)
+    pause = failure("rate_limited", retry_after=timedelta(hours=1))
+    await gate.leave("openai", "m", one, pause)
+    await gate.leave("openai", "m", other, failure("misconfigured"))
+    assert (await turned_away(gate)).until == in_seconds(clock, RULES.cool_down)
+
+
 async def test_no_more_calls_are_under_way_than_may_be(gate: Gatekeeper, clock: FakeClock) -> None:
     first, _ = await ticket(gate, "narrow"), await ticket(gate, "narrow")
     refused = await turned_away(gate, "narrow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from application.fitting import DoesNotFitError, Fit, Wanted, fit
 from application.ports.providers import FreeSizes, Model, ReferenceRules
 from domain.generation import Wish
 from domain.image import Bridge, ImageSpec
+from infrastructure.providers.openai_models import CAPABILITIES
 
 FIXED = Model(
     name="fixed-1",
@@ -18,6 +20,7 @@ FIXED = Model(
     sizes=("1024x1024", "1536x1024", "1024x1536", "2048x2048"),
     references=ReferenceRules(most=1),
 )
+OPENAI_SIZES = CAPABILITIES.models[0].free_sizes
 FREE = replace(
     FIXED,
     sizes=(),
@@ -106,19 +109,24 @@ def test_an_aspect_ratio_becomes_the_nearest_size_of_the_usual_number_of_pixels(
     )
 
 
-def test_every_size_is_within_the_bounds_whatever_is_asked_for() -> None:
-    for width in range(100, 4097, 333):
-        for height in range(100, 4097, 111):
-            if max(width, height) / min(width, height) > 3:
-                continue
-            try:
-                size = fitted(FREE, size=f"{width}x{height}").size or ""
-            except DoesNotFitError:
-                assert width * height > 2 * 3840 * 2160 or max(width, height) > 3840
-                continue
-            got = [int(side) for side in size.split("x")]
-            assert all(side % 16 == 0 and side <= 3840 for side in got)
-            assert got[0] * got[1] <= 3840 * 2160
+@pytest.mark.parametrize("shape", ["", "openai"])
+def test_every_size_is_within_the_bounds_whatever_is_asked_for(shape: str) -> None:
+    free = OPENAI_SIZES if shape else FREE.free_sizes
+    assert free is not None
+    model, fitting, chance = replace(FREE, free_sizes=free), 0, random.Random(7)
+    for _ in range(5000):
+        try:
+            asked = f"{chance.randint(16, 4096)}x{chance.randint(16, 4096)}"
+            size = fitted(model, size=asked).size or ""
+        except DoesNotFitError:
+            continue
+        fitting += 1
+        width, height = (int(side) for side in size.split("x"))
+        assert width % free.step == height % free.step == 0, asked
+        assert free.min_pixels <= width * height <= free.max_pixels, asked
+        assert free.shortest <= min(width, height) <= max(width, height) <= free.longest, asked
+        assert max(width, height) <= free.steepest * min(width, height), asked
+    assert fitting > 1000
 
 
 def test_qualities_become_the_nearest_on_the_scale_of_all() -> None:

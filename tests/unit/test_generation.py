@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from domain.attempts import Want
 from domain.failure import Failure, FailureKind
 from domain.generation import (
     CUT_OFF,
@@ -36,6 +37,10 @@ def queued(count: int = 1, **wanted: object) -> Generation:
     return recorded(new_generation(NOW, count=count, **wanted), NOW)
 
 
+def ask(*images: int, doubted: frozenset[str] = frozenset(), later: datetime | None = None) -> Ask:
+    return Ask((Want(images, doubted=doubted),), later)
+
+
 def start(generation: Generation, *images: int) -> int:
     return generation.start_call(provider="sketch", model="sketch-1", images=images)
 
@@ -64,14 +69,14 @@ def test_a_new_generation_is_queued_and_asks_for_all_its_images() -> None:
     generation = queued(count=3)
     assert generation.status == "queued"
     assert generation.units == 3
-    assert generation.next_step(NOW) == Ask(images=(1, 2, 3))
+    assert generation.next_step(NOW) == ask(1, 2, 3)
 
 
 def test_a_started_call_makes_it_processing_and_its_images_are_not_asked_for_again() -> None:
     generation = queued(count=3)
     start(generation, 1, 2)
     assert generation.status == "processing"
-    assert generation.next_step(NOW) == Ask(images=(3,))
+    assert generation.next_step(NOW) == ask(3)
 
 
 def test_answered_in_full_it_completes_with_every_image() -> None:
@@ -90,7 +95,7 @@ def test_answered_in_full_it_completes_with_every_image() -> None:
 def test_an_answer_with_fewer_images_leads_to_a_call_for_the_missing_ones() -> None:
     generation = queued(count=3)
     answer(generation, start(generation, 1, 2, 3), 1, 3)
-    assert generation.next_step(NOW) == Ask(images=(2,))
+    assert generation.next_step(NOW) == ask(2)
 
 
 def test_some_images_given_up_complete_it_with_fewer_and_return_their_units() -> None:
@@ -118,7 +123,7 @@ def test_a_failure_that_may_pass_is_waited_out() -> None:
     fail(generation, start(generation, 1), "unavailable")
     step = generation.next_step(NOW)
     assert step == Wait(until=NOW + timedelta(seconds=0.5))
-    assert generation.next_step(NOW + timedelta(seconds=0.5)) == Ask(images=(1,))
+    assert generation.next_step(NOW + timedelta(seconds=0.5)) == ask(1)
 
 
 def test_waits_double_and_the_images_are_given_up_after_the_allowed_repeats() -> None:
@@ -144,7 +149,7 @@ def test_a_failure_that_will_not_pass_is_not_repeated(kind: FailureKind) -> None
 def test_a_lost_call_is_repeated_once_when_a_repeat_costs() -> None:
     generation = queued()
     generation.lose_call(start(generation, 1), reason="killed", repeat_costs=True)
-    assert generation.next_step(NOW) == Ask(images=(1,), doubted=frozenset({"sketch"}))
+    assert generation.next_step(NOW) == ask(1, doubted=frozenset({"sketch"}))
     generation.lose_call(start(generation, 1), reason="killed", repeat_costs=True)
     assert generation.next_step(NOW) == Finish()
     finish(generation)
@@ -396,7 +401,7 @@ def test_what_a_failed_call_cost_is_recorded() -> None:
 def test_what_need_not_wait_is_asked_for_while_other_images_wait() -> None:
     generation = queued(count=2)
     fail(generation, start(generation, 1), "unavailable")
-    assert generation.next_step(NOW) == Ask(images=(2,))
+    assert generation.next_step(NOW) == ask(2, later=NOW + timedelta(seconds=0.5))
     answer(generation, start(generation, 2), 2)
     assert generation.next_step(NOW) == Wait(until=NOW + timedelta(seconds=0.5))
 
@@ -410,4 +415,5 @@ def test_replay_gives_the_same_state() -> None:
     assert replayed.calls == generation.calls
     assert replayed.images == generation.images
     assert replayed.version == 7
-    assert replayed.next_step(NOW) == Ask(images=(3,), doubted=frozenset({"sketch"}))
+    doubted, later = frozenset({"sketch"}), NOW + timedelta(seconds=0.5)
+    assert replayed.next_step(NOW) == ask(3, doubted=doubted, later=later)

@@ -72,7 +72,7 @@ async def test_a_reference_that_cannot_be_sent_fails_it_without_a_call(
     generation = await studio.perform(ref)
 
     assert generation.error is not None
-    assert generation.error[0] == "reference_gone"
+    assert generation.error[0] == "invalid_request"
     assert studio.provider.asked == []
     assert await studio.trail(ref) == ["requested", "failed"]
     assert studio.units() == {0}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from application.ports.health import Admitted, Obstruction, TurnedAway, Verdict
-from application.ports.providers import CallFailedError, OutcomeUnknownError
+from application.ports.providers import Answer, CallFailedError, CallRequest, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
 from domain.generation import Generation
 from infrastructure.always_open import AlwaysOpen
-from tests.fakes_images import FakeProvider, offering
-from tests.studio import Studio
+from tests.fakes_images import HANG, FakeProvider, offering
+from tests.studio import Studio, until
 
 SECOND = "second"
 
@@ -187,3 +188,76 @@ async def test_what_is_done_otherwise_than_asked_is_recorded_with_the_call(two: 
     generation = await two.perform(await two.place(spec={"size": "200x100", "moderation": "low"}))
     (bridge,) = generation.calls[1].bridges
     assert (bridge.what, bridge.asked, bridge.got) == ("moderation", "low", "not offered")
+
+
+async def test_one_image_that_nobody_can_make_leaves_the_others_alone(two: Studio) -> None:
+    later = two.clock.now + timedelta(seconds=60)
+    gate_of(two).closed[SECOND] = ("out_of_funds", later)
+    gate_of(two).most["fake"] = 1
+    two.provider.told = failing("no_image", 2)
+    generation = await two.perform(await two.place(count=3))
+    while not generation.closed:
+        two.clock.advance(seconds=1)
+        generation = await two.perform(generation.id)
+    assert (generation.status, generation.missing) == ("completed", 0)
+
+
+async def test_an_image_that_has_to_wait_holds_up_no_other(two: Studio) -> None:
+    gate_of(two).closed[SECOND] = ("circuit_open", two.clock.now + timedelta(seconds=30))
+    gate_of(two).most["fake"] = 1
+    two.provider.told = failing("invalid_request")
+    ref = await two.place(count=2)
+    generation = await two.perform(ref)
+    assert set(generation.images) == {2}
+    assert two.store.work["generate", ref].due_at == two.clock.now + timedelta(seconds=30)
+
+
+async def test_the_gatekeeper_hears_of_a_call_whose_generation_was_cancelled(two: Studio) -> None:
+    ref = await two.place()
+
+    async def cancelled_meanwhile(request: CallRequest) -> Answer:
+        await two.cancel(ref)
+        raise failing("out_of_funds")[0]
+
+    two.provider.told = [cancelled_meanwhile]
+    await two.perform(ref)
+    assert gate_of(two).heard == [
+        ("fake", "fake-1", Failure(kind="out_of_funds", message="As told."))
+    ]
+
+
+async def test_what_ends_before_it_began_for_want_of_time_says_nothing_of_the_provider(
+    two: Studio,
+) -> None:
+    two.performer.calls.timeout = timedelta(seconds=5)
+    two.provider.told = [HANG]
+    ref = await two.place(deadline=timedelta(seconds=0.05))
+    await two.perform(ref)
+    assert gate_of(two).heard[0] == ("fake", "fake-1", "given_up")
+
+
+async def test_who_is_cancelled_while_tickets_come_gives_them_back(two: Studio) -> None:
+    gate, entered = gate_of(two), 0
+    enter = gate.enter
+
+    async def slow_for_the_second(provider: str, model: str, /) -> Admitted | TurnedAway:
+        nonlocal entered
+        entered += 1
+        if entered == 2:
+            await asyncio.sleep(0.05)
+        return await enter(provider, model)
+
+    gate.enter = slow_for_the_second
+    performing = asyncio.create_task(two.perform(await two.place(count=2)))
+    await until(lambda: entered == 2)
+    performing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await performing
+    assert set(gate.inside.values()) == {0}
+
+
+async def test_only_those_that_are_preferred_are_passed_over(two: Studio) -> None:
+    assert isinstance(two.providers[1], FakeProvider)
+    two.providers[1].capabilities = offering(seed=False)
+    generation = await two.perform(await two.place(spec={"seed": 7}))
+    assert (providers_of(generation), generation.calls[1].passed_over) == (["fake"], {})

@@ -78,11 +78,11 @@ async def test_the_administrator_reorders_and_switches_off() -> None:
     ]
     routes = await routed(gate=Reordered("second"))
     assert [route.provider.name for route in routes.possible] == ["second"]
-    assert routes.passed_over == {"first": "is switched off"}
+    assert routes.ways["first"] == "is switched off"
 
 
 async def test_why_others_are_passed_over_is_said() -> None:
-    assert (await routed(seed=7)).passed_over == {"first": "takes no seed, leave it out"}
+    assert (await routed(seed=7)).ways["first"] == "takes no seed, leave it out"
 
 
 @pytest.mark.parametrize(

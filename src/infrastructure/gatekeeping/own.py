@@ -75,8 +75,9 @@ class OwnCircuit:
         self.failed = []
 
     def _open(self, lesson: Lesson, now: datetime) -> None:
+        till = now + timedelta(seconds=lesson.seconds)
+        self.till = max(self.till, till) if self.why == lesson.why else till
         self.why = lesson.why
-        self.till = max(self.till, now + timedelta(seconds=lesson.seconds))
         self.failed = []
 
     def _count(self, lesson: Lesson, now: datetime, rules: CircuitRules) -> None:

@@ -41,7 +41,9 @@ local function look_again_in(wait)
 end
 
 local function open(circuit, why, milliseconds)
-    circuit.why, circuit.till = why, math.max(circuit.till or 0, now + milliseconds)
+    -- Only what is shut for the same reason stays shut for as long as was said before.
+    local till = circuit.why == why and circuit.till or 0
+    circuit.why, circuit.till = why, math.max(till, now + milliseconds)
     circuit.failed = {}
 end
 

@@ -119,6 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await end(opening)
         await container.news().close()
         await container.gate().close()
+        await container.close_providers()
         await container.queue().close()
         await container.image_store().close()
         await container.store().close()
