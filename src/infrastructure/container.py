@@ -47,6 +47,7 @@ from infrastructure.gatekeeping.making import gatekeeper
 from infrastructure.image_editing import PillowEditor
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
+from infrastructure.providers.at_first_call import AtFirstCall
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
@@ -105,34 +106,49 @@ def _sketch(settings: Settings) -> Provider:
 
 
 def _openai(settings: Settings) -> Provider:
-    from infrastructure.providers.openai import OpenAIProvider
+    from infrastructure.providers.openai_models import CAPABILITIES
 
-    return OpenAIProvider(
-        api_key=_secret(settings.openai_api_key, "OPENAI_API_KEY"),
-        base_url=settings.openai_base_url,
-        read_seconds=settings.call_seconds,
-    )
+    def make() -> Provider:
+        from infrastructure.providers.openai import OpenAIProvider
+
+        return OpenAIProvider(
+            api_key=_secret(settings.openai_api_key, "OPENAI_API_KEY"),
+            base_url=settings.openai_base_url,
+            read_seconds=settings.call_seconds,
+        )
+
+    return AtFirstCall("openai", CAPABILITIES, make)
 
 
 def _gemini(settings: Settings) -> Provider:
-    from infrastructure.providers.gemini import GeminiProvider
+    from infrastructure.providers.gemini_models import CAPABILITIES
 
-    return GeminiProvider(
-        api_key=_secret(settings.gemini_api_key, "GEMINI_API_KEY"),
-        base_url=settings.gemini_base_url,
-        api_version=settings.gemini_api_version,
-        read_seconds=settings.call_seconds,
-    )
+    def make() -> Provider:
+        from infrastructure.providers.gemini import GeminiProvider
+
+        return GeminiProvider(
+            api_key=_secret(settings.gemini_api_key, "GEMINI_API_KEY"),
+            base_url=settings.gemini_base_url,
+            api_version=settings.gemini_api_version,
+            read_seconds=settings.call_seconds,
+        )
+
+    return AtFirstCall("gemini", CAPABILITIES, make)
 
 
 def _stability(settings: Settings) -> Provider:
-    from infrastructure.providers.stability import StabilityProvider
+    from infrastructure.providers.stability_models import CAPABILITIES
 
-    return StabilityProvider(
-        api_key=_secret(settings.stability_api_key, "STABILITY_API_KEY"),
-        base_url=settings.stability_base_url,
-        read_seconds=settings.call_seconds,
-    )
+    def make() -> Provider:
+        from infrastructure.providers.stability import StabilityProvider
+
+        return StabilityProvider(
+            api_key=_secret(settings.stability_api_key, "STABILITY_API_KEY"),
+            base_url=settings.stability_base_url,
+            read_seconds=settings.call_seconds,
+        )
+
+    return AtFirstCall("stability", CAPABILITIES, make)
 
 
 def _secret(secret: SecretStr | None, variable: str) -> str:
