@@ -83,8 +83,8 @@ soak: $(VENV)/.ready-dev  ## Half of what it can do, for long: make soak MINUTES
 chaos: $(VENV)/.ready-dev  ## Break everything under load: make chaos GENERATIONS=1000 SEEDS=1..10
 	@$(BIN)/python -m tests.chaos.rounds --generations=$(or $(GENERATIONS),200) --seeds=$(or $(SEEDS),1..3) --faults=$(or $(FAULTS),all) --outside=$(or $(OUTSIDE),both)
 
-drill: $(VENV)/.ready-dev  ## Restart all under load in calls of 30 s, PostgreSQL ten times: make drill SECONDS=30 OUTAGES=10
-	@DRILL_CALL_SECONDS=$(or $(SECONDS),30) DRILL_OUTAGES=$(or $(OUTAGES),10) $(BIN)/python -m pytest tests/chaos/test_rolling_restart.py tests/chaos/test_postgres_away.py -s
+drill: $(VENV)/.ready-dev  ## Restart all under load in calls of 30 s, PostgreSQL ten times, Supabase away for 60 s: make drill SECONDS=30 OUTAGES=10 AWAY=60
+	@DRILL_CALL_SECONDS=$(or $(SECONDS),30) DRILL_OUTAGES=$(or $(OUTAGES),10) DRILL_AWAY_SECONDS=$(or $(AWAY),60) $(BIN)/python -m pytest -s tests/chaos/test_rolling_restart.py tests/chaos/test_postgres_away.py tests/chaos/test_supabase_away.py
 
 lock: $(VENV)/.uv  ## Pin again what pyproject.toml asks for.
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements.lock pyproject.toml

@@ -15,6 +15,7 @@ from bench.load import Load, Tally
 
 MODEL = "gpt-image-2"
 PROMPT = "A lighthouse on a cliff at dusk, one lamp lit, woodcut"
+PIXELS = 1024  # of each side
 OK = "200"
 
 
@@ -24,13 +25,12 @@ async def run(address: str, key: str, *, at_once: int, seconds: float) -> Load:
 
     async def ask() -> float:
         began = time.perf_counter()
-        answer = await client.images.generate(prompt=PROMPT, model=MODEL, size="1024x1024")
+        answer = await client.images.generate(prompt=PROMPT, model=MODEL, size=f"{PIXELS}x{PIXELS}")
         if not (answer.data and answer.data[0].b64_json):
             raise RuntimeError("The answer held no picture.")
         return (time.perf_counter() - began) * 1000
 
-    for _ in range(at_once):  # connections are opened, and pools filled
-        await ask()
+    await asyncio.gather(*(ask() for _ in range(at_once)))  # connections are opened, pools filled
     tally = Tally()
 
     async def ask_until_the_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from tests.servers.running import environment_of
 pytestmark = pytest.mark.slow
 
 FAILURES, OPEN = 3, 3.0  # of a circuit: in a row, and seconds
+AT_ONCE, REQUESTS = 6, 30  # requests under way together, and in all while somebody fails
 
 
 class Providers:
@@ -42,14 +44,54 @@ class Providers:
         generation: dict[str, Any] = answer.json()
         return generation
 
-    async def health(self) -> dict[str, tuple[str, str | None]]:
-        """State and reason, by name, in the order in which they are asked."""
+    async def generate_at_once(self, many: int) -> list[dict[str, Any]]:
+        """So many, `AT_ONCE` under way at any time, in the order in which they ended."""
+        made: list[dict[str, Any]] = []
+        left = iter(range(many))
+
+        async def one_after_the_other() -> None:
+            for _ in left:
+                generation = await self.generate()
+                made.append(generation)
+
+        await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
+        return made
+
+    async def health(self) -> dict[str, str | None]:
+        """Why one is not asked, or by one call at a time, by name, in the order they are asked."""
         items = (await self.api.get("/api/v1/providers")).json()["items"]
-        return {one["name"]: (one["health"]["state"], one["health"]["why"]) for one in items}
+        return {one["name"]: one["health"]["why"] for one in items}
+
+
+class Failing:
+    """Providers that fail from some moment on, and how often they were asked since."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def begins(self, name: str, fault: str) -> None:
+        self._since[name] = self._providers.asked(name), time.monotonic()
+        self._providers.tell(name, fault)
+
+    def asked(self, name: str) -> int:
+        return self._providers.asked(name) - self._since[name][0]
+
+    def probes(self, name: str) -> float:
+        """How many calls may have found out since whether it is well: one in `OPEN` seconds."""
+        return (time.monotonic() - self._since[name][1]) / OPEN
+
+
+def passed_over(made: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Who was not asked by the last call of each, and why."""
+    return [generation["calls"][-1]["passedOver"] for generation in made]
 
 
 @pytest.fixture
-async def providers(one_service: Processes) -> AsyncIterator[Providers]:
+async def providers(
+    one_service: Processes, request: pytest.FixtureRequest
+) -> AsyncIterator[Providers]:
+    """With the test's own settings, where it has some."""
     servers = {
         "openai": openai.server(),
         "gemini": gemini.server(),
@@ -65,6 +107,7 @@ async def providers(one_service: Processes) -> AsyncIterator[Providers]:
             "DARKROOM_PROVIDERS": ",".join(servers),
             "DARKROOM_CIRCUIT": f"failures={FAILURES},open={OPEN:g},cool_down={OPEN:g}",
             "DARKROOM_PORT": str(port),
+            **getattr(request, "param", {}),
         }
         for process in ("api", "worker", "worker"):
             one_service.start(process, **settings)
@@ -91,49 +134,51 @@ async def test_requests_flow_to_who_can_serve_them_and_back_after_healing(
     providers: Providers,
 ) -> None:
     assert (await providers.generate())["provider"] == "openai"
+    failing = Failing(providers)
 
-    providers.tell("openai", "server_error")
-    providers.tell("gemini", "no_credit")
-    asked_before, since = providers.asked("openai"), time.monotonic()
-    made = [await providers.generate() for _ in range(12)]
-    probes = (time.monotonic() - since) / OPEN + 1
-    assert {generation["provider"] for generation in made} == {"stability"}
-    assert providers.asked("openai") - asked_before <= FAILURES + probes
-    assert made[0]["calls"][-1]["passedOver"] == {
-        "openai": "failed for this request",
-        "gemini": "failed for this request",
+    failing.begins("openai", "server_error")
+    made = await providers.generate_at_once(REQUESTS)
+    assert {generation["provider"] for generation in made} == {"gemini"}
+    assert await providers.health() == {
+        "openai": "circuit_open",
+        "gemini": None,
+        "stability": None,
     }
-    assert made[-1]["calls"][0]["passedOver"] == {
+    assert {"openai": "failed for this request"} in passed_over(made)
+    assert {"openai": "circuit_open"} in passed_over(made)
+
+    failing.begins("gemini", "no_credit")
+    made = await providers.generate_at_once(REQUESTS)
+    assert {generation["provider"] for generation in made} == {"stability"}
+    assert await providers.health() == {
         "openai": "circuit_open",
         "gemini": "out_of_funds",
+        "stability": None,
     }
+    assert {"openai": "circuit_open", "gemini": "out_of_funds"} in passed_over(made)
+    assert failing.asked("openai") <= FAILURES + AT_ONCE - 1 + failing.probes("openai")
+    assert failing.asked("gemini") <= AT_ONCE + failing.probes("gemini")
 
-    assert await providers.health() == {
-        "openai": ("open", "circuit_open"),
-        "gemini": ("open", "out_of_funds"),
-        "stability": ("closed", None),
-    }
-
-    async def back_at(name: str, **fields: Any) -> bool:
-        return bool((await providers.generate(**fields))["provider"] == name)
+    async def back_at(name: str) -> bool:
+        return bool((await providers.generate())["provider"] == name)
 
     providers.tell("gemini", None)
     await eventually(lambda: back_at("gemini"), why="gemini has credit again and is not asked")
     providers.tell("openai", None)
     await eventually(lambda: back_at("openai"), why="openai is back and is not asked")
-    states = {name: state for name, (state, _) in (await providers.health()).items()}
-    assert states == dict.fromkeys(states, "closed")
+    assert set((await providers.health()).values()) == {None}
 
 
-async def test_what_hangs_is_given_up_and_another_paints(
-    providers: Providers, one_service: Processes
-) -> None:
-    providers.tell("openai", "drop")
-    generation = await providers.generate()
-    assert [(call["provider"], call["outcome"]) for call in generation["calls"]] == [
-        ("openai", "lost"),
-        ("gemini", "answered"),
-    ]
+@pytest.mark.parametrize(
+    "providers", [{"DARKROOM_CALL_SECONDS": "2", "DARKROOM_DEADLINE_SECONDS": "60"}], indirect=True
+)
+async def test_what_hangs_is_given_up_and_another_paints(providers: Providers) -> None:
+    providers.tell("openai", "hang")
+    calls = (await providers.generate())["calls"]
+    assert (calls[0]["provider"], calls[0]["outcome"]) == ("openai", "lost")
+    assert calls[-1]["provider"] != "openai"
+    assert calls[-1]["outcome"] == "answered"
+    assert providers.asked("openai") == 1
 
 
 async def test_a_provider_that_is_switched_off_is_asked_by_nobody_from_then_on(

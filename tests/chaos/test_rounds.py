@@ -158,7 +158,7 @@ def test_an_event_that_a_follower_missed_is_noticed() -> None:
 
 def test_a_call_that_nobody_recorded_is_noticed() -> None:
     story = Story().answered()
-    story.ledger[story.id, 2] = Billed(1, WORKER, (1,), "answered", COST.amount)
+    story.ledger[story.id, 2] = Billed(1, WORKER, (1,), 1, "answered", COST.amount)
     told_of = told(story.facts(), promises.the_ledger_and_the_log_know_the_same_calls)
     assert "is not in the log" in told_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator
@@ -47,3 +48,13 @@ async def painting(
         client_of(url_of(stack)) as client,
     ):
         yield client, stack
+
+
+async def cancel_what_is_queued(stack: Stack) -> None:
+    """The one generation that waits, as soon as it does."""
+    async with asyncio.timeout(10):
+        while not (due := await stack.rows("SELECT ref FROM work")):
+            await asyncio.sleep(0.01)
+    ((ref,),) = due
+    cancelled = await stack.client.post(f"/api/v1/generations/{ref}/cancel")
+    assert cancelled.status_code == 200, cancelled.text

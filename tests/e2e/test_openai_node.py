@@ -6,12 +6,13 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.openai_python import picture, url_of
+from tests.e2e.openai_python import cancel_what_is_queued, picture, url_of
 from tests.e2e.stack import Stack, encoded, running, settings_for
 from tests.node import HERE, MODULES, NODE, environment
 from tests.processes import ADMIN_KEY
@@ -99,6 +100,12 @@ async def test_it_lists_models(does: Does) -> None:
         ("mask", ADMIN_KEY, "BadRequestError", (400, "invalid_value", None)),
         ("generate", "sk-wrong", "AuthenticationError", (401, "invalid_api_key", None)),
         ("no_model", ADMIN_KEY, "NotFoundError", (404, "model_not_found", "model")),
+        (
+            "key_for_two",
+            ADMIN_KEY,
+            "UnprocessableEntityError",
+            (422, "idempotency_key_reused", None),
+        ),
     ],
 )
 async def test_it_throws_the_class_that_its_users_catch(
@@ -111,16 +118,52 @@ async def test_it_throws_the_class_that_its_users_catch(
     assert thrown["requestID"]
 
 
-@pytest.mark.parametrize("what", ["generate", "stream"])
-@pytest.mark.parametrize(("fault", "kind"), [("refuse", "BadRequestError")])
-async def test_it_throws_what_becomes_of_a_generation(
-    tmp_path: Path, database_url: str, redis_url: str, what: str, fault: str, kind: str
-) -> None:
-    settings = settings_for(tmp_path, database_url, redis_url, sketch_faults=f"{fault}=1")
-    async with running(settings) as stack, stack.at_work():
-        thrown = await node(url_of(stack), what)
+OF_SETTINGS = {
+    "a used-up quota": ({"daily_quota": "1"}, "RateLimitError", (429, "insufficient_quota")),
+    "a refusal": ({"sketch_faults": "refuse=1"}, "BadRequestError", (400, "moderation_blocked")),
+    "a failure": ({"sketch_faults": "fail=1"}, "InternalServerError", (502, "provider_failed")),
+}
 
-    assert thrown["kind"] == (kind if what == "generate" else "APIError")
+
+@pytest.mark.parametrize("why", OF_SETTINGS)
+async def test_it_throws_what_becomes_of_a_generation_and_asks_no_second_time(
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+) -> None:
+    of_its_own, kind, told = OF_SETTINGS[why]
+    monkeypatch.setattr("domain.failure.FIRST_WAIT", timedelta(milliseconds=1))
+    settings = settings_for(tmp_path, database_url, redis_url, **of_its_own)
+    async with running(settings) as stack, stack.at_work():
+        thrown = await node(url_of(stack), "generate", retries=2)
+        asked = await stack.rows(ASKED)
+
+    assert (thrown["kind"], (thrown["status"], thrown["code"])) == (kind, told)
+    assert len(asked) == (0 if kind == "RateLimitError" else 1)
+
+
+async def test_it_throws_a_conflict_for_what_somebody_cancels(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    async with running(settings_for(tmp_path, database_url, redis_url)) as stack:
+        asking = asyncio.create_task(node(url_of(stack), "generate", retries=2))
+        await cancel_what_is_queued(stack)
+        thrown = await asking
+
+    assert (thrown["kind"], thrown["status"]) == ("ConflictError", 409)
+    assert thrown["code"] == "generation_cancelled"
+
+
+async def test_within_a_stream_it_throws_an_api_error(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    settings = settings_for(tmp_path, database_url, redis_url, sketch_faults="refuse=1")
+    async with running(settings) as stack, stack.at_work():
+        thrown = await node(url_of(stack), "stream")
+
+    assert thrown["kind"] == "APIError"
     assert (thrown["code"], thrown["type"]) == ("moderation_blocked", "image_generation_user_error")
 
 

@@ -31,6 +31,11 @@ const doing = {
   model: () => client.models.retrieve("sketch-1"),
   no_model: () => client.models.retrieve("gpt-9"),
   bad: () => client.images.generate({ ...wish, n: 11 }),
+  key_for_two: async () => {
+    const keyed = { headers: { "Idempotency-Key": "k" } };
+    await client.images.generate(wish, keyed);
+    return client.images.generate({ ...wish, prompt: "a hare" }, keyed);
+  },
 };
 
 try {

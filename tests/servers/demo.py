@@ -12,15 +12,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 
 from tests.servers.running import environment_of, server_process
 
 STORES = ("filesystem", "supabase")
+BUCKET = "darkroom"
 DARKROOM = [sys.executable, "-m", "interfaces.cli.main", "demo"]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one server saw: its requests in words, the pictures, and how many of them differ."""
+
+    requests: str
+    pictures: int
+    different: int
 
 
 def main() -> int:
@@ -52,22 +64,40 @@ def _servers(names: list[str], folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _compare(providers: list[str], addresses: dict[str, str]) -> int:
-    """A picture from each provider, and two more from the first."""
+    """A picture from each provider, and two more from the first; at Supabase each once."""
     if addresses:
         print("\nWhat the test servers counted")
     wrong = 0
     for name, address in addresses.items():
         told = httpx.get(f"{address}/_control").json()
-        if name not in providers:
-            print(f"  {name}: {len(told['seen'])} requests")
-            continue
-        pictures = sum(seen["facts"].get("images", 1) for seen in told["seen"] if seen["billed"])
-        expected = 3 if name == providers[0] else 1
-        is_right = pictures == expected
-        wrong += not is_right
-        mark = "✓" if is_right else f"✗ not {expected}:"
-        print(f"  {mark} {name}: {told['billed']} calls billed, {pictures} pictures")
+        if name in providers:
+            wrong += not _is_as_expected(name, _made(told), 3 if name == providers[0] else 1)
+        else:
+            wrong += not _is_as_expected(name, _put(told), len(providers) + 2)
     return 1 if wrong else 0
+
+
+def _is_as_expected(name: str, counted: Counted, expected: int) -> bool:
+    is_right = counted.pictures == counted.different == expected
+    mark = "✓" if is_right else f"✗ not {expected}, each once:"
+    print(f"  {mark} {name}: {counted.requests}, {counted.pictures} pictures")
+    return is_right
+
+
+def _made(told: dict[str, Any]) -> Counted:
+    """What a provider billed."""
+    pictures = sum(seen["facts"].get("images", 1) for seen in told["seen"] if seen["billed"])
+    return Counted(f"{told['billed']} calls billed", pictures, pictures)
+
+
+def _put(told: dict[str, Any]) -> Counted:
+    """What was put into the public bucket, and under how many names."""
+    put = [
+        seen["path"]
+        for seen in told["seen"]
+        if seen["facts"].get("stored") and f"/object/{BUCKET}/" in seen["path"]
+    ]
+    return Counted(f"{len(told['seen'])} requests", len(put), len(set(put)))
 
 
 if __name__ == "__main__":
