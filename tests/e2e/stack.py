@@ -22,6 +22,7 @@ from PIL import Image
 
 from application.ports.event_store import StoreUnavailableError
 from application.ports.workers import DueWork, WorkBoard
+from domain.provider import PROVIDERS
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
@@ -98,6 +99,10 @@ class Stack:
         assert response.status_code == 202, response.text
         generation: dict[str, Any] = response.json()
         return generation
+
+    def watched(self) -> set[UUID]:
+        """The streams that requests wait for; the process itself watches that of the providers."""
+        return set(self.container.news()._watchers) - {PROVIDERS}
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the database says, over a connection of its own."""

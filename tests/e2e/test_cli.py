@@ -138,7 +138,7 @@ def script_of(run: subprocess.CompletedProcess[str]) -> str:
     [
         ("darkroom gen", ["generate"]),
         ("darkroom history --status c", ["completed", "cancelled"]),
-        ("darkroom generate x --provider s", ["sketch"]),
+        ("darkroom generate x --provider s", ["sketch", "stability"]),
         ("darkroom generate x --aspect 16", ["16:9"]),
         ("darkroom generate x --no-w", ["--no-wait"]),
     ],

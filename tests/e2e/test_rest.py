@@ -129,15 +129,14 @@ async def test_another_process_may_do_the_waiting(stack: Stack, tmp_path: Path) 
 
 async def test_a_client_that_goes_away_leaves_nobody_waiting(stack: Stack) -> None:
     post = asyncio.create_task(stack.client.post(URL, json=PROMPT))
-    watchers = stack.container.news()._watchers
-    while not watchers:
+    while not stack.watched():
         await asyncio.sleep(0.01)
 
     post.cancel()
     await asyncio.gather(post, return_exceptions=True)
 
     async with asyncio.timeout(5):
-        while watchers:
+        while stack.watched():
             await asyncio.sleep(0.01)
     assert await stack.recorded() == 1
 

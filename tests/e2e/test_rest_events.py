@@ -129,20 +129,19 @@ async def test_head_of_a_stream_does_not_begin_it(stack: Stack) -> None:
 
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert not stack.container.news()._watchers
+    assert not stack.watched()
 
 
 async def test_a_client_that_goes_away_costs_nothing(stack: Stack) -> None:
     queued = await stack.generate()
-    watchers = stack.container.news()._watchers
     followers = stack.container.following()._followers
     for _ in range(5):
         async with following(stack.client, queued["links"]["events"]) as stream:
             await anext(stream)
-            assert len(watchers) == 1
+            assert len(stack.watched()) == 1
 
     async with asyncio.timeout(5):
-        while watchers or followers:
+        while stack.watched() or followers:
             await asyncio.sleep(0.01)
 
 

@@ -9,6 +9,7 @@ what it came to.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections import deque
@@ -192,6 +193,9 @@ class _Answering:
 @asynccontextmanager
 async def serving(server: ProtocolServer, port: int = 0) -> AsyncIterator[str]:
     """Serve on loopback in this event loop; yields the address."""
+    # It complains of every answer that is cut off, which are many here.
+    loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi")]
+    levels = [logger.level for logger in loggers]
     config = uvicorn.Config(
         server.app, "127.0.0.1", port, log_config=None, log_level="critical", lifespan="off"
     )
@@ -204,3 +208,5 @@ async def serving(server: ProtocolServer, port: int = 0) -> AsyncIterator[str]:
     finally:
         running.should_exit = running.force_exit = True
         await task
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -123,6 +123,10 @@ async def _looks_around(api: generated.Api) -> None:
     kinds = (await api("listProblemTypes")).parsed.items
     for kind in kinds:
         assert (await api("getProblemType", kind.code)).parsed == kind
+    (sketch,) = (await api("listProviders")).parsed.items
+    assert (sketch.name, sketch.health.state) == ("sketch", "closed")
+    change = api.models.ProviderChange(enabled=True)
+    assert (await api("changeProvider", "sketch", body=change)).parsed.enabled
     assert (await api("isAlive")).parsed.status == "alive"
     assert (await api("isReady")).parsed.reasons is not None
 
