@@ -40,7 +40,7 @@ def test_a_unit_is_used_for_a_picture_and_given_back_without_one(
 
 UNKNOWABLE = {
     *("openai no_usage", "openai odd_usage", "openai not_json", "openai not_an_object"),
-    *("gemini not_json", "gemini wrong_shape", "gemini empty_body"),
+    *("gemini nested_without_end", "gemini not_json", "gemini wrong_shape", "gemini empty_body"),
 }
 """Whole answers that do not say what they cost."""
 A_PROMPT = Decimal("0.001")  # dollars: what was read of one that is refused may be billed

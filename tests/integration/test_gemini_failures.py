@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import inspect
+import json
 import logging
 import socket
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx2
 import pytest
 from google.genai import _api_client, errors
@@ -22,6 +31,10 @@ from tests.servers import protocol
 from tests.servers.gemini_answers import ANSWERS
 from tests.servers.gemini_problems import ERRORS
 from tests.servers.protocol import TRANSPORT_FAULTS
+from tests.servers.raw import answering, authority_in, breaking_tls, said
+
+BLOB = {"mimeType": "image/png", "data": base64.b64encode(b"a picture").decode()}
+PICTURE = json.dumps({"candidates": [{"content": {"parts": [{"inlineData": BLOB}]}}]}).encode()
 
 
 @pytest.fixture
@@ -54,6 +67,53 @@ async def test_a_longer_answer_than_there_can_be_is_not_read() -> None:
         await asking.make()
         asking.server.switches.options["picture_bytes"] = 200_000
         assert (await asking.failure()).failure.kind == "no_image"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, "no_image"), (402, "out_of_funds")])
+async def test_what_is_compressed_though_nobody_asked_for_it_is_not_unpacked(
+    status: int, kind: str
+) -> None:
+    answer = said(status, gzip.compress(PICTURE), content_encoding="gzip")
+    async with answering(answer) as (address, raw), gemini(base_url=address) as asking:
+        assert (await asking.failure()).failure.kind == kind
+    assert b"accept-encoding: identity" in raw.asked[0].lower()
+
+
+async def test_an_answer_that_says_it_is_as_it_is_may_be_read() -> None:
+    answer = said(200, PICTURE, content_encoding="identity")
+    async with answering(answer) as (address, _), gemini(base_url=address) as asking:
+        assert (await asking.make()).pictures[0].data == b"a picture"
+
+
+@pytest.mark.parametrize("asked", ["30", "date"])
+async def test_a_wait_that_the_header_asks_for_is_heard(asked: str) -> None:
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    answer = said(503, b"<html>", retry_after=then if asked == "date" else asked)
+    async with answering(answer) as (address, _), gemini(base_url=address) as asking:
+        wait = (await asking.failure()).failure.retry_after
+    assert wait is not None
+    assert timedelta(seconds=20) < wait <= timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("asked", [{"model": "gemini-9"}, {"size": "1x1"}, {"images": (1, 2)}])
+async def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
+    asking: Gemini, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(CallFailedError) as failed:
+        await asking.provider.call(replace(request_for(), **asked))
+    is_theirs = "model" in asked
+    assert failed.value.failure.kind == ("misconfigured" if is_theirs else "invalid_request")
+    assert failed.value.failure.of_model is is_theirs
+    assert asking.posts == 0
+
+
+@pytest.mark.parametrize("status", [408, 504, 524])
+def test_who_gave_up_waiting_is_told_by_whose_words_they_are(status: int) -> None:
+    page = outcome(errors.APIError(status, {"status": "timeout", "message": "too long"}))
+    assert isinstance(page, OutcomeUnknownError)
+    own = outcome(errors.APIError(status, {"error": {"code": status, "status": "CANCELLED"}}))
+    assert isinstance(own, CallFailedError)
+    assert own.failure.kind == "unavailable"
 
 
 # --- one call is one request ---------------------------------------------------------------------
@@ -123,6 +183,20 @@ async def test_no_call_is_made_over_a_connection_that_the_other_side_may_be_clos
         for _ in range(2):
             await ended.acquire()
     assert answered.get_nowait() != answered.get_nowait()
+
+
+async def test_a_broken_record_of_tls_in_the_middle_of_an_answer_loses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority_in(tmp_path)))
+    half = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + bytes(10)
+    async with breaking_tls(half, tmp_path) as address, gemini(base_url=address) as asking:
+        with pytest.raises(OutcomeUnknownError, match="SSLError"):
+            await asking.make()
+
+
+def test_a_stream_that_ended_where_httpx2_did_not_look_is_lost() -> None:
+    assert isinstance(outcome(anyio.EndOfStream()), OutcomeUnknownError)
 
 
 # --- what nobody may read ------------------------------------------------------------------------

@@ -229,6 +229,23 @@ async def test_output_that_is_not_split_is_the_picture_s(asking: Gemini) -> None
     assert (await asking.make()).cost.amount == pro()
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [("split_of_nothing", 0), ("split_null", 0), ("split_of_text", 20), ("split_of_nulls", 0)],
+)
+async def test_of_output_that_is_split_in_part_the_rest_is_the_picture_s(
+    asking: Gemini, fault: str, text: int
+) -> None:
+    asking.server.switches.tell(next=[fault])
+    assert (await asking.make()).cost.amount == pro(text=text, images=1120 - text)
+
+
+async def test_a_picture_is_kept_and_counted_whatever_is_odd_beside_it(asking: Gemini) -> None:
+    asking.server.switches.tell(next=["odd_facts"])
+    answer = await asking.make()
+    assert (answer.cost.amount, answer.provider_request_id) == (pro(), None)
+
+
 async def test_an_uncounted_picture_costs_what_such_a_picture_usually_does(asking: Gemini) -> None:
     asking.server.switches.tell(next=["no_usage", "no_usage"])
     assert (await asking.make()).cost.amount == pro(read=0)
@@ -242,6 +259,7 @@ async def test_an_uncounted_picture_costs_what_such_a_picture_usually_does(askin
         ("blocked_safety", pro(images=0)),
         ("finish_safety", pro(images=0)),
         ("blocked_with_picture", pro()),
+        ("blocked_beside_a_candidate", pro(images=0)),
         ("broken_base64", pro()),
         ("text_only", pro(images=0, text=12)),
         ("text_only_without_split", pro(images=0, text=12)),

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import io
-import traceback
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
-import httpx
 import pytest
 from PIL import Image
 
-from application.ports.providers import (
-    Answer,
-    CallFailedError,
-    CallRequest,
-    OutcomeUnknownError,
-    Picture,
-)
+from application.ports.providers import Answer, Picture
 from domain.image import Fidelity, Format
-from infrastructure.providers.stability import StabilityProvider, _body
-from infrastructure.providers.stability_errors import (
-    NOTHING_WAS_SENT,
-    PERHAPS_SENT,
-    broken_off,
-    refused,
-)
+from infrastructure.providers.stability import StabilityProvider
 from infrastructure.providers.stability_models import (
     CAPABILITIES,
     CORE_RATIOS,
@@ -36,9 +20,8 @@ from infrastructure.providers.stability_models import (
     RATIOS,
     REFERENCE_RULES,
 )
-from tests.contracts.stages.stability import STAGE
+from tests.integration.stability_calls import asking, wish
 from tests.servers.protocol import ProtocolServer, serving
-from tests.servers.stability import KEY
 from tests.servers.stability import server as stability_server
 from tests.servers.stability_rules import RATIOS as KNOWN_RATIOS
 
@@ -52,15 +35,8 @@ def server() -> ProtocolServer:
 
 @pytest.fixture
 async def stability(server: ProtocolServer) -> AsyncIterator[StabilityProvider]:
-    async with serving(server) as address:
-        provider = StabilityProvider(api_key=KEY, base_url=address, read_seconds=1)
+    async with serving(server) as address, asking(address) as provider:
         yield provider
-        await provider.close()
-
-
-def wish(model: str = "ultra", **wanted: Any) -> CallRequest:
-    told = {"prompt": "a lighthouse", "images": (1,), **wanted}
-    return CallRequest(generation=uuid4(), call=1, model=model, **told)
 
 
 def reference(side: int = 64) -> Picture:
@@ -72,12 +48,6 @@ def reference(side: int = 64) -> Picture:
 def facts(server: ProtocolServer) -> dict[str, Any]:
     assert len(server.switches.seen) == 1
     return {name: fact for name, fact in server.switches.seen[0].facts.items() if fact is not None}
-
-
-async def failure_of(provider: StabilityProvider, request: CallRequest) -> CallFailedError:
-    with pytest.raises(CallFailedError) as failed:
-        await provider.call(request)
-    return failed.value
 
 
 def decoded(answer: Answer) -> Image.Image:
@@ -211,90 +181,3 @@ async def test_the_end_user_is_named_where_there_is_one(
     asked = facts(server)
     assert asked["stability-client-user-id"] == "6b23c0d5f35d1b11"
     assert asked["stability-client-id"] == "darkroom"
-
-
-async def test_two_pictures_in_one_call_are_refused_before_anything_is_sent(
-    server: ProtocolServer, stability: StabilityProvider
-) -> None:
-    failed = await failure_of(stability, wish(images=(1, 2)))
-    assert failed.failure.kind == "invalid_request"
-    assert server.switches.seen == []
-
-
-async def test_what_is_paid_for_is_what_the_server_bills(
-    server: ProtocolServer, stability: StabilityProvider
-) -> None:
-    for fault in STAGE.errors:
-        before = server.switches.billed
-        server.switches.tell(next=[fault])
-        failed = await failure_of(stability, wish("core"))
-        billed = (server.switches.billed - before) * Decimal("0.03")
-        assert (failed.cost.amount if failed.cost else 0) == billed, fault
-
-
-class Endless(httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            yield bytes(1024 * 1024)
-
-
-@pytest.mark.parametrize(("status", "megabytes"), [(200, 65), (500, 1)])
-async def test_an_answer_that_never_ends_is_not_read_to_its_end(
-    status: int, megabytes: int
-) -> None:
-    body = await _body(httpx.Response(status, stream=Endless()))
-    assert len(body) == megabytes * 1024 * 1024
-
-
-async def test_neither_what_the_provider_wrote_nor_an_end_of_the_key_is_repeated(
-    server: ProtocolServer, stability: StabilityProvider
-) -> None:
-    for fault in [*STAGE.errors, *STAGE.lost]:
-        server.switches.tell(next=[fault])
-        with pytest.raises((CallFailedError, OutcomeUnknownError)) as failed:
-            await stability.call(wish())
-        told = f"{failed.value!r} {vars(failed.value)}"
-        for secret in (KEY[:5], KEY[-4:], "flagged", "purchase", "<html>"):
-            assert secret not in told, fault
-
-
-async def test_a_key_that_no_header_can_hold_is_not_shown(server: ProtocolServer) -> None:
-    async with serving(server) as address:
-        stability = StabilityProvider(api_key=f"{KEY}\n", base_url=address)
-        failed = await failure_of(stability, wish())
-        await stability.close()
-    assert failed.failure.kind == "misconfigured"
-    assert KEY not in "".join(traceback.format_exception(failed))
-    assert server.switches.seen == []
-
-
-async def test_a_wait_that_stability_asks_for_is_never_shorter_than_its_own_nor_endless() -> None:
-    for asked, seconds in [("5", 60), ("90", 90), ("999999999", 3600), ("soon", 60)]:
-        answer = httpx.Response(429, headers={"retry-after": asked})
-        failed = refused(answer, b"")
-        assert isinstance(failed, CallFailedError)
-        assert failed.failure.retry_after == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize("body", [b"[]", b"null", b'{"name": 7, "errors": "x"}', b"[" * 60_000])
-def test_whatever_a_refusal_says_it_is_one(body: bytes) -> None:
-    failed = refused(httpx.Response(403), body)
-    assert isinstance(failed, CallFailedError)
-    assert failed.failure.kind == "misconfigured"
-
-
-NEVER_RAISED = {httpx.TooManyRedirects, httpx.HTTPStatusError}  # redirects are off, statuses read
-
-
-def leaves(error: type[httpx.HTTPError]) -> set[type[httpx.HTTPError]]:
-    below = [kind for kind in error.__subclasses__() if kind.__module__.startswith("httpx")]
-    return set().union(*(leaves(kind) for kind in below)) if below else {error}
-
-
-def test_every_error_of_httpx_is_decided() -> None:
-    decided = {*NOTHING_WAS_SENT, *PERHAPS_SENT, *NEVER_RAISED}
-    assert leaves(httpx.HTTPError) == decided
-    for kind in PERHAPS_SENT:
-        assert isinstance(broken_off(kind("the key")), OutcomeUnknownError)
-    for kind in NOTHING_WAS_SENT:
-        assert isinstance(broken_off(kind("the key")), CallFailedError)

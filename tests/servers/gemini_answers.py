@@ -226,6 +226,24 @@ def _without(field: str, asked: Asked) -> Answer:
     return _made(body)
 
 
+def _split(details: list[Json] | None, asked: Asked) -> Answer:
+    body = picture_answer(asked)
+    body["usageMetadata"] |= {"candidatesTokensDetails": details, "thoughtsTokenCount": None}
+    return _made(body)
+
+
+def _blocked_beside_a_candidate(asked: Asked) -> Answer:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}}
+    candidate = _candidate({"role": "model"})
+    return _nothing(_answer(asked, [candidate], usage(asked, pictures=0), **blocked))
+
+
+def _odd_facts(asked: Asked) -> Answer:
+    body = picture_answer(asked)
+    body["candidates"][0] |= {"finishReason": 1, "finishMessage": []}
+    return _made({**body, "promptFeedback": "none", "responseId": 7})
+
+
 def _whole(body: bytes, asked: Asked) -> Answer:
     return Answer(Response(body, media_type="application/json"), billed=True)
 
@@ -250,6 +268,13 @@ ANSWERS: dict[str, Callable[[Asked], Answer]] = {
     "other_media": partial(_with_data, base64.b64encode(b"a film").decode(), "video/mp4"),
     "no_usage": partial(_without, "usageMetadata"),
     "no_split": partial(_without, "candidatesTokensDetails"),
+    "split_of_nothing": partial(_split, []),
+    "split_null": partial(_split, None),
+    "split_of_text": partial(_split, [{"modality": "TEXT", "tokenCount": 20}]),
+    "split_of_nulls": partial(_split, [{"modality": None, "tokenCount": None}]),
+    "blocked_beside_a_candidate": _blocked_beside_a_candidate,
+    "odd_facts": _odd_facts,
+    "nested_without_end": partial(_whole, b"[" * 60_000),
     "not_json": partial(_whole, b"<html>all is well</html>"),
     "wrong_shape": partial(_whole, b'{"candidates": {"content": "a picture"}}'),
     "empty_body": partial(_whole, b""),

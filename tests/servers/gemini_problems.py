@@ -105,6 +105,10 @@ ERRORS: dict[str, Callable[[], Response]] = {
     "bad_gateway": partial(_page, 502, "utf-8"),
     "bad_gateway_in_latin": partial(_page, 502, "latin-1"),
     "gateway_timeout": partial(_page, 504, "utf-8"),
+    "gateway_timeout_in_latin": partial(_page, 504, "latin-1"),
+    "request_timeout": partial(_page, 408, "utf-8"),
+    "origin_timeout": partial(_page, 524, "utf-8"),
+    "problem_without_end": partial(Response, b"[" * 200_000, 500),
     "moved": partial(
         Response, b"", 307, {"location": "/v1beta/models/gemini-3-pro-image:generateContent"}
     ),

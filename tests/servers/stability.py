@@ -1,7 +1,8 @@
 """A server that speaks Stability AI's protocol (v2beta, stable-image/generate), strictly.
 
-Options: `bills_filtered` (default true; the vendor calls a blurred picture a successful generation,
-and charges those), `picture_bytes` (default 0: tiny; else about so many bytes of noise).
+Options, the first two for what nobody has seen on a bill: `bills_filtered` (default true: a blurred
+picture was made), `bills_refused` (default false: the vendor says that what its moderation denied
+is not charged), `picture_bytes` (default 0: tiny; else about so many bytes of noise).
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ AT_THE_DOOR = (
     "proxy_503",
     "proxy_page",
 )
-BEHIND_IT = ("proxy_504",)
+MODERATED = ("content_moderation", "public_figure")
+BEHIND_IT = ("proxy_408", "proxy_504", "proxy_524")
 SPOILT = ("content_filtered", "no_verdict", "wrong_content_type", "empty_body", "not_an_image")
 """Faults of the answer to a picture that was made: blurred; without `finish-reason`; of another
 type than the picture's; with no bytes; with bytes that are no picture."""
@@ -109,12 +111,12 @@ async def _generate(made: ProtocolServer, request: Request) -> Response:
     noted.facts = _facts(wish, request)
     if wish.errors:
         return _no(400, "bad_request", *wish.errors)
-    fault = noted.fault or ""
+    fault, options = noted.fault or "", made.switches.options
     if fault in SAID_NO:
+        noted.billed = fault in MODERATED and options.get("bills_refused", False)
         return _no(*SAID_NO[fault])
     if fault in AT_THE_DOOR:
         return _in_between(fault, request)
-    options = made.switches.options
     noted.billed = fault != "content_filtered" or options.get("bills_filtered", True)
     if fault in BEHIND_IT:
         return _in_between(fault, request)

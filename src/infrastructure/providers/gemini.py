@@ -8,11 +8,17 @@ from typing import cast
 import httpx2
 from google import genai
 from google.genai import types
+from pydantic_core import from_json
 
 from application.ports.providers import Answer, CallFailedError, CallRequest, Model
 from domain.failure import Failure
 from infrastructure.providers.gemini_answer import read
-from infrastructure.providers.gemini_failures import OUTCOMES, AnswerTooLargeError, outcome
+from infrastructure.providers.gemini_failures import (
+    OUTCOMES,
+    AnswerEncodedError,
+    AnswerTooLargeError,
+    outcome,
+)
 from infrastructure.providers.gemini_models import CAPABILITIES, PRICE_LIST, SHAPES
 
 __all__ = ["API_VERSION", "BASE_URL", "CAPABILITIES", "PRICE_LIST", "GeminiProvider"]
@@ -23,6 +29,7 @@ SEEDS = 2**31  # it takes what fits into 32 bits with a sign
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 180.0  # Gemini is told so, too (X-Server-Timeout)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024  # a picture of 4096 x 4096 in base64 has at most 67 MB
+MAX_PROBLEM_BYTES = 64 * 1024
 
 
 class GeminiProvider:
@@ -79,11 +86,18 @@ class GeminiProvider:
 
     def _offered(self, request: CallRequest) -> Model:
         model = self.capabilities.model(request.model)
-        if model is None or len(request.images) > model.images_per_call:
-            raise CallFailedError(
-                Failure(kind="invalid_request", message="Gemini makes one picture a call.")
-            )
+        if model is None:
+            message = "This release knows no such model of Gemini's."
+            raise CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
+        if len(request.images) > model.images_per_call:
+            raise _invalid("Gemini makes one picture a call.")
+        if request.size not in (None, *model.sizes):
+            raise _invalid("Gemini's model makes no pictures of this size.")
         return model
+
+
+def _invalid(message: str) -> CallFailedError:
+    return CallFailedError(Failure(kind="invalid_request", message=message))
 
 
 def _contents(request: CallRequest) -> types.Content:
@@ -126,13 +140,35 @@ def _http_client(connect_seconds: float, max_answer_bytes: int) -> httpx2.AsyncC
 
     async def limit_answer(response: httpx2.Response) -> None:
         stream = cast(httpx2.AsyncByteStream, response.stream)  # the client is an asynchronous one
-        response.stream = _Limited(stream, max_answer_bytes)
+        if response.status_code != 200:
+            response.stream = httpx2.ByteStream(await _problem(stream))
+            response.headers.pop("content-encoding", None)
+        elif response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise AnswerEncodedError
+        else:
+            response.stream = _Limited(stream, max_answer_bytes)
 
     return httpx2.AsyncClient(
+        headers={"accept-encoding": "identity"},  # pictures are compressed already
         follow_redirects=False,
         limits=httpx2.Limits(max_keepalive_connections=0),
         event_hooks={"request": [limit_connecting], "response": [limit_answer]},
     )
+
+
+async def _problem(stream: httpx2.AsyncByteStream) -> bytes:
+    """What the answer says, if it is short and JSON; the SDK cannot read everything else."""
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > MAX_PROBLEM_BYTES:
+            break
+    await stream.aclose()
+    try:
+        from_json(body)
+    except ValueError:
+        return b"{}"
+    return bytes(body)
 
 
 class _Limited(httpx2.AsyncByteStream):

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.alias_generators import to_camel
 
 from application.ports.providers import Answer, CallFailedError, Model, Picture
@@ -50,7 +58,18 @@ FINISHED: dict[str, FailureKind | None] = {
 }
 """Why a model stopped, and which failure that is; None is none, as long as there is a picture."""
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(lambda count: count or 0)]
+
+
+def _unless_odd(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """None for what is in no known shape: a picture beside it is paid for, and kept."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+UnlessOdd = WrapValidator(_unless_odd)
 
 
 class _Said(BaseModel):
@@ -77,16 +96,16 @@ class _Content(_Said):
 
 class _Candidate(_Said):
     content: _Content | None = None
-    finish_reason: str | None = None
-    finish_message: str | None = None
+    finish_reason: Annotated[str | None, UnlessOdd] = None
+    finish_message: Annotated[str | None, UnlessOdd] = None
 
 
 class _PromptFeedback(_Said):
-    block_reason: str | None = None
+    block_reason: object = None  # any at all is one
 
 
 class _ModalityCount(_Said):
-    modality: str = ""
+    modality: str | None = None
     token_count: Count = 0
 
 
@@ -99,20 +118,25 @@ class _Usage(_Said):
     candidates_tokens_details: list[_ModalityCount] | None = None
 
     @property
-    def image_tokens(self) -> int | None:
-        """Output tokens that are pictures; None when that is not said."""
-        if self.candidates_tokens_details is None:
-            return None
-        return sum(
-            one.token_count for one in self.candidates_tokens_details if one.modality == "IMAGE"
-        )
+    def image_tokens(self) -> int:
+        """Output tokens that are said to be pictures."""
+        return sum(one.token_count for one in self._listed if one.modality == "IMAGE")
+
+    @property
+    def tokens_besides(self) -> int:
+        """Output tokens that are said to be something else."""
+        return sum(one.token_count for one in self._listed if one.modality != "IMAGE")
+
+    @property
+    def _listed(self) -> list[_ModalityCount]:
+        return self.candidates_tokens_details or []
 
 
 class _Response(_Said):
     candidates: list[_Candidate] | None = None
-    prompt_feedback: _PromptFeedback | None = None
-    response_id: str | None = None
-    usage_metadata: object = None
+    prompt_feedback: Annotated[_PromptFeedback | None, UnlessOdd] = None
+    response_id: Annotated[str | None, UnlessOdd] = None
+    usage_metadata: Annotated[_Usage | None, UnlessOdd] = None
 
 
 def read(body: str | None, model: Model, size: str | None) -> Answer:
@@ -122,7 +146,8 @@ def read(body: str | None, model: Model, size: str | None) -> Answer:
     except ValidationError:
         raise _no_image("Gemini's answer could not be read.") from None
     candidate = next(iter(response.candidates or ()), _Candidate())
-    usage = _usage(response.usage_metadata)
+    counted = response.usage_metadata
+    usage = counted if counted and _counts(counted) else None
     failure = _refusal(response, candidate)
     if failure is None:
         try:
@@ -149,7 +174,7 @@ def read(body: str | None, model: Model, size: str | None) -> Answer:
 def _refusal(response: _Response, candidate: _Candidate) -> Failure | None:
     """A refusal counts whatever came with it: such a picture is never shown."""
     feedback = response.prompt_feedback
-    if feedback and feedback.block_reason and not response.candidates:
+    if feedback and feedback.block_reason:
         return Failure(kind="moderation_input", message="Gemini's safety rules refused the prompt.")
     kind = FINISHED.get(candidate.finish_reason or "STOP")
     if kind is None:
@@ -193,30 +218,21 @@ def _no_image(message: str) -> CallFailedError:
 # --- usage and cost ------------------------------------------------------------------------------
 
 
-def _usage(raw: object) -> _Usage | None:
-    """None where nothing is counted, or so strangely that it cannot be read: a picture is kept."""
-    try:
-        usage = _Usage.model_validate(raw)
-    except ValidationError:
-        return None
-    return usage if _counts(usage) else None
-
-
 def _counts(usage: _Usage) -> Mapping[str, int]:
     counted = {
         "promptTokenCount": usage.prompt_token_count,
         "candidatesTokenCount": usage.candidates_token_count,
         "thoughtsTokenCount": usage.thoughts_token_count,
-        "candidatesTokensDetails.IMAGE": usage.image_tokens or 0,
+        "candidatesTokensDetails.IMAGE": usage.image_tokens,
     }
     return {name: count for name, count in counted.items() if count}
 
 
 def _cost(usage: _Usage, model: Model, *, has_picture: bool = True) -> Cost:
-    """By the tokens. Where output is not split, it is the picture's, if there is one."""
+    """By the tokens. What a picture had, if nobody said it, is all that nothing else had."""
     output, images = usage.candidates_token_count, usage.image_tokens
-    if images is None:
-        images = output if has_picture else 0
+    if has_picture and not images:
+        images = max(output - usage.tokens_besides, 0)
     text = max(output - images, 0) + usage.thoughts_token_count
     return _priced(model, read=usage.prompt_token_count, text=text, images=images)
 

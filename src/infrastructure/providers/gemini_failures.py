@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import httpx2
 from google.genai import errors
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
+from infrastructure.providers.retry_after import wait_of
 
 LONGEST_RETRY_AFTER = timedelta(days=1)
 NOTHING_LEFT = re.compile(r"limit: 0\b|credits? (are|is) depleted|spending cap", re.IGNORECASE)
@@ -22,6 +24,10 @@ Outcome = CallFailedError | OutcomeUnknownError
 
 class AnswerTooLargeError(Exception):
     """More bytes came than any answer has."""
+
+
+class AnswerEncodedError(Exception):
+    """It is compressed, though nobody asked for that: a few bytes may be gigabytes."""
 
 
 def outcome(error: Exception) -> Outcome:
@@ -57,6 +63,7 @@ class _Problem:
         self.status = error.status if isinstance(error.status, str) else ""
         self.message = error.message if isinstance(error.message, str) else ""
         self._details = error.details
+        self._headers = getattr(error.response, "headers", None) or {}
 
     def details(self, kind: str) -> Iterator[dict[str, Any]]:
         """Those of one type, as far as they are in the shape that is known."""
@@ -66,6 +73,12 @@ class _Problem:
         for one in listed if isinstance(listed, list) else []:
             if isinstance(one, dict) and str(one.get("@type", "")).endswith(kind):
                 yield one
+
+    @property
+    def is_gemini_s(self) -> bool:
+        """Whether it is in Google's shape, not from somebody in between."""
+        stated = self._details.get("error") if isinstance(self._details, dict) else None
+        return isinstance(stated, dict) and isinstance(stated.get("status"), str)
 
     @property
     def reasons(self) -> set[str]:
@@ -84,11 +97,11 @@ class _Problem:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """Of google.rpc.RetryInfo: seconds as in `34s` or `0.07s`."""
+        """Of google.rpc.RetryInfo, seconds as in `34s` or `0.07s`; else of the header."""
         for one in self.details("RetryInfo"):
             if delay := re.fullmatch(r"(\d{1,9}(?:\.\d+)?)s", str(one.get("retryDelay"))):
                 return min(timedelta(seconds=float(delay[1])), LONGEST_RETRY_AFTER)
-        return None
+        return wait_of(self._headers)
 
 
 def _bad_request(said: _Problem) -> Outcome:
@@ -156,9 +169,9 @@ def _unavailable(said: _Problem) -> Outcome:
 
 def _timed_out(said: _Problem) -> Outcome:
     """Gemini itself says so when it has given up; somebody in between only stopped waiting."""
-    if said.status == "DEADLINE_EXCEEDED":
+    if said.is_gemini_s:
         return _unavailable(said)
-    return OutcomeUnknownError("something before Gemini stopped waiting for its answer (504)")
+    return OutcomeUnknownError(f"something before Gemini stopped waiting for it ({said.code})")
 
 
 BY_STATUS: dict[int, Callable[[_Problem], Outcome]] = {
@@ -167,13 +180,14 @@ BY_STATUS: dict[int, Callable[[_Problem], Outcome]] = {
     402: _out_of_funds,
     403: _refused_key,
     404: _no_model,
-    408: _unavailable,
+    408: _timed_out,
     409: _unavailable,
     429: _exhausted,
     499: _unavailable,
     500: _unavailable,
     503: _unavailable,
     504: _timed_out,
+    524: _timed_out,
 }
 
 
@@ -233,12 +247,16 @@ OUTCOMES: dict[type[Exception], Callable[[Any], Outcome]] = {
     httpx2.StreamClosed: _lost,
     httpx2.ResponseNotRead: _lost,
     httpx2.RequestNotRead: _lost,
+    OSError: _lost,  # what httpx2 lets through, such as a bad record of TLS
+    anyio.EndOfStream: _lost,
     # An answer came, and it is of no use:
     httpx2.DecodingError: _useless,
     httpx2.TooManyRedirects: _not_sent,
     httpx2.HTTPStatusError: _useless,
     httpx2.SSEError: _useless,
     AnswerTooLargeError: _useless,
-    UnicodeDecodeError: _always("unavailable", "Gemini answered with an unreadable problem."),
+    AnswerEncodedError: _useless,
+    UnicodeDecodeError: _useless,
+    RecursionError: _useless,  # of JSON that is nested without end
 }
 """Every error that a call can end with; a test walks the classes of both libraries."""

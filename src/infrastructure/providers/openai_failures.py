@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 
 import anyio
 import httpx2
@@ -14,6 +12,7 @@ import openai
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
+from infrastructure.providers.retry_after import LONGEST_WISH, seconds_of, wait_of
 
 OUT_OF_FUNDS = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 REFUSED = ("moderation_blocked", "content_policy_violation")
@@ -23,7 +22,6 @@ NOTHING_SENT = (
     *(httpx2.ProxyError, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError),
 )
 GATEWAY_GAVE_UP = (408, 504, 524)
-LONGEST_WISH = timedelta(hours=1)
 
 BY_STATUS: dict[int, FailureKind] = {
     401: "misconfigured",
@@ -138,30 +136,12 @@ def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
 
     None is also what asks for no wait at all.
     """
-    seconds = (
-        _number(headers.get("retry-after-ms"), 0.001)
-        or _number(headers.get("retry-after"), 1.0)
-        or _until(headers.get("retry-after"))
-        or _reset(headers)
-    )
-    return timedelta(seconds=min(seconds, LONGEST_WISH.total_seconds())) if seconds else None
-
-
-def _number(text: str | None, unit: float) -> float | None:
-    try:
-        seconds = float(text or "") * unit
-    except ValueError:
-        return None
-    return min(seconds, LONGEST_WISH.total_seconds()) if 0 <= seconds < math.inf else None
-
-
-def _until(text: str | None) -> float | None:
-    try:
-        then = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    then = then.replace(tzinfo=then.tzinfo or UTC)
-    return max(0.0, (then - datetime.now(UTC)).total_seconds())
+    if milliseconds := seconds_of(headers.get("retry-after-ms"), 0.001):
+        return timedelta(seconds=milliseconds)
+    if (wait := wait_of(headers)) is not None:
+        return wait
+    reset = min(_reset(headers) or 0.0, LONGEST_WISH.total_seconds())
+    return timedelta(seconds=reset) if reset else None
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:
@@ -177,4 +157,4 @@ def _reset(headers: Mapping[str, str]) -> float | None:
 def _duration(text: str) -> float:
     """Seconds of what looks like `6m0s` or `120ms`."""
     found = _DURATION.findall(text)
-    return sum(_number(amount, _SECONDS[unit]) or 0.0 for amount, unit in found)
+    return sum(seconds_of(amount, _SECONDS[unit]) or 0.0 for amount, unit in found)

@@ -7,7 +7,12 @@ import httpx
 from application.ports.providers import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure, FailureKind
 from domain.image import CONTENT_TYPES, ContentType, Cost
-from infrastructure.providers.stability_errors import broken_off, identity_of, refused
+from infrastructure.providers.stability_errors import (
+    BROKEN_OFF,
+    broken_off,
+    identity_of,
+    refused,
+)
 from infrastructure.providers.stability_models import (
     CAPABILITIES,
     MAX_SEED,
@@ -46,19 +51,19 @@ class StabilityProvider:
         self._client = httpx.AsyncClient(
             base_url=base_url or BASE_URL,
             headers={
-                "authorization": f"Bearer {api_key}",
-                "accept": "image/*",
-                "accept-encoding": "identity",  # pictures are compressed already
+                b"authorization": f"Bearer {api_key}".encode(),  # of whatever letters it is
+                b"accept": b"image/*",
+                b"accept-encoding": b"identity",  # pictures are compressed already
             },
             timeout=httpx.Timeout(read_seconds, connect=connect_seconds),
-            limits=httpx.Limits(max_connections=None),  # calls are counted before they come here
+            # Calls are counted before they come here. No connection is kept: a request that meets
+            # one which the other side is just closing is lost, and perhaps billed.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def call(self, request: CallRequest) -> Answer:
         """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
-        if len(request.images) != 1:
-            message = "Stability makes one picture a call."
-            raise CallFailedError(Failure(kind="invalid_request", message=message))
+        _refuse_what_is_not_offered(request)
         try:
             async with self._client.stream(
                 "POST",
@@ -68,8 +73,10 @@ class StabilityProvider:
                 headers=_headers(request),
             ) as response:
                 body = await _body(response)
-        except httpx.HTTPError as error:
+        except BROKEN_OFF as error:
             raise broken_off(error) from None  # its text may hold the key
+        except UnicodeError:  # its text holds the prompt
+            raise _invalid("Stability cannot be sent letters that there are not.") from None
         if response.status_code != 200:
             raise refused(response, body)
         return _answer(request, response, body)
@@ -77,6 +84,22 @@ class StabilityProvider:
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.aclose()
+
+
+def _refuse_what_is_not_offered(request: CallRequest) -> None:
+    """Before anything is sent: what comes after it is paid for."""
+    model = CAPABILITIES.model(request.model)
+    if model is None:
+        message = "This release knows no such model of Stability's."
+        raise CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
+    if len(request.images) != 1:
+        raise _invalid("Stability makes one picture a call.")
+    if request.size not in (None, *model.sizes):
+        raise _invalid("Stability's model makes no pictures of this size.")
+
+
+def _invalid(message: str) -> CallFailedError:
+    return CallFailedError(Failure(kind="invalid_request", message=message))
 
 
 def _route(model: str) -> str:
@@ -126,10 +149,15 @@ def _headers(request: CallRequest) -> dict[str, str]:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    """All of it, up to what no picture or refusal is larger than."""
+    """All of it, up to what no picture or refusal is larger than; nothing of what is encoded.
+
+    A few bytes of that may be gigabytes, and nobody asked for it.
+    """
+    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return b""
     most = MAX_ANSWER_BYTES if response.status_code == 200 else MAX_REFUSAL_BYTES
     body = bytearray()
-    async for part in response.aiter_bytes():
+    async for part in response.aiter_raw():
         body += part
         if len(body) > most:
             break
@@ -162,7 +190,7 @@ def _content_type(response: httpx.Response) -> ContentType | None:
 def _made_in_vain(
     kind: FailureKind, message: str, request: CallRequest, response: httpx.Response
 ) -> CallFailedError:
-    """Stability charges for what it made, blurred pictures too; not for somebody else's page."""
+    """What Stability made is taken to be charged (see CREDITS); not somebody else's page."""
     is_theirs = "finish-reason" in response.headers or _content_type(response) is not None
     return CallFailedError(
         Failure(kind=kind, message=message),

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+import anyio
 import httpx
 from pydantic_core import from_json
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
+from infrastructure.providers.retry_after import wait_of
 
 TIMED_OUT_FOR = timedelta(seconds=60)  # after 150 requests within ten seconds
-LONGEST_RETRY_AFTER = timedelta(hours=1)
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 BY_NAME: Mapping[str, FailureKind] = {
@@ -39,8 +40,8 @@ BY_HUNDRED: Mapping[int, FailureKind] = {
     4: "invalid_request",
     5: "unavailable",
 }
-GATEWAY_TIMED_OUT = (504, 524)
-"""Somebody on the way gave up waiting, while Stability goes on."""
+GATEWAY_TIMED_OUT = (408, 504, 524)
+"""Somebody on the way gave up waiting, while Stability goes on, unless it says so itself."""
 
 SENTENCES: Mapping[FailureKind, str] = {
     "moderation_input": "Stability's safety rules refused the prompt or the reference image",
@@ -52,7 +53,7 @@ SENTENCES: Mapping[FailureKind, str] = {
     "no_image": "Stability answered without a picture",
 }
 
-NOTHING_WAS_SENT: Mapping[type[httpx.HTTPError], FailureKind] = {
+NOTHING_WAS_SENT: Mapping[type[Exception], FailureKind] = {
     httpx.ConnectError: "unavailable",
     httpx.ConnectTimeout: "unavailable",
     httpx.PoolTimeout: "unavailable",
@@ -60,17 +61,9 @@ NOTHING_WAS_SENT: Mapping[type[httpx.HTTPError], FailureKind] = {
     httpx.UnsupportedProtocol: "misconfigured",
     httpx.LocalProtocolError: "misconfigured",  # such as a key that no header can hold
 }
-PERHAPS_SENT: frozenset[type[httpx.HTTPError]] = frozenset(
-    {
-        httpx.WriteError,
-        httpx.WriteTimeout,
-        httpx.ReadError,
-        httpx.ReadTimeout,
-        httpx.CloseError,
-        httpx.RemoteProtocolError,
-        httpx.DecodingError,
-    }
-)
+BROKEN_OFF = (httpx.HTTPError, OSError, anyio.EndOfStream)
+"""The last two are what httpx lets through, such as a bad record of TLS."""
+BrokenOff = httpx.HTTPError | OSError | anyio.EndOfStream
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ class _Said:
     blames_model: bool = False
 
 
-def broken_off(error: httpx.HTTPError) -> CallFailedError | OutcomeUnknownError:
+def broken_off(error: BrokenOff) -> CallFailedError | OutcomeUnknownError:
     """What a call comes to that brought no whole answer."""
     what = type(error).__name__
     if type(error) not in NOTHING_WAS_SENT:
@@ -97,7 +90,7 @@ def refused(response: httpx.Response, body: bytes) -> CallFailedError | OutcomeU
     said, status = _said(body), response.status_code
     if status in GATEWAY_TIMED_OUT and not said.name:
         return OutcomeUnknownError(f"A gateway before Stability stopped waiting: HTTP {status}.")
-    kind = BY_NAME.get(said.name) or BY_STATUS.get(status) or BY_HUNDRED[status // 100]
+    kind = BY_NAME.get(said.name) or BY_STATUS.get(status) or _by_hundred(status)
     of_model = status == 404 or (status == 400 and said.blames_model)
     if of_model:
         kind = "misconfigured"
@@ -108,6 +101,10 @@ def refused(response: httpx.Response, body: bytes) -> CallFailedError | OutcomeU
         of_model=of_model,
     )
     return CallFailedError(failure, provider_request_id=identity_of(response) or _clean(said.id))
+
+
+def _by_hundred(status: int) -> FailureKind:
+    return BY_HUNDRED.get(status // 100, "unavailable")
 
 
 def identity_of(response: httpx.Response) -> str | None:
@@ -139,9 +136,8 @@ def _clean(identity: str) -> str | None:
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
-    """What the provider asks for, and never less than the minute that it lets nobody in."""
-    asked = response.headers.get("retry-after", "")
-    wish = timedelta(seconds=int(asked)) if re.fullmatch("[0-9]{1,9}", asked) else timedelta()
+    """What the provider asks for, and after a 429 never less than the minute it lets nobody in."""
+    wish = wait_of(response.headers)
     if response.status_code == 429:
-        wish = max(wish, TIMED_OUT_FOR)
-    return min(wish, LONGEST_RETRY_AFTER) or None
+        return max(wish or TIMED_OUT_FOR, TIMED_OUT_FOR)
+    return wish

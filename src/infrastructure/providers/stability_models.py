@@ -23,7 +23,10 @@ CREDITS: Mapping[str, Decimal] = {
     "sd3.5-medium": Decimal("3.5"),
     "sd3.5-flash": Decimal("2.5"),
 }
-"""For a picture that was made; what failed or was refused is not charged."""
+"""For a picture that was made: neither failed generations are charged nor what its moderation
+denied. Nobody has seen a bill. Assumed: that a picture which was made and then blurred is charged
+(CONTENT_FILTERED), as is one that comes without a verdict or without bytes, and no other refusal.
+"""
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 ROOM_FOR_TEXT = 256 * 1024  # of two prompts of 10,000 characters, and what separates the parts

@@ -29,8 +29,10 @@ ERRORS = {
     "deadline_exceeded": UNAVAILABLE,
     "bad_gateway": UNAVAILABLE,
     "bad_gateway_in_latin": UNAVAILABLE,
+    "problem_without_end": UNAVAILABLE,
     "no_content": NOTHING,
     **{f"blocked_{why.lower()}": Outcome("moderation_input", costs=True) for why in BLOCK_REASONS},
+    "blocked_beside_a_candidate": Outcome("moderation_input", costs=True),
     "finish_safety": WITHHELD,
     "finish_prohibited_content": WITHHELD,
     "finish_blocklist": WITHHELD,
@@ -55,6 +57,7 @@ ERRORS = {
     "text_only_without_split": NO_PICTURE,
     "broken_base64": NO_PICTURE,
     "other_media": NO_PICTURE,
+    "nested_without_end": NOTHING,
     "not_json": NOTHING,
     "wrong_shape": NOTHING,
     "empty_body": NOTHING,
@@ -69,6 +72,9 @@ STAGE = ServedStage(
     errors=ERRORS,
     secret=KEY,
     # What is no image is found out where it is decoded.
-    harmless=("thoughts", "two_pictures", "no_usage", "no_split", "no_picture_bytes"),
-    lost=("gateway_timeout",),
+    harmless=(
+        *("thoughts", "two_pictures", "no_usage", "no_split", "no_picture_bytes", "odd_facts"),
+        *("split_of_nothing", "split_null", "split_of_text", "split_of_nulls"),
+    ),
+    lost=("gateway_timeout", "gateway_timeout_in_latin", "request_timeout", "origin_timeout"),
 )

@@ -42,5 +42,5 @@ STAGE = ServedStage(
     },
     secret=KEY,
     harmless=("not_an_image",),  # found out where it is decoded
-    lost=("proxy_504",),
+    lost=("proxy_408", "proxy_504", "proxy_524"),
 )
