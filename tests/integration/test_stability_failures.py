@@ -206,7 +206,7 @@ NEVER_RAISED = {httpx.TooManyRedirects, httpx.HTTPStatusError}  # redirects are 
 
 
 def leaves(error: type[httpx.HTTPError]) -> set[type[httpx.HTTPError]]:
-    below = error.__subclasses__()
+    below = [kind for kind in error.__subclasses__() if kind.__module__.startswith("httpx")]
     return set().union(*(leaves(kind) for kind in below)) if below else {error}
 
 
