@@ -165,6 +165,12 @@ def _providers(settings: Settings) -> dict[str, Provider]:
     return {name: MAKERS[name](settings) for name in settings.providers}
 
 
+async def _make_all_ready(configured: Mapping[str, Provider]) -> None:
+    for provider in configured.values():
+        if isinstance(provider, AtFirstCall):
+            await provider.ready()
+
+
 async def _close_all(configured: Mapping[str, Provider]) -> None:
     for provider in configured.values():
         await provider.close()
@@ -260,6 +266,7 @@ class Container(containers.DeclarativeContainer):
     gate = providers.Singleton(gatekeeper, redis_url, settings, switches, store.provided.now)
     editor = providers.Singleton(PillowEditor)
     configured_providers = providers.Singleton(_providers, settings)
+    make_providers_ready = providers.Callable(_make_all_ready, configured_providers)
     close_providers = providers.Callable(_close_all, configured_providers)
     router = providers.Singleton(Router, configured_providers, gate)
 

@@ -78,6 +78,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     store, board, queue = container.store(), container.board(), container.queue()
     try:
         if await _opened(container, stopping):
+            await container.make_providers_ready()
             await container.worker_news().open()
             lease = timedelta(seconds=settings.lease_seconds)
             incarnation = Incarnation(board, slots=settings.worker_slots, lease=lease)

@@ -49,6 +49,15 @@ async def test_it_is_made_once_however_many_calls_come_first() -> None:
     await lazy.close()
 
 
+async def test_who_makes_it_ready_pays_for_that_before_the_first_call() -> None:
+    made: list[FakeProvider] = []
+    lazy = AtFirstCall("fake", FAKE_CAPABILITIES, lambda: made.append(FakeProvider()) or made[-1])
+    await lazy.ready()
+    assert len(made) == 1
+    await lazy.call(a_call())
+    assert len(made) == 1
+
+
 def test_who_only_looks_at_what_providers_can_do_imports_no_sdk() -> None:
     looked = subprocess.run(
         [sys.executable, "-c", LOOK], capture_output=True, text=True, check=True, timeout=60

@@ -1,4 +1,4 @@
-"""A provider whose SDK is imported when it is first asked for a picture: the api never does."""
+"""A provider whose SDK is imported by who calls it: the api only says what it can do."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from application.ports.providers import Answer, CallRequest, Capabilities, Provi
 
 
 class AtFirstCall:
-    """Says what it can do at once, and is made by `make`, outside the event loop, when called."""
+    """Says what it can do at once, and is made by `make`, outside the event loop.
+
+    A worker makes it `ready` before its first call: the import would take of that call's time.
+    """
 
     def __init__(self, name: str, capabilities: Capabilities, make: Callable[[], Provider]) -> None:
         self.name, self.capabilities = name, capabilities
         self._make = make
         self._made: asyncio.Task[Provider] | None = None
+
+    async def ready(self) -> None:
+        """Make it."""
+        await self._provider()
 
     async def call(self, request: CallRequest) -> Answer:
         """As the provider does."""
