@@ -31,6 +31,7 @@ __all__ = [
     "load_database_url",
     "load_settings",
     "variable",
+    "without_settings",
 ]
 
 API_KEY = "DARKROOM_API_KEY"
@@ -38,6 +39,8 @@ FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_s
 PREFIX = "DARKROOM_"
 OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supabase_")
 """Names of settings without the prefix: other programs call them so too."""
+FOREIGN = (PREFIX, *map(str.upper, OTHERS), "GOOGLE_", "PG")
+"""How variables begin that are somebody's Darkroom, or that a library would take for it."""
 MASK = "********"
 NOT_SET = "not set"
 
@@ -239,6 +242,19 @@ def for_the_command_line(environ: Mapping[str, str] | None = None) -> dict[str, 
 def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:
     given = os.environ if environ is None else environ
     return {name: text.strip() for name, text in given.items() if text.strip()}
+
+
+def without_settings(environ: Mapping[str, str], *, but: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return an environment for a Darkroom of its own: nobody's data, servers or keys in it.
+
+    `but` are names of providers and image stores that are meant to be the surroundings' own.
+    """
+    kept = tuple(f"{name.upper()}_" for name in but)
+    return {
+        name: text
+        for name, text in environ.items()
+        if not name.startswith(FOREIGN) or name.startswith(kept)
+    }
 
 
 def variable(name: str) -> str:
