@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     stability_api_key: ProviderKey | None = None
     stability_base_url: WebAddress | None = None
     providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = Field(
-        default_factory=values.providers_with_a_key
+        default_factory=values.providers_with_a_key, validate_default=True
     )
     supabase_url: WebAddress | None = None
     supabase_key: ProviderKey | None = None
@@ -149,6 +149,20 @@ class Settings(BaseSettings):
             key = f"{name}_api_key"
             if key in Settings.model_fields and info.data.get(key, "") is None:
                 raise ValueError(f"names {name}, and {variable(key)} is not set: set it")
+        return providers
+
+    @field_validator("providers")
+    @classmethod
+    def _nobody_asks_itself(
+        cls, providers: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        url = info.data.get("openai_base_url")
+        if "openai" in providers and url and values.leads_here(url, info.data):
+            raise ValueError(
+                "has openai, and OPENAI_BASE_URL leads to this Darkroom itself: it and"
+                " OPENAI_API_KEY are set here for Darkroom's clients. Start Darkroom where they are"
+                " not set, or name other providers"
+            )
         return providers
 
     @field_validator("image_store")
