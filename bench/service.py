@@ -21,6 +21,7 @@ from bench.http import HOST, Connection, written
 from bench.load import Load
 from bench.servers import Servers
 from infrastructure.leash import leashed
+from infrastructure.settings import without_settings
 
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_START = 30.0
@@ -39,7 +40,7 @@ class Service:
         self.pids: dict[str, int] = {}
         self.servers = servers
         self.key = secrets.token_urlsafe(24)
-        self.environment = _nobodys_settings() | {
+        self.environment = without_settings(os.environ) | {
             "DATABASE_URL": database_url,
             "REDIS_URL": servers.empty_redis(),
             "DARKROOM_DATA_DIR": str(self.folder / "data"),
@@ -188,11 +189,6 @@ def _numbered(name: str, taken: Container[str]) -> str:
 def python(module: str) -> list[str]:
     """The command that runs a module of ours."""
     return [sys.executable, "-m", module]
-
-
-def _nobodys_settings() -> dict[str, str]:
-    foreign = ("DARKROOM_", "DATABASE_URL", "REDIS_URL", "PG")
-    return {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
 
 
 def _free_port() -> int:

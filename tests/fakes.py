@@ -183,7 +183,7 @@ class MemoryEventStore:
             if same and sending.number not in came and expires_at > since:
                 came.add(sending.number)
                 return Duplicate(known.ref, True)
-        return None
+        return Conflict() if key.only_a_repeat else None
 
     def _refused(self, units: Units | None) -> Outcome | None:
         if units is None or units.units <= 0:

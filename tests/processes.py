@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infrastructure.settings import without_settings
+
 ADMIN_KEY = "an-administrators-key-for-tests"
 SECONDS_TO_WAIT = 30.0
 DARKROOM = ("interfaces.cli.main",)
@@ -73,12 +75,7 @@ class Processes:
         self.folder = folder
         self.data = folder / "data"
         self.ledger = folder / "ledger.jsonl"
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DARKROOM_", "DATABASE_URL", "REDIS_URL"))
-        }
-        self.environment = inherited | {
+        self.environment = without_settings(os.environ) | {
             "DARKROOM_DATA_DIR": str(self.data),
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
             "DARKROOM_LOG_FORMAT": "json",

@@ -149,11 +149,10 @@ class Generations:
         if end_user is not None:
             wish = wish.model_copy(update={"end_user": end_user})
         used = idempotency_key and await self._used_key(user_id, idempotency_key)
-        if not used:
-            wanted = Wanted(spec, wish, references=len(references), mask=mask is not None)
-            await self._router.routes(wanted)
-            if deadline is not None and deadline > self._deadline:
-                raise DeadlineTooLongError(self._deadline)
+        wanted = Wanted(spec, wish, references=len(references), mask=mask is not None)
+        may_be_done = bool(used or (not idempotency_key and sending and sending.is_a_repeat))
+        if not may_be_done:
+            await self._refuse_the_impossible(wanted, deadline)
         sent = await self._references.read(references, mask)
         said = _said(spec, wish, sent, (on_unknown, on_refusal), deadline)
         idempotency = Idempotency.of(user_id, idempotency_key, said) or Idempotency.of_sending(
@@ -161,6 +160,10 @@ class Generations:
         )
         if idempotency and used:
             return Placed(idempotency.used_for(used), repeated=True)
+        if idempotency and may_be_done:
+            if made := await self._sent_before(idempotency):
+                return Placed(made, repeated=True)
+            await self._refuse_the_impossible(wanted, deadline)
         taken = await self._references.take(user_id, sent)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
@@ -252,6 +255,20 @@ class Generations:
         """
         used = idempotency and await self._used_key(user_id, idempotency.key)
         return idempotency.used_for(used) if idempotency and used else None
+
+    async def _sent_before(self, idempotency: Idempotency) -> UUID | None:
+        """What an earlier sending made, which this one is then taken for; None if there is none.
+
+        It is asked before anything else: what was accepted stays so, whatever was decided since.
+        """
+        outcome = await self._store.append(Command(idempotency=idempotency.for_repeat()))
+        return outcome.ref if isinstance(outcome, Duplicate) else None
+
+    async def _refuse_the_impossible(self, wanted: Wanted, deadline: timedelta | None) -> None:
+        """Raises NoProviderError, DeadlineTooLongError."""
+        await self._router.routes(wanted)
+        if deadline is not None and deadline > self._deadline:
+            raise DeadlineTooLongError(self._deadline)
 
     async def _used_key(self, user_id: UUID, key: str) -> UsedKey | None:
         return await self._store.used_key(user_id, hashed(user_id, key))

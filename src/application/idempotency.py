@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID, uuid4
@@ -39,6 +39,11 @@ class NumberedSending:
 
     sending: Sending
     secret: str = field(repr=False)
+
+    @property
+    def is_a_repeat(self) -> bool:
+        """Whether its client says that it has sent it before."""
+        return self.sending.number > 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,10 @@ class Idempotency:
             keep_seconds=self.keep.total_seconds(),
             sending=self.sending.number if self.sending else None,
         )
+
+    def for_repeat(self) -> IdempotencyKey:
+        """What is recorded when this is taken for what an earlier sending made."""
+        return replace(self.for_command(UUID(int=0)), only_a_repeat=True)
 
     def for_command(self, ref: UUID) -> IdempotencyKey:
         """What is recorded with a command that makes or changes `ref`."""

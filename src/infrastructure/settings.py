@@ -31,6 +31,7 @@ __all__ = [
     "load_database_url",
     "load_settings",
     "variable",
+    "without_settings",
 ]
 
 API_KEY = "DARKROOM_API_KEY"
@@ -38,6 +39,8 @@ FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_s
 PREFIX = "DARKROOM_"
 OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supabase_")
 """Names of settings without the prefix: other programs call them so too."""
+FOREIGN = (PREFIX, *map(str.upper, OTHERS), "GOOGLE_", "PG")
+"""How variables begin that are somebody's Darkroom, or that a library would take for it."""
 MASK = "********"
 NOT_SET = "not set"
 
@@ -97,7 +100,7 @@ class Settings(BaseSettings):
     stability_api_key: ProviderKey | None = None
     stability_base_url: WebAddress | None = None
     providers: Annotated[tuple[str, ...], BeforeValidator(values.providers)] = Field(
-        default_factory=values.providers_with_a_key
+        default_factory=values.providers_with_a_key, validate_default=True
     )
     supabase_url: WebAddress | None = None
     supabase_key: ProviderKey | None = None
@@ -146,6 +149,20 @@ class Settings(BaseSettings):
             key = f"{name}_api_key"
             if key in Settings.model_fields and info.data.get(key, "") is None:
                 raise ValueError(f"names {name}, and {variable(key)} is not set: set it")
+        return providers
+
+    @field_validator("providers")
+    @classmethod
+    def _nobody_asks_itself(
+        cls, providers: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        url = info.data.get("openai_base_url")
+        if "openai" in providers and url and values.leads_here(url, info.data):
+            raise ValueError(
+                "has openai, and OPENAI_BASE_URL leads to this Darkroom itself: it and"
+                " OPENAI_API_KEY are set here for Darkroom's clients. Start Darkroom where they are"
+                " not set, or name other providers"
+            )
         return providers
 
     @field_validator("image_store")
@@ -239,6 +256,19 @@ def for_the_command_line(environ: Mapping[str, str] | None = None) -> dict[str, 
 def _texts(environ: Mapping[str, str] | None) -> dict[str, str]:
     given = os.environ if environ is None else environ
     return {name: text.strip() for name, text in given.items() if text.strip()}
+
+
+def without_settings(environ: Mapping[str, str], *, but: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return an environment for a Darkroom of its own: nobody's data, servers or keys in it.
+
+    `but` are names of providers and image stores that are meant to be the surroundings' own.
+    """
+    kept = tuple(f"{name.upper()}_" for name in but)
+    return {
+        name: text
+        for name, text in environ.items()
+        if not name.startswith(FOREIGN) or name.startswith(kept)
+    }
 
 
 def variable(name: str) -> str:

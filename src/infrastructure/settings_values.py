@@ -19,6 +19,8 @@ WITH_A_KEY = ("openai", "gemini", "stability")
 PROVIDERS = (*WITH_A_KEY, "sketch")
 SHORTEST_SECRET = 16  # characters
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", str(ipaddress.IPv4Address(0)), "::"})
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
@@ -149,9 +151,34 @@ def _is_ip_address(host: str) -> bool:
 def own_address(known: Mapping[str, Any]) -> str:
     """Return the web address of the host and port that are known."""
     host = known["host"]
-    if _is_ip_address(host) and ipaddress.ip_address(host).is_unspecified:
+    if _is_ip_address(host) and _is_unspecified(host):
         host = "127.0.0.1"  # where it listens on every address, nobody can be sent to
     return f"http://[{host}]:{known['port']}" if ":" in host else f"http://{host}:{known['port']}"
+
+
+def leads_here(url: str, known: Mapping[str, Any]) -> bool:
+    """Whether an address is that of the service, as it listens or as others know it."""
+    host, port = _host_and_port(url)
+    if port == known.get("port") and host in _names(str(known.get("host", ""))):
+        return True
+    own = str(known.get("public_url", ""))
+    within = f"{urlsplit(url).path}/".startswith(f"{urlsplit(own).path}/")
+    return within and (host, port) == _host_and_port(own)
+
+
+def _host_and_port(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _names(host: str) -> frozenset[str]:
+    """By which a host that is listened on is known on its own machine."""
+    listens_here = host in LOOPBACK or (_is_ip_address(host) and _is_unspecified(host))
+    return LOOPBACK | {host} if listens_here else frozenset({host.lower()})
+
+
+def _is_unspecified(address: str) -> bool:
+    return ipaddress.ip_address(address).is_unspecified
 
 
 def writable_folder(path: Path) -> Path:

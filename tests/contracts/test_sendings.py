@@ -6,7 +6,14 @@ import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from application.ports.event_store import Accepted, Command, Duplicate, IdempotencyKey, Sending
+from application.ports.event_store import (
+    Accepted,
+    Command,
+    Conflict,
+    Duplicate,
+    IdempotencyKey,
+    Sending,
+)
 from domain.generation import Generation
 from tests.contracts.stores import Case
 from tests.generations import request_command
@@ -99,3 +106,19 @@ async def test_a_sending_is_no_clients_key(case: Case) -> None:
     await case.store.append(Command(request_command(generation).events, idempotency=keyed))
 
     assert await sent(case, 1) != generation.id
+
+
+async def test_what_is_only_a_repeat_is_taken_for_what_was_sent_and_makes_nothing(
+    case: Case,
+) -> None:
+    async def repeated(number: int) -> object:
+        sending = Sending(number, case.store.now())
+        key = IdempotencyKey(USER, str(uuid4()), "a fox", USER, KEEP, sending, only_a_repeat=True)
+        return await case.store.append(Command(idempotency=key))
+
+    assert await repeated(1) == Conflict()
+    firsts = [await sent(case, 0) for _ in range(2)]
+
+    repeats = [await repeated(1) for _ in range(3)]
+
+    assert repeats == [Duplicate(firsts[1], True), Duplicate(firsts[0], True), Conflict()]

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import psycopg
+from fastapi import FastAPI
 from PIL import Image
 
 from application.ports.event_store import StoreUnavailableError
@@ -48,6 +49,7 @@ class Stack:
     container: Container
     client: httpx.AsyncClient
     settings: Settings
+    app: FastAPI
 
     async def perform_all(self) -> None:
         """Do what is due, as a worker process would, until nothing is."""
@@ -172,7 +174,7 @@ async def running(
             headers={"Authorization": f"Bearer {ADMIN_KEY}"},
             timeout=30,
         ) as client:
-            yield Stack(container, client, settings)
+            yield Stack(container, client, settings, app)
     finally:
         container.waiting().stop()
         server.should_exit = True

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.schema import MIGRATIONS, newest_revision
+from infrastructure.settings import without_settings
 from interfaces.cli.main import app
 from tests.conftest import PostgresServer
 from tests.integration.following import rows, write_raw
@@ -37,9 +38,8 @@ IMPORTED = "print([name for name in ('alembic', 'sqlalchemy') if name in sys.mod
 
 def darkroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Type it; nothing is set but what is given."""
-    ours = ("DARKROOM_", "DATABASE_URL", "REDIS_URL")
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    return python("-m", "interfaces.cli.main", *arguments, env=inherited | variables)
+    environment = without_settings(os.environ) | variables
+    return python("-m", "interfaces.cli.main", *arguments, env=environment)
 
 
 def python(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

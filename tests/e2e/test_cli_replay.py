@@ -18,6 +18,7 @@ from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.leadership import take_duty
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models import discover
+from infrastructure.settings import without_settings
 from tests.e2e.test_cli import assert_refused, darkroom
 from tests.e2e.typed import on_a_terminal
 from tests.integration.following import eventually, rows, running
@@ -157,7 +158,7 @@ async def test_ctrl_c_ends_it_and_changes_nothing(database: str) -> None:
     before = await rows(database, "SELECT count(*), min(xmin::text) FROM jobs_v1.jobs")
     command = [sys.executable, "-m", "interfaces.cli.main", "replay", "jobs"]
     replaying = await asyncio.create_subprocess_exec(
-        *command, env=os.environ | {"DATABASE_URL": database}
+        *command, env=without_settings(os.environ) | {"DATABASE_URL": database}
     )
     await eventually(lambda: there(database, "jobs_beside_v1"), what="its building")
     replaying.send_signal(signal.SIGINT)

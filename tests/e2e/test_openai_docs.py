@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.settings import without_settings
 from interfaces.openai.errors import ERRORS
 from tests.e2e.up import Up, ended, start_up
 from tests.node import MODULES, NODE, environment
@@ -50,7 +50,7 @@ def test_an_example_makes_its_pictures(up: Up, tmp_path: Path, language: str) ->
         [sys.executable if language == "python" else str(NODE), str(script)],
         check=False,
         cwd=tmp_path,
-        env={**os.environ, **environment(), **pointing_there},
+        env={**without_settings(environment()), **pointing_there},
         capture_output=True,
         text=True,
         timeout=60,

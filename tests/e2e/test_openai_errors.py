@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import openai
 import pytest
@@ -99,7 +101,11 @@ async def test_no_prompt_is_a_missing_parameter(shared: Stack) -> None:
         ({"image_url": "https://example.com/a.png"}, "images[0].image_url", "nothing is fetched"),
         ({"file_id": "file-1"}, "images[0].file_id", "No files are kept here, but"),
         ({}, "images[0].image_url", "`image_url` is missing"),
-        ({"image_url": "data:image/png;base64,AAAA"}, "image[0]", "no PNG, JPEG or WebP"),
+        (
+            {"image_url": "data:image/png;base64,AAAA"},
+            "images[0].image_url",
+            "no PNG, JPEG or WebP",
+        ),
     ],
 )
 async def test_a_picture_that_is_none_or_elsewhere_is_refused_with_a_sentence(
@@ -111,6 +117,37 @@ async def test_a_picture_that_is_none_or_elsewhere_is_refused_with_a_sentence(
     error = answer.json()["error"]
     assert error["param"] == param
     assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "param", "message"),
+    [
+        ({"file_id": "file-1"}, "mask.file_id", "send the mask itself, as a data URL"),
+        ({"file_id": f"{UUID(int=1)}"}, "mask.file_id", "send the mask itself, as a data URL"),
+        ({"image_url": "https://example.com/m.png"}, "mask.image_url", "nothing is fetched"),
+    ],
+)
+async def test_a_mask_that_is_none_or_elsewhere_is_refused_with_a_sentence(
+    shared: Stack, mask: dict[str, str], param: str, message: str
+) -> None:
+    picture = f"data:image/png;base64,{b64encode(encoded('PNG')).decode()}"
+    wish = {**PROMPT, "images": [{"image_url": picture}], "mask": mask}
+
+    answer = await shared.client.post("/v1/images/edits", json=wish)
+
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert message in error["message"]
+
+
+async def test_a_picture_that_was_not_made_is_named_as_it_was_sent(shared: Stack) -> None:
+    picture = f"data:image/png;base64,{b64encode(encoded('PNG')).decode()}"
+    images = [{"image_url": picture}, {"file_id": f"{UUID(int=1)}"}]
+
+    answer = await shared.client.post("/v1/images/edits", json={**PROMPT, "images": images})
+
+    assert answer.json()["error"]["param"] == "images[1].file_id"
 
 
 async def test_what_is_no_image_is_a_bad_request(client: AsyncOpenAI) -> None:

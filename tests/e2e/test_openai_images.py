@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, BadRequestError, NotFoundError
 from openai.types import ImageEditCompletedEvent, ImageGenCompletedEvent
 
+from infrastructure.settings import load_settings
 from tests.e2e.openai_python import SIZE, client_of, picture, url_of
 from tests.e2e.stack import Stack, encoded, running, settings_for
 
@@ -258,3 +259,25 @@ async def test_an_answer_names_its_request_and_its_generation(
     assert again.headers["idempotent-replayed"] == "true"
     shown = await painting.client.get(f"/api/v1/generations/{generation}")
     assert shown.json()["status"] == "completed"
+
+
+async def test_models_of_a_provider_that_is_off_are_not_listed_and_not_made(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    off = {"OPENAI_API_KEY": "no-key", "DARKROOM_PROVIDERS": "sketch,openai"}
+    settings = settings_for(tmp_path, database_url, redis_url)
+    settings = load_settings({**settings.environ(), **off})
+    async with running(settings) as stack, client_of(url_of(stack)) as client:
+        assert len([model async for model in client.models.list()]) > 1
+        await stack.client.post("/api/v1/admin/providers/openai", json={"enabled": False})
+        await stack.container.switches().look()
+
+        listed = [model.id async for model in client.models.list()]
+        with pytest.raises(NotFoundError):
+            await client.models.retrieve("gpt-image-2")
+        with pytest.raises(BadRequestError, match="openai is switched off"):
+            await client.images.generate(prompt="a fox", model="gpt-image-2")
+        with pytest.raises(BadRequestError, match="Choose one of sketch-1, or leave it out"):
+            await client.images.generate(prompt="a fox", model="gpt-9")
+
+    assert listed == ["sketch-1"]

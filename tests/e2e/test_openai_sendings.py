@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai.types import ImagesResponse
@@ -133,3 +134,32 @@ async def test_a_client_that_does_not_number_what_it_sends_always_asks_anew(stac
             assert made.status_code == 200
     assert len(await stack.rows(ASKED)) == 2
     assert await stack.rows("SELECT FROM idempotency_keys") == []
+
+
+async def test_a_repeat_of_what_was_accepted_is_answered_when_nobody_could_make_it_any_more(
+    stack: Stack,
+) -> None:
+    async def send(number: int) -> httpx.Response:
+        return await stack.client.post(
+            "/v1/images/edits",
+            data={"prompt": "a fox", "size": SIZE, "model": "sketch-1"},
+            files={"image": encoded("PNG")},
+            headers={"X-Stainless-Retry-Count": f"{number}"},
+        )
+
+    async with stack.at_work():
+        first = await send(0)
+        assert first.status_code == 200, first.text
+        [reference] = (stack.settings.data_dir / "objects" / "references").rglob("*.png")
+        reference.unlink()
+        await stack.client.post("/api/v1/admin/providers/sketch", json={"enabled": False})
+        await stack.container.switches().look()
+
+        repeat, anew = await send(1), await send(0)
+
+    assert repeat.status_code == 200, repeat.text
+    assert repeat.headers["idempotent-replayed"] == "true"
+    assert repeat.json()["data"] == first.json()["data"]
+    assert not reference.exists(), "it was stored again, for nothing"
+    assert anew.status_code == 400
+    assert "switched off" in anew.json()["error"]["message"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.settings import without_settings
 from tests.e2e.up import Up, ended, start_up
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "quickstart"
@@ -29,7 +30,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def run(up: Up, folder: Path, *command: str) -> str:
-    environment = os.environ | {
+    environment = without_settings(os.environ) | {
         "DARKROOM_URL": f"http://127.0.0.1:{up.port}",
         "DARKROOM_API_KEY": (up.data / "admin-key").read_text().strip(),
     }

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infrastructure.settings import without_settings
 from tests.e2e.stack import Stack
 from tests.processes import ADMIN_KEY
 
 PATIENCE = 30.0
-OURS = ("DARKROOM_", "DATABASE_URL", "REDIS_URL", "PG")
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,13 @@ async def typing(
     *arguments: str, folder: Path, stdin: bytes = b"", **variables: str
 ) -> AsyncIterator[Command]:
     """Type a command in a folder; nothing is set but what is given."""
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "interfaces.cli.main",
         *arguments,
         cwd=folder,
-        env=inherited | variables,
+        env=without_settings(os.environ) | variables,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -116,7 +115,7 @@ def on_a_terminal(*arguments: str, answers: Mapping[str, bytes] | None = None, *
     """What a terminal of 120 columns shows; each answer is typed when its question appears."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "interfaces.cli.main", *arguments]
-    environment = os.environ | given | {"COLUMNS": "120", "TERM": "xterm"}
+    environment = without_settings(os.environ) | given | {"COLUMNS": "120", "TERM": "xterm"}
     waiting = dict(answers or {})
     with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
         os.close(theirs)

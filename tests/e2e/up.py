@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infrastructure.settings import without_settings
 from tests.e2e.stack import free_port
 from tests.integration.test_embedded import until, working_below
 
@@ -67,9 +68,7 @@ def start_up(
 ) -> Up:
     """Start it, or another command in its place, with its data in this folder."""
     port = port or free_port()
-    others = ("DARKROOM_", "DATABASE_URL", "REDIS_URL")
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(others)}
-    environment = inherited | variables
+    environment = without_settings(os.environ) | variables
     environment |= {"DARKROOM_DATA_DIR": str(folder / "data"), "DARKROOM_PORT": str(port)}
     with (folder / log).open("wb") as output:
         process = subprocess.Popen(

@@ -287,3 +287,32 @@ async def test_a_gateway_that_gives_up_leaves_the_outcome_unknown(served: Served
     served.switches.tell(next=["gateway_timeout"])
     with pytest.raises(OutcomeUnknownError, match="504"):
         await served.provider.call(served.request())
+
+
+ENVIRONMENT = {
+    "OPENAI_API_KEY": "another",
+    "OPENAI_ADMIN_KEY": "another",
+    "OPENAI_BASE_URL": "",
+    "OPENAI_ORG_ID": "org-of-somebody",
+    "OPENAI_PROJECT_ID": "proj-of-somebody",
+    "OPENAI_CUSTOM_HEADERS": "Authorization: Bearer another\nX-Somebodys: own",
+}
+
+
+async def test_the_environment_chooses_neither_address_nor_account_nor_headers(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    there = served.provider._client.base_url
+    provider = OpenAIProvider(api_key=KEY, base_url=str(there))
+
+    assert (await provider.call(served.request())).pictures
+    sent = provider._client.default_headers
+    own = {name.lower() for name, value in sent.items() if isinstance(value, str)}
+    assert own.isdisjoint({"openai-organization", "openai-project", "x-somebodys"})
+    await provider.close()
+
+    openais_own = OpenAIProvider(api_key=KEY)
+    assert str(openais_own._client.base_url) == f"{adapter.BASE_URL}/"
+    await openais_own.close()

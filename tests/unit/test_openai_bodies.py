@@ -101,3 +101,9 @@ def test_the_newer_name_of_an_end_user_wins_where_it_says_something() -> None:
     assert _checked(ImageRequest, {**both, "safety_identifier": "new"}).end_user == "new"
     assert _checked(ImageRequest, {**both, "safety_identifier": ""}).end_user == "old"
     assert _checked(ImageRequest, {"prompt": "a fox", "user": ""}).end_user is None
+
+
+@pytest.mark.parametrize("again", ["prompt", "prompt[]", "prompt[0]"])
+def test_a_name_that_comes_twice_is_refused_however_it_is_written(again: str) -> None:
+    with pytest.raises(MalformedBodyError, match="twice"):
+        _of_form([("prompt", "a fox"), (again, "a hare"), ("image", b"one")])

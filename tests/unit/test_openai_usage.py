@@ -44,8 +44,9 @@ def counted(*usages: dict[str, int]) -> tuple[int, int, int, int, int]:
             },
             (1312, 5, 0, 17, 1290),
         ),
+        ({"promptTokenCount": 5, "candidatesTokensDetails.IMAGE": 1290}, (1295, 5, 0, 0, 1290)),
     ],
-    ids=["none", "openai", "gemini"],
+    ids=["none", "openai", "gemini", "gemini-without-their-sum"],
 )
 def test_tokens_are_told_apart(usage: dict[str, int], told: tuple[int, ...]) -> None:
     assert counted(usage) == told
@@ -53,3 +54,10 @@ def test_tokens_are_told_apart(usage: dict[str, int], told: tuple[int, ...]) -> 
 
 def test_tokens_of_all_calls_are_added() -> None:
     assert counted({"text_input_tokens": 1}, {"promptTokenCount": 2}, {"images": 1})[0] == 3
+
+
+def test_a_call_whose_sum_is_not_told_takes_nothing_from_others() -> None:
+    told = {"candidatesTokenCount": 1300, "candidatesTokensDetails.IMAGE": 1290}
+    untold = {"candidatesTokensDetails.IMAGE": 1290}
+
+    assert counted(told, untold) == (2590, 0, 0, 10, 2580)

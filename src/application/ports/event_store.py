@@ -62,7 +62,8 @@ class IdempotencyKey:
     Events of the command carry the same in their metadata, so that the key can be rebuilt. With a
     `sending` the key is nobody's: the command repeats the latest one of the same fingerprint of
     which no sending of this number came yet, and a first sending only what was made after it had
-    arrived, when a later one overtook it.
+    arrived, when a later one overtook it. One that is `only_a_repeat` conflicts when it repeats
+    nothing: then nothing is recorded.
     """
 
     user_id: UUID
@@ -71,6 +72,7 @@ class IdempotencyKey:
     ref: UUID
     keep: timedelta = KEEP_KEYS
     sending: Sending | None = None
+    only_a_repeat: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@
 --   {"events":      [{"id": uuid, "version": n, "topic": text, "state": text}],
 --    "units":       {"units": n, "windows": [{"owner": uuid, "type", "starts_at", "ends_at", "limit"}]},
 --    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds,
---                    "sending": n|null, "arrived_at": t|null},
+--                    "sending": n|null, "arrived_at": t|null, "only_a_repeat": bool},
 --    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...}}
 
 CREATE FUNCTION lock_log_v1() RETURNS void LANGUAGE plpgsql AS $$
@@ -176,6 +176,7 @@ BEGIN
         IF sent_before IS NOT NULL THEN
             RETURN jsonb_build_object('outcome', 'duplicate', 'ref', sent_before, 'same_fingerprint', true);
         END IF;
+        IF (idempotency ->> 'only_a_repeat')::boolean THEN RETURN '{"outcome": "conflict"}'; END IF;
     ELSIF idempotency IS NOT NULL THEN
         SELECT ref, fingerprint INTO known FROM idempotency_keys
          WHERE user_id = (idempotency ->> 'user')::uuid AND key = idempotency ->> 'key' AND expires_at > moment;

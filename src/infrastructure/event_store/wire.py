@@ -98,6 +98,7 @@ def _idempotency(key: IdempotencyKey) -> dict[str, Any]:
         "keep": key.keep.total_seconds(),
         "sending": key.sending.number if key.sending else None,
         "arrived_at": key.sending.arrived_at if key.sending else None,
+        "only_a_repeat": key.only_a_repeat,
     }
 
 

@@ -36,11 +36,21 @@ __all__ = ["CAPABILITIES", "PRICE_LIST", "OpenAIProvider"]
 
 log = logging.getLogger(__name__)
 
+BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 170.0  # an answer comes whole: nothing is heard before the picture is there
 WRITE_SECONDS = 60.0
 MAX_ANSWER_BYTES_PER_IMAGE = 96 * 1024 * 1024  # 64 MiB of picture in base64, and some
 MAX_CLIENT_REQUEST_ID = 512  # characters
+
+
+class _OpenAI(AsyncOpenAI):
+    """The SDK's client; whom it asks, as whom and how is not for the environment to choose."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.organization = self.project = None
+        self._custom_headers = {}
 
 
 class OpenAIProvider:
@@ -57,9 +67,9 @@ class OpenAIProvider:
         connect_seconds: float = CONNECT_SECONDS,
         read_seconds: float = READ_SECONDS,
     ) -> None:
-        self._client = AsyncOpenAI(
+        self._client = _OpenAI(
             api_key=api_key,
-            base_url=base_url,
+            base_url=base_url or BASE_URL,
             max_retries=0,
             timeout=openai.Timeout(
                 connect=connect_seconds,

@@ -22,6 +22,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from infrastructure.settings import without_settings
+
 READY_WITHIN = 30.0
 FINISHED_WITHIN = 30.0
 STOPPED_WITHIN = 20.0
@@ -264,8 +266,7 @@ async def _stack(
             "-m",
             "interfaces.cli.main",
             "up",
-            env=_environment(folder, port, key)
-            | {"DARKROOM_PROVIDERS": ",".join(providers), "DARKROOM_IMAGE_STORE": store},
+            env=environment(folder, port, key, providers, store),
             stdout=output,
             stderr=output,
         )
@@ -280,19 +281,18 @@ async def _stack(
         await _stop(process, console)
 
 
-def _environment(folder: Path, port: int, key: str) -> dict[str, str]:
-    """Nothing of the caller's own Darkroom: the demo touches no data but its own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DARKROOM_", "DATABASE_URL", "REDIS_URL"))
-    }
-    return inherited | {
+def environment(
+    folder: Path, port: int, key: str, providers: Sequence[str], store: str
+) -> dict[str, str]:
+    """Nothing of the caller's own Darkroom: the demo touches no data and no keys but its own."""
+    return without_settings(os.environ, but=(*providers, store)) | {
         "DARKROOM_DATA_DIR": str(folder / "data"),
         "DARKROOM_PORT": str(port),
         "DARKROOM_ADMIN_KEY": key,
         "DARKROOM_SKETCH_SECONDS": "0.3",
         "DARKROOM_LOG_FORMAT": "json",
+        "DARKROOM_PROVIDERS": ",".join(providers),
+        "DARKROOM_IMAGE_STORE": store,
     }
 
 

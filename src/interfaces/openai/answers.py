@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,19 +98,15 @@ async def base64_of(pictures: Pictures, image: PublishedImage) -> str:
 
 def usage_of(calls: Iterable[Call]) -> Usage:
     """Tokens of all calls, by whatever name their provider counts them."""
-    used: dict[str, int] = {}
-    for call in calls:
-        for name, count in call.usage.items():
-            used[name] = used.get(name, 0) + count
+    used = [_with_text_apart(call.usage) for call in calls]
 
-    def sum_of(names: Sequence[str]) -> int:
-        return sum(used.get(name, 0) for name in names)
+    def sum_of(*names: str) -> int:
+        return sum(one.get(name, 0) for one in used for name in names)
 
-    text_in = sum_of(("text_input_tokens", "promptTokenCount"))
-    image_in = sum_of(("image_input_tokens",))
-    image_out = sum_of(("image_output_tokens", "candidatesTokensDetails.IMAGE"))
-    text_out = sum_of(("text_output_tokens", "candidatesTokenCount", "thoughtsTokenCount"))
-    text_out -= used.get("candidatesTokensDetails.IMAGE", 0)  # it is part of the candidates'
+    text_in = sum_of("text_input_tokens", "promptTokenCount")
+    image_in = sum_of("image_input_tokens")
+    image_out = sum_of("image_output_tokens", "candidatesTokensDetails.IMAGE")
+    text_out = sum_of("text_output_tokens", "candidatesTokenCount", "thoughtsTokenCount")
     return Usage(
         total_tokens=text_in + image_in + text_out + image_out,
         input_tokens=text_in + image_in,
@@ -118,6 +114,13 @@ def usage_of(calls: Iterable[Call]) -> Usage:
         input_tokens_details=InputTokens(text_tokens=text_in, image_tokens=image_in),
         output_tokens_details=OutputTokens(text_tokens=text_out, image_tokens=image_out),
     )
+
+
+def _with_text_apart(usage: Mapping[str, int]) -> Mapping[str, int]:
+    """Gemini's count of what it made holds the pictures' tokens, where it tells it at all."""
+    candidates = usage.get("candidatesTokenCount", 0)
+    pictures = usage.get("candidatesTokensDetails.IMAGE", 0)
+    return {**usage, "candidatesTokenCount": max(0, candidates - pictures)}
 
 
 def _ended(generation: Generation) -> int:

@@ -61,7 +61,8 @@ async def read_edit(request: Request) -> Asked:
     if not fields.images:
         raise ParameterError("images", NO_IMAGE.replace("`image`", "`images`"), code=_MISSING)
     references = [_sent(image, f"images/{i}") for i, image in enumerate(fields.images)]
-    mask = _sent(fields.mask, "mask") if fields.mask else None
+    mask = _mask(fields.mask) if fields.mask else None
+    request.state.sent_as = _names_in_json(fields.images)
     return Asked(fields.model_copy(update={"images": None, "mask": None}), references, mask)
 
 
@@ -81,15 +82,16 @@ def _of_form(parts: Sequence[tuple[str, str | bytes]]) -> Asked:
     fields: dict[str, Any] = {}
     references: list[str | bytes] = []
     mask: str | bytes | None = None
-    for name, value in parts:
+    for sent_as, value in parts:
+        name = sent_as if sent_as in IMAGES else sent_as.partition("[")[0]
         if name in IMAGES:
             references.append(value)
-        elif name in fields or (name == "mask" and mask):
+        elif (name in fields and name not in NOT_OFFERED) or (name == "mask" and mask):
             raise MalformedBodyError("The form holds a name twice.")
         elif name == "mask":
             mask = value or None
         else:
-            fields[name.partition("[")[0]] = _as_in_json(name, value)
+            fields[name] = _as_in_json(name, value)
     asked = _checked(EditRequest, fields)
     if not references:
         raise ParameterError("image", NO_IMAGE, code=_MISSING)
@@ -109,6 +111,25 @@ def _as_in_json(name: str, value: str | bytes) -> object:
     if name in WHOLE_NUMBERS and value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS:
         return int(value)
     return YES_OR_NO.get(value, value) if name == "stream" else value
+
+
+def _names_in_json(images: Sequence[ImageInput]) -> dict[str, str]:
+    """What a form calls `image[0]`, and an error would, has another name in JSON."""
+    names = {
+        f"image[{i}]": f"images[{i}].{'image_url' if image.file_id is None else 'file_id'}"
+        for i, image in enumerate(images)
+    }
+    return {**names, "mask": "mask.image_url"}
+
+
+def _mask(image: ImageInput) -> str:
+    if image.file_id is not None:
+        raise ParameterError(
+            "mask/file_id",
+            "No files are kept here, and no picture of a generation is a mask: send the mask "
+            "itself, as a data URL in `image_url`.",
+        )
+    return _sent(image, "mask")
 
 
 def _sent(image: ImageInput, where: str) -> str:

@@ -110,24 +110,27 @@ async def openai_error(request: Request, error: Exception) -> Response:
     if isinstance(error, OfGenerationError):
         headers[GENERATION] = str(error.generation_id)
     status = 404 if isinstance(error, ModelNotFoundError) else row.status
-    body = to_json({"error": _object(error, row, told)})
+    body = to_json({"error": _object(request, error, row, told)})
     return Response(body, status, headers, media_type="application/json")
 
 
 def error_object(request: Request, error: Exception) -> dict[str, Any]:
     """The same, for where the status was sent already."""
     kind, told = explained(request, error)
-    return _object(error, ERRORS[kind], told)
+    return _object(request, error, ERRORS[kind], told)
 
 
-def _object(error: Exception, row: OpenAIError, told: Told) -> dict[str, Any]:
+def _object(request: Request, error: Exception, row: OpenAIError, told: Told) -> dict[str, Any]:
     mistakes = told.members.get("errors") or [{}]
     pointer = mistakes[0].get("pointer", "")
     detail = mistakes[0].get("detail") or told.detail
     if isinstance(error, HTTPException) and error.status_code == 404:
         detail = NO_SUCH_URL
     code = error.code if isinstance(error, ParameterError) else row.code
-    return {"message": detail, "type": row.type, "param": param(pointer), "code": code}
+    named = param(pointer)
+    sent_as: Mapping[str | None, str] = getattr(request.state, "sent_as", {})
+    where = sent_as.get(named, named)
+    return {"message": detail, "type": row.type, "param": where, "code": code}
 
 
 def param(pointer: str) -> str | None:

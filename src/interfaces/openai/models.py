@@ -1,4 +1,4 @@
-"""The models of every configured provider, under their own names."""
+"""The models of every provider that is on, under their own names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 @router.get("/models")
 async def models(request: Request, _: Authenticated) -> Response:
-    """All of them; the first provider has a name that several have."""
+    """All of them; the first provider in the administrator's order has a name that several have."""
     return json_answer(ModelList(data=tuple(_offered(container_of(request)))))
 
 
@@ -39,12 +39,17 @@ async def model(request: Request, _: Authenticated, model: str) -> Response:
 
 
 def meant(container: Container, name: str | None) -> str | None:
-    """The model to ask for; None leaves the choice to us. Raises ParameterError."""
-    names = [offered.id for offered in _offered(container)]
-    if name is None or name in names:
+    """The model to ask for; None leaves the choice to us. Raises ParameterError.
+
+    One of a provider that is off is meant all the same: what was asked for before is still given,
+    and whoever asks anew is told why it is not made.
+    """
+    providers = container.configured_providers().values()
+    if name is None or any(one.capabilities.model(name) for one in providers):
         return name
     if name in RETIRED:
         return None
+    names = [offered.id for offered in _offered(container)]
     raise ParameterError(
         "model",
         f"There is no model `{shortened(name)}` here. "
@@ -54,7 +59,8 @@ def meant(container: Container, name: str | None) -> str | None:
 
 def _offered(container: Container) -> Iterator[Model]:
     seen: set[str] = set()
-    for provider in container.configured_providers().values():
+    providers = container.configured_providers()
+    for provider in map(providers.__getitem__, container.switches().order(tuple(providers))):
         for offered in provider.capabilities.models:
             if offered.name not in seen:
                 seen.add(offered.name)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from application.pictures import Pictures
 from domain.generation import Generation
 from interfaces.openai.answers import Form, images_response
-from interfaces.rest.carried import TooMuchCarriedError
+from interfaces.rest.carried import HeldResponse, TooMuchCarriedError
 
 MOST_BYTES = 256 * 1024 * 1024
 PATIENCE = 30.0  # seconds for those before it to read what they asked for
@@ -73,5 +73,5 @@ class PicturesResponse(Response):
         size = 0 if self._form.url else sum(one.bytes for one in self._generation.published)
         async with self._room.taken(size):
             body = to_json(await images_response(self._generation, self._form, self._pictures))
-            answer = Response(body, 200, self._told, media_type="application/json")
+            answer = HeldResponse(body, 200, self._told, media_type="application/json")
             await answer(scope, receive, send)

@@ -19,6 +19,7 @@ from interfaces.openai.answers import Form, completed_event
 from interfaces.openai.errors import error_object
 from interfaces.openai.room import room_of
 from interfaces.openai.waiting import pictures_of
+from interfaces.rest.carried import pieces
 from interfaces.rest.context import container_of
 from interfaces.rest.events import EVENT_STREAM_TYPE, LAST
 from interfaces.rest.problems import PROBLEMS
@@ -65,7 +66,8 @@ async def _pictures(request: Request, placed: Placed, form: Form) -> AsyncIterat
         for image in generation.published:
             async with room_of(request).taken(image.bytes):
                 event = await completed_event(generation, image, form, container.pictures())
-                yield _frame(event["type"], event)
+                for piece in pieces(_frame(event["type"], event)):
+                    yield piece
     finally:
         await end(waiting)
 

@@ -1,8 +1,8 @@
-"""Objects of an image store that has no files: their bytes pass through this process."""
+"""Pictures that pass through this process: held in memory until their client has read them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from interfaces.rest.errors import RequestError
 
 MOST_AT_ONCE = 16
+PIECE = 64 * 1024  # bytes: what a connection takes before it waits for its client to read
 
 
 class TooMuchCarriedError(RequestError):
@@ -35,7 +36,31 @@ class Carrying:
         self._room += 1
 
 
-class CarriedResponse(Response):
+def pieces(body: bytes) -> Iterator[bytes]:
+    """All of a body, and an empty piece: when that has been sent, the client has read the rest.
+
+    A connection takes a piece of any size, and waits before it takes another one. So a body in one
+    piece would be let go of at once and lie in the connection, uncounted, for as long as it likes.
+    What is not read at all is given up by the connection.
+    """
+    view = memoryview(body)
+    for start in range(0, len(body), PIECE):
+        yield bytes(view[start : start + PIECE])
+    yield b""
+
+
+class HeldResponse(Response):
+    """An answer that has been sent only when its client has read it, but for a piece or two."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI's
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **head})
+        for piece in pieces(bytes(self.body)):
+            more = bool(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+
+
+class CarriedResponse(HeldResponse):
     """A picture, or a part of it, that gives its room back when it has been sent."""
 
     def __init__(

@@ -17,7 +17,7 @@ from interfaces.rest.errors import (
     TooManyConnectionsError,
     UnreadableRequestError,
 )
-from interfaces.rest.middleware import SECURITY_HEADERS
+from interfaces.rest.middleware import SECURITY_HEADERS, STALLED_AFTER
 from interfaces.rest.problem_types import BUSY, PROBLEM_JSON
 from interfaces.rest.problems import RETRY_AFTER, problem_type, to_problem
 
@@ -35,6 +35,7 @@ class Connection(HttpToolsProtocol):
 
     most_connections = MOST_CONNECTIONS
     head_seconds = 15.0  # for a whole head, from the connection or its first byte on
+    read_seconds = STALLED_AFTER  # for a client to read something of what was written
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own, narrower than asyncio's
         super().connection_made(transport)
@@ -44,12 +45,14 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._refused: RequestError | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
         self._expect_head()
         if len(self.connections) > self.most_connections:
             self._refuse(TooManyConnectionsError())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._has_read()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -133,6 +136,26 @@ class Connection(HttpToolsProtocol):
             )
         else:
             self.transport.close()
+
+    # --- a client that does not read --------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reading = self.loop.call_later(self.read_seconds, self._reads_nothing)
+
+    def resume_writing(self) -> None:
+        self._has_read()
+        super().resume_writing()
+
+    def _has_read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _reads_nothing(self) -> None:
+        """Whoever answers it learns that it is gone, and lets go of what is held for it."""
+        log.info("a client has stopped reading", extra={"seconds": self.read_seconds})
+        self.transport.abort()
 
     # --- refusing --------------------------------------------------------------------------------
 
