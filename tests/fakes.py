@@ -463,7 +463,8 @@ class FakeSpool:
         self._most_bytes = most_bytes
 
     async def put(self, key: str, data: bytes) -> None:
-        if sum(map(len, self.kept.values())) + len(data) > self._most_bytes:
+        others = sum(len(kept) for other, kept in self.kept.items() if other != key)
+        if others + len(data) > self._most_bytes:
             raise SpoolFullError("The spool is full. Bring the image store back.")
         self.kept[key] = data
 

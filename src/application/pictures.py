@@ -34,6 +34,10 @@ IMAGE_STORE_SECONDS = 30.0
 CONFIRM_SECONDS = 0.2
 SHORTEST_SIDE = 16  # pixels; what is smaller is no picture that anybody asked for
 UNREADABLE = Failure(kind="no_image", message="the answer held no readable picture")
+NOT_KEPT = Failure(
+    kind="image_store_unavailable",
+    message="A picture could not be kept, nobody foresaw why. The worker's log says more.",
+)
 
 T = TypeVar("T")
 
@@ -193,6 +197,9 @@ class Pictures:
         except (SpoolFullError, ObjectDiffersError, ObjectTooLargeError) as error:
             log.error("a picture is lost: %s", error)
             return Failure(kind="image_store_unavailable", message=str(error))
+        except Exception:  # the other pictures of a paid answer are not to be lost with this one
+            log.exception("a picture is lost")
+            return NOT_KEPT
 
     async def _keep_one(
         self, generation: UUID, number: int, picture: Picture, finish: _Finish
@@ -228,7 +235,9 @@ class Pictures:
             return converted, await self._inspector.inspect(converted)
         except NotAnImageError as error:
             log.warning("a picture stays %s: %s", came.content_type, error)
-            return data, came
+        except Exception:  # it is whole, and paid for
+            log.exception("a picture stays %s", came.content_type)
+        return data, came
 
     async def _hold(
         self, key: str, data: bytes, content_type: ContentType

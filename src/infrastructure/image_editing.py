@@ -26,6 +26,7 @@ from infrastructure.image_parts import (
 from infrastructure.images import (
     DECODING_ERRORS,
     FORMATS,
+    MAX_BYTES,
     MAX_PIXELS,
     says_algorithmic,
     set_up_pillow_warnings,
@@ -36,6 +37,7 @@ MASK_MAX_BYTES = 4 * 1024 * 1024 - 1
 BEST = 95
 LOSSY_QUALITIES = (85, 70)
 HOPELESS = 1.5  # times as many bytes as there may be
+MOST_XMP: dict[Format, int] = {"png": MAX_BYTES, "webp": MAX_BYTES, "jpeg": 65_533 - 29}
 SHRINK = 0.7  # of the pixels, at most, from one try to the next
 
 T = TypeVar("T")
@@ -183,7 +185,7 @@ def _ways(
 def _kept_along(original: Image.Image, image: Image.Image, format_: Format) -> dict[str, Any]:
     """The colours' profile, and XMP that says that an algorithm made it: a mark to be kept."""
     kept = {name: image.info[name] for name in ("icc_profile",) if name in image.info}
-    if not says_algorithmic(original):
+    if not says_algorithmic(original) or len(original.info["xmp"]) > MOST_XMP[format_]:
         return kept
     if format_ != "png":
         return kept | {"xmp": original.info["xmp"]}

@@ -14,6 +14,7 @@ from application.ports.images import NotAnImageError
 from application.ports.providers import ReferenceRules
 from domain.image import Format
 from infrastructure.image_parts import PNG_COLOURS, png_chunks
+from infrastructure.images import DECODING_ERRORS
 
 ORIENTATION = 0x0112  # EXIF's tag
 TURNS: Final[Mapping[int, Image.Transpose]] = {
@@ -220,5 +221,10 @@ def _transposed(table: Sequence[int]) -> list[int]:
 
 def _saved(image: Image.Image, format_: Format, options: Mapping[str, Any]) -> bytes:
     out = io.BytesIO()
-    image.save(out, format_, **options)
+    try:
+        image.save(out, format_, **options)
+    except DECODING_ERRORS as error:
+        raise NotAnImageError(
+            f"The image cannot be written as {format_}. Send it in another format."
+        ) from error
     return out.getvalue()

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from application.pictures import Kept, Pictures
+from application.ports.images import ImageFacts, NotAnImageError
 from application.ports.providers import Answer, CallRequest, Picture
 from domain.failure import Failure
 from domain.image import CONTENT_TYPES, Cost, Format, StoredImage
+from infrastructure import image_pixels
 from infrastructure.image_editing import PillowEditor
 from infrastructure.images import PillowInspector
 from tests.fakes import FakeSpool
@@ -93,6 +95,60 @@ async def test_what_is_converted_says_from_what_and_which_marks_it_lost(
     assert (image.provenance, image.provenance_lost) == (("iptc", "synthid"), ("c2pa",))
     assert (await PillowInspector().inspect(kept)).provenance == ("iptc",)
     assert image.bytes == len(kept)
+
+
+async def test_a_mark_too_long_for_the_format_is_lost_and_the_picture_is_not(shelf: Shelf) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", MADE_BY.decode() + " " * 65_536)
+    data = written(scene(), "png", pnginfo=texts)
+
+    jpeg, _ = await shelf.keep_one(data, wanted="jpeg")
+    webp, _ = await shelf.keep_one(data, wanted="webp")
+
+    assert (jpeg.content_type, jpeg.provenance, jpeg.provenance_lost) == (
+        *("image/jpeg", (), ("iptc",)),
+    )
+    assert (webp.content_type, webp.provenance, webp.provenance_lost) == (
+        *("image/webp", ("iptc",), ()),
+    )
+
+
+async def test_what_cannot_be_written_in_a_format_is_refused_with_a_sentence() -> None:
+    with pytest.raises(NotAnImageError, match="cannot be written as jpeg"):
+        image_pixels.written(scene(), "jpeg", 90, xmp=b"x" * 65_536)
+
+
+async def test_what_breaks_over_one_picture_leaves_the_others(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = scene_png(), written(scene((20, 20)), "png")
+    inspect = PillowInspector.inspect
+
+    async def breaks(self: PillowInspector, data: bytes) -> ImageFacts:
+        if data == bad:
+            raise RuntimeError("by surprise")
+        return await inspect(self, data)
+
+    monkeypatch.setattr(PillowInspector, "inspect", breaks)
+    kept = await shelf.keep(bad, good)
+    alone = await shelf.keep(bad)
+
+    assert not isinstance(kept, Failure)
+    assert [image.number for image in kept] == [2]
+    assert isinstance(alone, Failure)
+    assert (alone.kind, "surprise" in alone.message) == ("image_store_unavailable", False)
+    assert "a picture is lost" in caplog.text
+
+
+async def test_a_picture_whose_conversion_breaks_is_kept_as_it_came(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(*_: object) -> bytes:
+        raise RuntimeError("by surprise")
+
+    monkeypatch.setattr(PillowEditor, "converted", breaks)
+    image, kept = await shelf.keep_one(scene_png(), wanted="jpeg")
+    assert (kept, image.converted_from) == (scene_png(), None)
 
 
 async def test_compression_is_for_what_is_converted(shelf: Shelf) -> None:
