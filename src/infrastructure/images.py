@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import re
@@ -11,7 +10,7 @@ import warnings
 import zlib
 from binascii import a2b_base64
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from PIL import Image
 
@@ -22,6 +21,7 @@ from application.ports.images import (
     TooMuchTogetherError,
 )
 from infrastructure.image_parts import content_type_of, damaged, has_manifest
+from infrastructure.image_threads import ImageThreads
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 64_000_000
@@ -43,7 +43,8 @@ class PillowInspector:
     """Looks into PNG, JPEG and WebP images of at most `max_bytes` bytes and `max_pixels` pixels.
 
     Images that belong together have at most `max_pixels_together`. At most `threads` images are
-    decoded at once, outside the event loop.
+    decoded at once, outside the event loop, large ones
+    one after the other.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class PillowInspector:
             )
         self._max_bytes, self._max_pixels = max_bytes, max_pixels
         self._max_pixels_together = max_pixels_together
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="inspect-image")
+        self._threads = ImageThreads(threads, "inspect-image")
         set_up_pillow_warnings()
 
     async def inspect(self, data: bytes) -> ImageFacts:
@@ -88,8 +89,7 @@ class PillowInspector:
         return found
 
     async def _inspect_within(self, pixels_left: int, data: bytes) -> ImageFacts:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._inspect, pixels_left, data)
+        return await self._threads.run(data, partial(self._inspect, pixels_left, data))
 
     def _inspect(self, pixels_left: int, data: bytes) -> ImageFacts:
         if len(data) > self._max_bytes:
