@@ -246,10 +246,10 @@ class ImageStore(Protocol):
 
 
 class NamedReferences(Protocol):
-    """Which reference images and masks the history knows."""
+    """Which reference images and masks the history still needs."""
 
     async def among(self, keys: Sequence[str]) -> set[str] | None:
-        """Those of the keys that some event names; None when that cannot be known now.
+        """Those that a generation names which is not deleted; None when that is not known now.
 
         What was recorded within the last hour may be missing. Raises StoreUnavailableError.
         """
