@@ -409,7 +409,12 @@ class MemoryNamedReferences:
         if self.behind:
             return None
         events = [recorded.event for recorded in await self._store.read(after=0, limit=10_000)]
-        requests = [event for event in events if isinstance(event, Generation.Requested)]
+        deleted = {e.originator_id for e in events if isinstance(e, Generation.Deleted)}
+        requests = [
+            event
+            for event in events
+            if isinstance(event, Generation.Requested) and event.originator_id not in deleted
+        ]
         named = {reference.key for request in requests for reference in request.references}
         masks = {request.mask.key for request in requests if request.mask}
         return (named | masks) & set(keys)
@@ -463,7 +468,8 @@ class FakeSpool:
         self._most_bytes = most_bytes
 
     async def put(self, key: str, data: bytes) -> None:
-        if sum(map(len, self.kept.values())) + len(data) > self._most_bytes:
+        others = sum(len(kept) for other, kept in self.kept.items() if other != key)
+        if others + len(data) > self._most_bytes:
             raise SpoolFullError("The spool is full. Bring the image store back.")
         self.kept[key] = data
 

@@ -12,6 +12,7 @@ from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import Accepted, Command
 from application.ports.health import Gatekeeper
+from application.ports.images import MOST_PIXELS_TOGETHER
 from application.ports.providers import Answer, CallRequest, Provider
 from application.preparing import Preparing
 from application.references import References, Taken
@@ -91,11 +92,17 @@ class Studio:
         return set(self.store.units.values())
 
 
-def taking(images: FakeImageStore, store: MemoryEventStore, **bounds: int) -> References:
+def taking(
+    images: FakeImageStore,
+    store: MemoryEventStore,
+    *,
+    max_pixels_together: int = MOST_PIXELS_TOGETHER,
+    **bounds: int,
+) -> References:
     """What takes reference images, with the real inspector and editor."""
     return References(
         images=images,
-        inspector=PillowInspector(),
+        inspector=PillowInspector(max_pixels_together=max_pixels_together),
         editor=PillowEditor(),
         earlier=EarlierPictures(store),
         decode=decode_reference,

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 from uuid import UUID
 
+from application.at_once import a_few_at_once
 from application.ports.event_store import StoreUnavailableError
 from application.ports.images import (
     ImageEditor,
@@ -34,6 +36,10 @@ IMAGE_STORE_SECONDS = 30.0
 CONFIRM_SECONDS = 0.2
 SHORTEST_SIDE = 16  # pixels; what is smaller is no picture that anybody asked for
 UNREADABLE = Failure(kind="no_image", message="the answer held no readable picture")
+NOT_KEPT = Failure(
+    kind="image_store_unavailable",
+    message="A picture could not be kept, nobody foresaw why. The worker's log says more.",
+)
 
 T = TypeVar("T")
 
@@ -84,18 +90,17 @@ class Pictures:
     async def enclosed(
         self, references: Iterable[ReferenceImage], mask: ReferenceImage | None
     ) -> Enclosed:
-        """What was stored to go along with a prompt.
+        """What was stored to go along with a prompt: all of it takes as long as one may.
 
         Raises ImageNotFoundError, ImageStoreUnavailableError.
         """
 
         async def read(stored: ReferenceImage) -> Picture:
-            return Picture(await self.read(stored.key), stored.content_type)
+            return Picture(await self._images.get(stored.key), stored.content_type)
 
-        return Enclosed(
-            tuple([await read(reference) for reference in references]),
-            await read(mask) if mask else None,
-        )
+        wanted = [*references, *((mask,) if mask else ())]
+        pictures = await in_time(a_few_at_once(partial(read, one) for one in wanted))
+        return Enclosed(tuple(pictures[:-1]), pictures[-1]) if mask else Enclosed(tuple(pictures))
 
     async def keep(
         self,
@@ -193,6 +198,9 @@ class Pictures:
         except (SpoolFullError, ObjectDiffersError, ObjectTooLargeError) as error:
             log.error("a picture is lost: %s", error)
             return Failure(kind="image_store_unavailable", message=str(error))
+        except Exception:  # the other pictures of a paid answer are not to be lost with this one
+            log.exception("a picture is lost")
+            return NOT_KEPT
 
     async def _keep_one(
         self, generation: UUID, number: int, picture: Picture, finish: _Finish
@@ -228,7 +236,9 @@ class Pictures:
             return converted, await self._inspector.inspect(converted)
         except NotAnImageError as error:
             log.warning("a picture stays %s: %s", came.content_type, error)
-            return data, came
+        except Exception:  # it is whole, and paid for
+            log.exception("a picture stays %s", came.content_type)
+        return data, came
 
     async def _hold(
         self, key: str, data: bytes, content_type: ContentType
@@ -244,12 +254,15 @@ class Pictures:
     async def _move_from_spool(self, image: StoredImage) -> bool:
         """Whether it can be read from the image store then, be it that it was moved before."""
         data = await patiently(lambda: self._spool.get(image.key), what="read a spooled picture")
-        if data is not None:
-            await in_time(self._images.put(image.key, data, image.content_type))
-        is_there = await in_time(self._images.holds(image.key, sha256=image.sha256))
+        is_there = await in_time(self._is_there_with(image, data))
         if is_there and data is not None:
             await patiently(lambda: self._spool.remove(image.key), what="empty the spool")
         return is_there
+
+    async def _is_there_with(self, image: StoredImage, data: bytes | None) -> bool:
+        if data is not None:
+            await self._images.put(image.key, data, image.content_type)
+        return await self._images.holds(image.key, sha256=image.sha256)
 
 
 async def in_time(answer: Awaitable[T]) -> T:

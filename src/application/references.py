@@ -6,10 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
+from application.at_once import a_few_at_once
 from application.earlier_pictures import EarlierPicture, EarlierPictures, NotToBeHadError
+from application.pictures import in_time
 from application.ports.images import (
     ImageEditor,
     ImageFacts,
@@ -17,6 +20,13 @@ from application.ports.images import (
     ImageNotFoundError,
     ImageStore,
     NotAnImageError,
+)
+from application.references_together import (
+    MASK_OF_NOTHING,
+    Place,
+    UnusableReferencesError,
+    refuse_unfit_mask,
+    too_much_with,
 )
 from domain.image import PublishedImage, ReferenceImage, reference_key
 
@@ -26,27 +36,9 @@ Decode = Callable[[str], bytes]
 MOST_AT_ONCE = 64  # each looks at one image at a time, and the threads that do are two
 MOST_COPIED_AT_ONCE = 4  # a short text brings a large picture into memory
 
-MASK_OF_NOTHING = "A mask says what of a reference image is painted anew. Send that image, too."
-MASK_WITHOUT_ALPHA = (
-    "The mask is no PNG with an alpha channel. Send one: where it is transparent, the first"
-    " reference image is painted anew."
-)
 GONE = "The picture is no longer in the image store. Send it as a file."
 
 T = TypeVar("T")
-Place = int | Literal["mask"]
-"""Which of the images of a request: a reference by its index, or the mask."""
-
-
-class UnusableReferencesError(Exception):
-    """Some of the images cannot be used; `reasons` says why, by their place."""
-
-    def __init__(self, reasons: Mapping[Place, str]) -> None:
-        self.reasons = reasons
-        super().__init__(
-            f"{len(reasons)} of the reference images cannot be used. "
-            "Send complete PNG, JPEG or WebP images, or ids of completed generations of yours."
-        )
 
 
 class TooManyReferencesError(Exception):
@@ -152,22 +144,41 @@ class References:
             self._at_once -= 1
 
     async def _take(self, user_id: UUID, sent: Sent) -> Taken:
-        found = {
+        found: dict[Place, PublishedImage | NotToBeHadError | NotAnImageError] = {
             place: await self._find(user_id, earlier) for place, earlier in sent.earlier.items()
         }
-        looked_at = await self._look_at(sent.files)
+        pictures = _usable(found)
+        found |= too_much_with(sent.files, pictures)
+        besides = sum(picture.width * picture.height for picture in pictures.values())
+        looked_at = await self._look_at(sent.files, besides)
         _refuse_the_unusable({**found, **looked_at})
-        pictures, files = _usable(found), _usable(looked_at)
-        _refuse_unfit_mask(files, pictures)
-        taken: dict[Place, ReferenceImage] = {}
-        for place in range(len(sent.said) - ("mask" in files)):
-            taken[place] = (
-                await self._copy(user_id, place, sent.earlier[place].generation, pictures[place])
-                if place in pictures
-                else await self._store(user_id, files[place])
-            )
-        mask = await self._store(user_id, files["mask"]) if "mask" in files else None
-        return Taken(tuple(taken.values()), mask)
+        files = _usable(looked_at)
+        if 0 in files and "mask" in files:
+            refuse_unfit_mask(files["mask"].facts, files[0].facts)
+        return await in_time(self._keep(user_id, sent, pictures, files))
+
+    async def _keep(
+        self,
+        user_id: UUID,
+        sent: Sent,
+        pictures: Mapping[Place, PublishedImage],
+        files: Mapping[Place, _Clean],
+    ) -> Taken:
+        """The first reference before all others: the mask may turn out not to fit it."""
+        mask = files.get("mask")
+
+        async def keep(place: Place) -> ReferenceImage:
+            if place in files:
+                return await self._store(user_id, files[place])
+            origin = sent.earlier[place].generation
+            for_mask = mask if place == 0 else None
+            return await self._copy(user_id, place, origin, pictures[place], for_mask)
+
+        places: list[Place] = [*range(len(sent.said) - (mask is not None))]
+        places += ["mask"] if mask else []
+        kept = [await keep(places[0])]
+        kept += await a_few_at_once(partial(keep, place) for place in places[1:])
+        return Taken(tuple(kept[:-1]), kept[-1]) if mask else Taken(tuple(kept))
 
     def _decoded(self, sent: str | bytes) -> bytes | NotAnImageError:
         try:
@@ -183,8 +194,10 @@ class References:
         except NotToBeHadError as error:
             return error
 
-    async def _look_at(self, files: Mapping[Place, bytes]) -> dict[Place, _Clean | NotAnImageError]:
-        inspected = await self._inspector.inspect_all([*files.values()])
+    async def _look_at(
+        self, files: Mapping[Place, bytes], besides: int
+    ) -> dict[Place, _Clean | NotAnImageError]:
+        inspected = await self._inspector.inspect_all([*files.values()], besides=besides)
         return {
             place: facts if isinstance(facts, NotAnImageError) else await self._clean(data, facts)
             for (place, data), facts in zip(files.items(), inspected, strict=True)
@@ -199,17 +212,25 @@ class References:
             return error
 
     async def _copy(
-        self, user_id: UUID, place: Place, generation: UUID, picture: PublishedImage
+        self,
+        user_id: UUID,
+        place: Place,
+        generation: UUID,
+        picture: PublishedImage,
+        mask: _Clean | None,
     ) -> ReferenceImage:
-        """A reference image of its own: the generation may be deleted."""
+        """A reference image of its own: the generation may be deleted. The mask may be for it."""
         facts = ImageFacts(picture.content_type, picture.width, picture.height, picture.sha256)
         async with self._copying:
             try:
                 clean = await self._clean(await self._images.get(picture.key), facts)
             except ImageNotFoundError as error:
                 raise UnusableReferencesError({place: GONE}) from error
-            _refuse_the_unusable({place: clean})
-            return (await self._store(user_id, _usable({place: clean})[place])).model_copy(
+            if isinstance(clean, NotAnImageError):
+                raise UnusableReferencesError({place: f"{clean}"})
+            if mask:
+                refuse_unfit_mask(mask.facts, clean.facts)
+            return (await self._store(user_id, clean)).model_copy(
                 update={"generation": generation, "number": picture.number}
             )
 
@@ -247,20 +268,3 @@ def _usable(found: Mapping[Place, T | NotAnImageError | NotToBeHadError]) -> dic
         for place, one in found.items()
         if not isinstance(one, NotAnImageError | NotToBeHadError)
     }
-
-
-def _refuse_unfit_mask(
-    files: Mapping[Place, _Clean], pictures: Mapping[Place, PublishedImage]
-) -> None:
-    if "mask" not in files:
-        return
-    mask, first = files["mask"].facts, files[0].facts if 0 in files else pictures[0]
-    if mask.content_type != "image/png" or not mask.alpha:
-        raise UnusableReferencesError({"mask": MASK_WITHOUT_ALPHA})
-    if (mask.width, mask.height) != (first.width, first.height):
-        raise UnusableReferencesError(
-            {
-                "mask": f"The mask is {mask.width}x{mask.height}, the first reference image"
-                f" {first.width}x{first.height}, turned upright. Send a mask of the same size."
-            }
-        )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,9 +21,11 @@ from infrastructure.image_parts import (
     is_webp_film,
     without_private_parts,
 )
+from infrastructure.image_threads import ImageThreads
 from infrastructure.images import (
     DECODING_ERRORS,
     FORMATS,
+    MAX_BYTES,
     MAX_PIXELS,
     says_algorithmic,
     set_up_pillow_warnings,
@@ -36,49 +36,57 @@ MASK_MAX_BYTES = 4 * 1024 * 1024 - 1
 BEST = 95
 LOSSY_QUALITIES = (85, 70)
 HOPELESS = 1.5  # times as many bytes as there may be
+MOST_XMP: dict[Format, int] = {"png": MAX_BYTES, "webp": MAX_BYTES, "jpeg": 65_533 - 29}
 SHRINK = 0.7  # of the pixels, at most, from one try to the next
 
 T = TypeVar("T")
 
 
 class PillowEditor:
-    """Edits PNG, JPEG and WebP images of at most `max_pixels` pixels, `threads` at a time.
+    """Edits PNG, JPEG and WebP images of at most `max_pixels` pixels.
+
+    `threads` at a time, large ones one after the other.
 
     Each may raise NotAnImageError.
     """
 
     def __init__(self, *, max_pixels: int = MAX_PIXELS, threads: int = 2) -> None:
         self._max_pixels = max_pixels
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="edit-image")
+        self._threads = ImageThreads(threads, "edit-image")
         set_up_pillow_warnings()
 
     async def cleaned(self, data: bytes) -> bytes:
         """Upright, and without what is private; the same bytes where there is nothing to do."""
-        return await self._aside(partial(self._cleaned, data))
+        return await self._threads.run(data, partial(self._cleaned, data))
 
     async def prepared(self, picture: Picture, rules: ReferenceRules) -> Picture:
         """As the rules want it, and without what is private."""
-        return await self._aside(partial(self._prepared, picture.data, rules))
+        return await self._threads.run(picture.data, partial(self._prepared, picture.data, rules))
 
     async def prepared_mask(self, mask: Picture, like: Picture) -> Picture:
         """A PNG of the same size as the prepared reference, whose transparency is the mask's."""
-        return await self._aside(partial(self._prepared_mask, mask.data, like.data))
+        return await self._threads.run(
+            mask.data, partial(self._prepared_mask, mask.data, like.data)
+        )
 
     async def converted(self, data: bytes, format_: Format, compression: int | None) -> bytes:
         """The same picture in another format; for JPEG, on white."""
-        return await self._aside(partial(self._converted, data, format_, compression))
-
-    async def _aside(self, edit: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, edit)
+        return await self._threads.run(data, partial(self._converted, data, format_, compression))
 
     def _cleaned(self, data: bytes) -> bytes:
         is_film = is_webp_film(data)
         if not is_film and without_private_parts(data, manifest=True) == data:
             return data
-        image = self._opened(data)
-        if is_film or _orientation(image) in pixels.TURNS:
-            data = pixels.rewritten(_loaded(image), data, FORMAT_OF[content_type_of(data)])
+        if is_film or _orientation(self._opened(data)) in pixels.TURNS:
+            data = self._rewritten(data)
         return without_private_parts(data, manifest=False)
+
+    def _rewritten(self, data: bytes) -> bytes:
+        """Turned upright; what it came as is let go of before, a large one fills the memory."""
+        image = _loaded(self._opened(data))
+        quantized = pixels.quantization_of(image)
+        image = pixels.upright(image)
+        return pixels.rewritten(image, data, FORMAT_OF[content_type_of(data)], quantized)
 
     def _prepared(self, data: bytes, rules: ReferenceRules) -> Picture:
         stripped = without_private_parts(data, manifest=False)
@@ -183,7 +191,7 @@ def _ways(
 def _kept_along(original: Image.Image, image: Image.Image, format_: Format) -> dict[str, Any]:
     """The colours' profile, and XMP that says that an algorithm made it: a mark to be kept."""
     kept = {name: image.info[name] for name in ("icc_profile",) if name in image.info}
-    if not says_algorithmic(original):
+    if not says_algorithmic(original) or len(original.info["xmp"]) > MOST_XMP[format_]:
         return kept
     if format_ != "png":
         return kept | {"xmp": original.info["xmp"]}

@@ -16,9 +16,27 @@ MAX_SCANS = 64  # encoders make about ten; each costs a pass over all pixels, ho
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI")
 PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"sBIT", b"bKGD", b"pHYs", *PNG_COLOURS}
+PNG_LONGEST = {  # bytes; what has more hides something behind what it says
+    b"IHDR": 13,
+    b"PLTE": 768,
+    b"tRNS": 256,
+    b"IEND": 0,
+    b"sBIT": 4,
+    b"bKGD": 6,
+    b"pHYs": 9,
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"cICP": 4,
+    b"mDCV": 24,
+    b"cLLI": 8,
+}
+PNG_NEEDED = (b"IHDR", b"PLTE", b"tRNS")
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 PNG_MANIFEST = b"caBX"
 
 END_OF_IMAGE, START_OF_SCAN, JFIF, PROFILE, MANIFEST, ADOBE = 0xD9, 0xDA, 0xE0, 0xE2, 0xEB, 0xEE
+NUMBER_OF_LINES = 0xDC
 TABLES_AND_FRAMES = {*range(0xC0, 0xD0), *range(0xDA, 0xE0)}
 # Those that have a length, and the end; libjpeg passes over all other bytes in search of them.
 JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
@@ -62,7 +80,9 @@ def without_private_parts(data: bytes, *, manifest: bool) -> bytes:
     """The same pixels and colours, and nothing else that a file can carry but its `manifest`.
 
     What is left out: EXIF, XMP, IPTC, comments, texts, thumbnails, further pictures, unknown parts,
-    whatever stands between parts or after the end. Raises NotAnImageError.
+    whatever stands between parts or after the end, or in a part behind what it is for. A colour
+    profile (ICC) stays as it is, with the texts in it: it may name a device, or who made it.
+    Raises NotAnImageError.
     """
     return WITHOUT_PRIVATE_PARTS[content_type_of(data)](data, manifest)
 
@@ -98,8 +118,16 @@ def _png_has_manifest(data: bytes) -> bool:
 
 def _png_without_private_parts(data: bytes, manifest: bool) -> bytes:
     kept = PNG_KEPT | {PNG_MANIFEST} if manifest else PNG_KEPT
-    chunks = [chunk for name, chunk in png_chunks(data) if name in kept]
-    return b"".join((PNG_SIGNATURE, *chunks))
+    chunks = [c for name, c in png_chunks(data) if name in kept and _is_plain_png(name, c)]
+    return b"".join((PNG_SIGNATURE, *chunks, PNG_END))
+
+
+def _is_plain_png(name: bytes, chunk: memoryview) -> bool:
+    """Whether a chunk holds what it is for and no more. Raises NotAnImageError."""
+    is_plain = len(chunk) - 12 <= PNG_LONGEST.get(name, len(chunk))
+    if not is_plain and name in PNG_NEEDED:
+        raise damaged()
+    return is_plain and name != b"IEND"
 
 
 # --- JPEG ------------------------------------------------------------------------------------
@@ -158,6 +186,8 @@ def _jpeg_without_private_parts(data: bytes, manifest: bool) -> bytes:
 
 def _kept_of(segment: Segment) -> bytes | None:
     payload = segment.payload
+    if segment.marker == NUMBER_OF_LINES:
+        return payload[:2]  # decoders pass over it, however long it is
     if segment.marker in TABLES_AND_FRAMES:
         return payload
     if segment.marker == JFIF and payload[:5] == b"JFIF\0":
@@ -205,7 +235,7 @@ def _webp_without_private_parts(data: bytes, manifest: bool) -> bytes:
 
 def _without_flags(extended: memoryview) -> bytes:
     flags = bytes(extended)
-    return bytes([flags[0] & ~WEBP_EXIF_AND_XMP]) + flags[1:] if flags else flags
+    return bytes([flags[0] & ~WEBP_EXIF_AND_XMP]) + flags[1:10] if flags else flags
 
 
 HAS_MANIFEST: dict[ContentType, Callable[[bytes], bool]] = {

@@ -14,6 +14,7 @@ from application.ports.images import NotAnImageError
 from application.ports.providers import ReferenceRules
 from domain.image import Format
 from infrastructure.image_parts import PNG_COLOURS, png_chunks
+from infrastructure.images import DECODING_ERRORS
 
 ORIENTATION = 0x0112  # EXIF's tag
 TURNS: Final[Mapping[int, Image.Transpose]] = {
@@ -29,6 +30,7 @@ LIES_DOWN = (5, 6, 7, 8)
 PLAIN = ("L", "LA", "RGB", "RGBA")
 BARE = ("transparency",)  # all of Pillow's `info` that pixels need; the rest would be written, too
 LONGEST_SIDE: Final[Mapping[Format, int]] = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}
+Options = Mapping[str, Any]
 SRGB = ImageCms.createProfile("sRGB")
 NEARLY = 1e-6
 
@@ -171,14 +173,15 @@ def written(image: Image.Image, format_: Format, quality: int, **more: Any) -> b
     return _saved(on_white(image) if format_ == "jpeg" else image, format_, options[format_] | more)
 
 
-def rewritten(original: Image.Image, data: bytes, format_: Format) -> bytes:
-    """An upright file of the same kind, its pixels as alike as the format allows."""
-    image = upright(original)
+def rewritten(image: Image.Image, data: bytes, format_: Format, quantized: Options) -> bytes:
+    """A file of the same kind as `data` was, its pixels as alike as the format allows."""
     if format_ == "jpeg":
-        return _saved(image, "jpeg", _as_encoded(original) | _profile(image))
+        return _saved(image, "jpeg", {**quantized, **_profile(image)})
     if format_ == "webp":
         lossless = b"VP8L" in data[:64]
-        how = {"quality": 80 if lossless else 95, "lossless": lossless, "exact": True}
+        how = {"quality": 95, "lossless": False, "exact": True}
+        if lossless:  # the slower ways take seconds and hundreds of megabytes more
+            how |= {"quality": 80, "lossless": True, "method": 0}
         return _saved(image, "webp", how | _profile(image))
     image.info.pop("icc_profile", None)
     colours = [bytes(chunk) for name, chunk in png_chunks(data) if name in PNG_COLOURS]
@@ -192,8 +195,10 @@ def _profile(image: Image.Image) -> dict[str, Any]:
     return {"icc_profile": profile} if profile else {}
 
 
-def _as_encoded(original: Image.Image) -> dict[str, Any]:
-    """As finely quantized as it was: next to nothing is lost by turning it."""
+def quantization_of(original: Image.Image) -> Options:
+    """How to write a JPEG as finely quantized as it was: next to nothing is lost by turning it."""
+    if original.format not in ("JPEG", "MPO"):
+        return {}
     tables: dict[int, Sequence[int]] = getattr(original, "quantization", {})
     sampling = JpegImagePlugin.get_sampling(original)
     lies_down = orientation_of(original) in LIES_DOWN
@@ -218,7 +223,12 @@ def _transposed(table: Sequence[int]) -> list[int]:
     return [table[8 * (k % 8) + k // 8] for k in range(64)]
 
 
-def _saved(image: Image.Image, format_: Format, options: Mapping[str, Any]) -> bytes:
+def _saved(image: Image.Image, format_: Format, options: Options) -> bytes:
     out = io.BytesIO()
-    image.save(out, format_, **options)
+    try:
+        image.save(out, format_, **options)
+    except DECODING_ERRORS as error:
+        raise NotAnImageError(
+            f"The image cannot be written as {format_}. Send it in another format."
+        ) from error
     return out.getvalue()

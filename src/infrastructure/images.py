@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import re
@@ -11,18 +10,23 @@ import warnings
 import zlib
 from binascii import a2b_base64
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from PIL import Image
 
-from application.ports.images import ImageFacts, NotAnImageError
+from application.ports.images import (
+    MOST_PIXELS_TOGETHER,
+    ImageFacts,
+    NotAnImageError,
+    TooMuchTogetherError,
+)
 from infrastructure.image_parts import content_type_of, damaged, has_manifest
+from infrastructure.image_threads import ImageThreads
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 MAX_REFERENCE_BYTES = 20 * 1024 * 1024
 MAX_REFERENCE_PIXELS = 40_000_000
-MAX_PIXELS_TOGETHER = 100_000_000
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 ALGORITHMIC = re.compile(rb"[tT]rainedAlgorithmicMedia")  # IPTC's DigitalSourceType, in XMP
@@ -39,7 +43,8 @@ class PillowInspector:
     """Looks into PNG, JPEG and WebP images of at most `max_bytes` bytes and `max_pixels` pixels.
 
     Images that belong together have at most `max_pixels_together`. At most `threads` images are
-    decoded at once, outside the event loop.
+    decoded at once, outside the event loop, large ones
+    one after the other.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class PillowInspector:
         *,
         max_bytes: int = MAX_BYTES,
         max_pixels: int = MAX_PIXELS,
-        max_pixels_together: int = MAX_PIXELS_TOGETHER,
+        max_pixels_together: int = MOST_PIXELS_TOGETHER,
         threads: int = 2,
     ) -> None:
         if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
@@ -57,20 +62,22 @@ class PillowInspector:
             )
         self._max_bytes, self._max_pixels = max_bytes, max_pixels
         self._max_pixels_together = max_pixels_together
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="inspect-image")
+        self._threads = ImageThreads(threads, "inspect-image")
         set_up_pillow_warnings()
 
     async def inspect(self, data: bytes) -> ImageFacts:
         """Decode all of it. Raises NotAnImageError."""
         return await self._inspect_within(self._max_pixels, data)
 
-    async def inspect_all(self, images: Sequence[bytes]) -> list[ImageFacts | NotAnImageError]:
+    async def inspect_all(
+        self, images: Sequence[bytes], *, besides: int = 0
+    ) -> list[ImageFacts | NotAnImageError]:
         """Decode images that belong together; why not, in the place of each that is refused.
 
         One after the other, so that nobody's images keep all threads busy.
         """
         found: list[ImageFacts | NotAnImageError] = []
-        pixels_left = self._max_pixels_together
+        pixels_left = self._max_pixels_together - besides
         for data in images:
             try:
                 facts = await self._inspect_within(pixels_left, data)
@@ -82,8 +89,7 @@ class PillowInspector:
         return found
 
     async def _inspect_within(self, pixels_left: int, data: bytes) -> ImageFacts:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._inspect, pixels_left, data)
+        return await self._threads.run(data, partial(self._inspect, pixels_left, data))
 
     def _inspect(self, pixels_left: int, data: bytes) -> ImageFacts:
         if len(data) > self._max_bytes:
@@ -115,10 +121,7 @@ class PillowInspector:
         if pixels > self._max_pixels:
             raise self._too_many_pixels()
         if pixels > pixels_left:
-            raise NotAnImageError(
-                f"The images have more than {self._max_pixels_together} pixels together. "
-                "Send fewer or smaller ones."
-            )
+            raise TooMuchTogetherError(self._max_pixels_together)
         # A JPEG with several pictures (MPO) is a photograph with its preview or depth, not a film.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise NotAnImageError("The image is animated. Send a single still picture.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports.event_store import EventStore
+from application.ports.event_store import Accepted, Command, EventStore
 from application.ports.images import NamedReferences
+from domain.generation import Generation
 from domain.image import ReferenceImage, reference_key
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
@@ -18,7 +19,7 @@ from infrastructure.event_store.named_references import PostgresNamedReferences
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.image_generations import READ_MODEL
 from tests.fakes import MemoryEventStore, MemoryNamedReferences
-from tests.generations import new_generation, reference_image, request_command
+from tests.generations import events_of, new_generation, reference_image, request_command
 from tests.processes import eventually
 
 
@@ -32,9 +33,17 @@ class Case:
 
     async def refer_to(
         self, *references: ReferenceImage, mask: ReferenceImage | None = None
-    ) -> None:
+    ) -> UUID:
         generation = new_generation(self.store.now(), references=references, mask=mask)
         await self.store.append(request_command(generation))
+        return generation.id
+
+    async def delete(self, id_: UUID) -> None:
+        generation = await self.store.get(Generation, id_)
+        assert generation is not None
+        generation.cancel(by=generation.user_id)
+        generation.delete(by=generation.user_id)
+        assert isinstance(await self.store.append(Command(events_of(generation))), Accepted)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -99,6 +108,22 @@ async def test_masks_are_named_as_references_are(case: Case) -> None:
     await case.refer_to(reference)
     await case.caught_up()
     assert await case.named.among([mask.key, other.key]) == {mask.key}
+
+
+async def test_what_only_deleted_generations_name_is_not_named(case: Case) -> None:
+    shared, alone, mask = [another_reference() for _ in range(3)]
+    deleted = await case.refer_to(shared, alone, mask=mask)
+    kept = await case.refer_to(shared)
+    await case.caught_up()
+    keys = [one.key for one in (shared, alone, mask)]
+    assert await case.named.among(keys) == set(keys)
+
+    await case.delete(deleted)
+    await case.caught_up()
+    assert await case.named.among(keys) == {shared.key}
+    await case.delete(kept)
+    await case.caught_up()
+    assert await case.named.among(keys) == set()
 
 
 async def test_nothing_is_known_while_the_history_lacks_what_is_older_than_an_hour(

@@ -33,9 +33,9 @@ async def test_what_was_put_is_there_until_it_is_removed(spool: Spool) -> None:
 
 
 async def test_the_same_again_is_no_error(spool: Spool) -> None:
-    await spool.put("images/1", b"1234")
-    await spool.put("images/1", b"1234")
-    assert await spool.get("images/1") == b"1234"
+    await spool.put("images/1", b"123456")
+    await spool.put("images/1", b"123456")
+    assert await spool.get("images/1") == b"123456"
 
 
 async def test_a_full_spool_says_so_and_keeps_what_it_has(spool: Spool) -> None:

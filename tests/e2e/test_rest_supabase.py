@@ -89,12 +89,16 @@ async def test_what_is_no_picture_leads_nowhere(stack: Stack) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "not-found"), path
 
 
-async def test_a_reference_is_carried_to_its_owner_alone(stack: Stack) -> None:
+async def test_a_reference_is_carried_to_its_owner_alone(
+    stack: Stack, supabase: SupabaseServer
+) -> None:
     done = await completed(stack, referenceImages=[REFERENCE])
     url = done["referenceImages"][0]["url"]
     whole = await stack.client.get(url)
     etag = whole.headers["etag"]
+    asked = len(supabase.switches.seen)
     known = await stack.client.get(url, headers={"If-None-Match": etag})
+    assert len(supabase.switches.seen) == asked, "who has it asks nobody for it"
     part = await stack.client.get(url, headers={"Range": "bytes=2-5"})
     end = await stack.client.get(url, headers={"Range": "bytes=-4"})
     behind = await stack.client.get(url, headers={"Range": f"bytes={len(IMAGE)}-"})

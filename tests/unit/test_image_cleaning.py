@@ -18,6 +18,7 @@ from infrastructure.images import PillowInspector
 from tests.photographs import (
     PROFILE,
     SECRET,
+    chunk,
     difference,
     exif,
     opened,
@@ -163,6 +164,38 @@ async def test_a_thumbnail_inside_the_head_of_a_jpeg_goes() -> None:
 
     assert b"thumbnail" not in cleaned
     assert cleaned == data[:2] + segment(0xE0, head[:12] + b"\0\0") + data[20:]
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        *((b"sBIT", bytes(3)), (b"pHYs", bytes(9)), (b"cICP", b"\1\r\0\1"), (b"bKGD", bytes(6))),
+        *((b"gAMA", b"\0\0\xb1\x8f"), (b"sRGB", b"\0"), (b"cHRM", bytes(32))),
+        *((b"mDCV", bytes(24)), (b"cLLI", bytes(8))),
+    ],
+)
+async def test_what_hides_in_a_part_behind_what_it_is_for_goes(name: bytes, right: bytes) -> None:
+    plain = written(scene(), "png")
+    head, rest = plain[:33], plain[33:]
+    fair = head + chunk(name, right) + rest
+    assert await clean(fair) == fair
+    assert await clean(head + chunk(name, right + SECRET) + rest) == plain
+
+
+async def test_nothing_hides_in_the_end_or_the_canvas_of_a_file() -> None:
+    plain = written(scene(), "png")
+    assert await clean(plain[:-12] + chunk(b"IEND", SECRET)) == plain
+    for name in (b"IHDR", b"PLTE"):
+        hidden = plain[16:29] + bytes(755) + SECRET
+        with pytest.raises(NotAnImageError, match="damaged"):
+            await clean(plain[:8] + chunk(name, hidden) + plain[33:])
+    jpeg = written(scene(), "jpeg")
+    assert SECRET not in await clean(jpeg[:2] + segment(0xDC, b"\0\0" + SECRET) + jpeg[2:])
+    webp = written(scene(), "webp", icc_profile=PROFILE)
+    secret = SECRET + bytes(len(SECRET) % 2)
+    longer = webp[:16] + struct.pack("<I", 10 + len(secret)) + webp[20:30] + secret + webp[30:]
+    with pytest.raises(NotAnImageError, match="damaged"):
+        await clean(longer[:4] + struct.pack("<I", len(longer) - 8) + longer[8:])
 
 
 @pytest.mark.parametrize("said", [0, 9, 255, 65_535])

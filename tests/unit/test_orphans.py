@@ -12,12 +12,13 @@ import pytest
 
 from application import orphans, pictures
 from application.orphans import OrphanSweep
-from application.ports.event_store import Command
+from application.ports.event_store import Accepted, Command
 from application.ports.images import ImageStoreUnavailableError
 from domain.image import image_key, reference_key
+from domain.quota import windows_at
 from tests.fakes import MemoryEventStore, MemoryLog, MemoryNamedReferences
 from tests.fakes_images import small_png
-from tests.generations import events_of
+from tests.generations import events_of, request_command
 from tests.studio import Studio, take, taking
 
 PNG = small_png("nobody's")
@@ -254,6 +255,27 @@ async def test_reference_images_go_a_day_after_the_last_request_if_no_event_name
     archive.clock.advance(hours=2)
     await archive.walk()
     assert archive.there() == {taken[0].key}
+
+
+async def test_reference_images_of_a_deleted_generation_go_and_its_retry_says_so(
+    archive: Archive,
+) -> None:
+    owner = uuid4()
+    taken = (await take(archive.references, owner, [small_png("named")])).references
+    ref = await archive.place(user_id=owner, references=taken)
+    await archive.perform(ref)
+    await archive.decide_to_delete(ref)
+    archive.clock.advance(hours=25)
+    await archive.walk()
+    assert archive.there() == set()
+
+    again = (await archive.load(ref)).retry(
+        id=uuid4(), windows=windows_at(archive.clock()), longest=timedelta(days=1)
+    )
+    assert isinstance(await archive.store.append(request_command(again)), Accepted)
+    ended = await archive.perform(again.id)
+    assert ended.error is not None
+    assert ended.error[0] == "reference_gone"
 
 
 async def test_reference_images_stay_while_the_history_is_behind(archive: Archive) -> None:

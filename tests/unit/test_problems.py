@@ -44,6 +44,7 @@ NEVER_AT_A_ROUTE = {
     "OvertakenError": "the worker decides anew",
     "QueueUnavailableError": "the dispatcher tries again; readiness tells it as data",
     "SpoolFullError": "the worker records it",
+    "TooMuchTogetherError": "routes raise UnusableReferencesError, which says which one",
 }
 PARENTS = {"RequestError", "OfGenerationError", "EndedWithoutPictureError"}
 

@@ -11,13 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
+from application import pictures, references_together
 from application.ports.event_store import Accepted, Command
+from application.ports.images import MOST_PIXELS_TOGETHER, ImageStoreUnavailableError
 from application.references import (
     References,
     Taken,
     TooManyReferencesError,
-    UnusableReferencesError,
 )
+from application.references_together import UnusableReferencesError
 from domain.generation import Generation
 from domain.image import StoredImage, image_key
 from tests.e2e.stack import encoded
@@ -38,10 +40,11 @@ class Desk:
     images: FakeImageStore = field(default_factory=FakeImageStore)
     store: MemoryEventStore = field(default_factory=MemoryEventStore)
     user: UUID = field(default_factory=uuid4)
+    most_pixels_together: int = MOST_PIXELS_TOGETHER
 
     @property
     def references(self) -> References:
-        return taking(self.images, self.store)
+        return taking(self.images, self.store, max_pixels_together=self.most_pixels_together)
 
     async def take(self, *sent: str | bytes, mask: str | bytes | None = None) -> Taken:
         return await take(self.references, self.user, sent, mask)
@@ -211,6 +214,48 @@ async def test_a_picture_that_left_the_image_store_is_told(desk: Desk) -> None:
     assert "no longer in the image store" in (await desk.refusals(GOOD, f"{made.id}"))[1]
 
 
+async def test_named_pictures_count_among_the_pixels_and_bytes_together(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = small_png("made")
+    made = await desk.generation(picture, small_png("other"))
+    before = dict(desk.images.objects)
+    named = [f"{made.id}", f"{made.id}/2", f"{made.id}"]
+
+    monkeypatch.setattr(references_together, "MOST_PIXELS_TOGETHER", 2 * 16 * 16)
+    assert await desk.refusals(*named) == {
+        2: "The images have more than 512 pixels together. Send fewer or smaller ones."
+    }
+    monkeypatch.setattr(references_together, "MOST_PIXELS_TOGETHER", 3 * 16 * 16)
+    monkeypatch.setattr(
+        references_together, "MOST_BYTES_TOGETHER", 3 * len(picture) + len(encoded("PNG"))
+    )
+    assert len((await desk.take(GOOD, *named)).references) == 4
+    monkeypatch.setattr(references_together, "MOST_BYTES_TOGETHER", 3 * len(picture))
+    refused = await desk.refusals(*named, GOOD)
+    assert list(refused) == [2]
+    assert refused[2].endswith("bytes together. Send fewer or smaller ones.")
+    assert len(desk.images.objects) == len(before) + 3
+
+
+async def test_files_fit_beside_the_pictures_that_are_named(desk: Desk) -> None:
+    made = await desk.generation(small_png("made"))
+    desk.most_pixels_together = 16 * 16 + 4 * 4
+    assert (await desk.refusals(f"{made.id}", written(scene((4, 5)), "png"))) == {
+        1: "The images have more than 272 pixels together. Send fewer or smaller ones."
+    }
+    assert len((await desk.take(f"{made.id}", written(scene((4, 4)), "png"))).references) == 2
+
+
+async def test_all_of_it_is_kept_in_time_or_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "IMAGE_STORE_SECONDS", 0.05)
+    desk.images.before_put = asyncio.Event().wait
+    with pytest.raises(ImageStoreUnavailableError, match="did not answer within"):
+        await desk.take(GOOD, encoded("JPEG"))
+
+
 @pytest.mark.parametrize("text", [NOWHERE.replace("-", ""), f"{NOWHERE}/", f"{NOWHERE}/x", "1"])
 async def test_what_only_looks_like_an_id_is_no_id(desk: Desk, text: str) -> None:
     assert "generation" not in (await desk.refusals(text))[0]
@@ -245,6 +290,19 @@ async def test_a_mask_may_be_for_a_picture_of_an_earlier_generation(desk: Desk) 
 
     assert taken.mask is not None
     assert "16x16" in (await desk.refusals(f"{made.id}", mask=mask()))["mask"]
+
+
+async def test_a_mask_is_for_an_earlier_picture_as_it_stands_upright(desk: Desk) -> None:
+    made = await desk.generation(photograph("jpeg", 6, scene((48, 32))))
+    before = dict(desk.images.objects)
+
+    refused = await desk.refusals(f"{made.id}", GOOD, mask=mask((48, 32)))
+
+    assert refused["mask"].startswith("The mask is 48x32, the first reference image 32x48")
+    assert desk.images.objects == before
+    taken = await desk.take(f"{made.id}", GOOD, mask=mask((32, 48)))
+    assert taken.mask is not None
+    assert (taken.references[0].width, taken.references[0].height) == (32, 48)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import httpx
@@ -19,8 +20,11 @@ from infrastructure.image_stores.supabase_errors import (
     AlreadyThereError,
     BucketGoneError,
     BusyError,
+    CrowdedError,
+    SilentError,
     meaning,
 )
+from infrastructure.image_stores.supabase_outage import Outage
 
 SECRET = "sb_secret_of-the-operator"
 TAKES_MORE = (httpx.HTTPStatusError, StorageApiError)
@@ -66,7 +70,27 @@ def test_every_error_of_the_library_has_a_meaning(kind: type[Exception]) -> None
 
 @pytest.mark.parametrize("kind", [k for k in LIBRARY if issubclass(k, httpx.TimeoutException)])
 def test_after_a_timeout_there_is_no_time_to_ask_again(kind: type[Exception]) -> None:
-    assert not isinstance(meaning(raised(kind)), BusyError)
+    meant = meaning(raised(kind))
+    assert isinstance(meant, CrowdedError if kind is httpx.PoolTimeout else SilentError)
+    assert not isinstance(meant, BusyError)
+
+
+@pytest.mark.parametrize("why", [BusyError("away"), SilentError("away")])
+async def test_a_crowd_of_ours_says_nothing_about_the_server(why: Exception) -> None:
+    outage = Outage()
+    for error in (why, CrowdedError("crowded")):
+        with pytest.raises(type(error)):
+            await outage.in_time(ends_with(error))
+    finds_out = asyncio.create_task(outage.in_time(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    with pytest.raises(ImageStoreUnavailableError, match="away"):
+        await outage.in_time(ends_with(AssertionError("only one finds out")))
+    finds_out.cancel()
+    await asyncio.gather(finds_out, return_exceptions=True)
+
+
+async def ends_with(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize(

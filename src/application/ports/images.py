@@ -32,6 +32,19 @@ class NotAnImageError(Exception):
     """The bytes are no complete PNG, JPEG or WebP image of a sane size; the message says why."""
 
 
+MOST_PIXELS_TOGETHER = 100_000_000  # of images that belong together
+MOST_BYTES_TOGETHER = 64 * 1024 * 1024
+
+
+class TooMuchTogetherError(NotAnImageError):
+    """Each alone would do."""
+
+    def __init__(self, most: int, of: str = "pixels") -> None:
+        super().__init__(
+            f"The images have more than {most} {of} together. Send fewer or smaller ones."
+        )
+
+
 class ImageInspector(Protocol):
     """Looks into images, outside the event loop."""
 
@@ -39,8 +52,13 @@ class ImageInspector(Protocol):
         """Decode all of it. Raises NotAnImageError."""
         ...
 
-    async def inspect_all(self, images: Sequence[bytes]) -> list[ImageFacts | NotAnImageError]:
-        """Decode images that belong together; why not, in the place of a refused one."""
+    async def inspect_all(
+        self, images: Sequence[bytes], *, besides: int = 0
+    ) -> list[ImageFacts | NotAnImageError]:
+        """Decode images that belong together; why not, in the place of a refused one.
+
+        `besides` counts the pixels of others that belong to them, and are known already.
+        """
         ...
 
 
@@ -228,10 +246,10 @@ class ImageStore(Protocol):
 
 
 class NamedReferences(Protocol):
-    """Which reference images and masks the history knows."""
+    """Which reference images and masks the history still needs."""
 
     async def among(self, keys: Sequence[str]) -> set[str] | None:
-        """Those of the keys that some event names; None when that cannot be known now.
+        """Those that a generation names which is not deleted; None when that is not known now.
 
         What was recorded within the last hour may be missing. Raises StoreUnavailableError.
         """

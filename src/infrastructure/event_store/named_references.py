@@ -1,4 +1,4 @@
-"""Which reference images and masks some event names: the history has them."""
+"""Which reference images and masks some generation names that is not deleted: by the history."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ SELECT (SELECT coalesce(next.recorded_at > log_now_v1() - interval '1 hour', tru
        AND NOT EXISTS (SELECT FROM parked_aggregates WHERE name = %s AND version = %s),
        ARRAY(SELECT key FROM unnest(%s::text[]) AS asked(key)
               WHERE EXISTS (SELECT FROM {READ_MODEL.schema}.image_generations
-                             WHERE reference_images_count > 0
+                             WHERE reference_images_count > 0 AND deleted_at IS NULL
                                AND reference_images @> jsonb_build_array(
                                                        jsonb_build_object('key', key)))
                  OR EXISTS (SELECT FROM {READ_MODEL.schema}.image_generations
-                             WHERE mask IS NOT NULL AND mask ->> 'key' = key))
+                             WHERE mask IS NOT NULL AND mask ->> 'key' = key
+                               AND deleted_at IS NULL))
 """  # noqa: S608  # a constant
 
 

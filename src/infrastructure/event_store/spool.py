@@ -16,9 +16,10 @@ class PostgresSpool:
     async def put(self, key: str, data: bytes) -> None:
         rows = await self._fetch(
             "INSERT INTO spool (key, data) SELECT %s, %s"
-            " WHERE (SELECT coalesce(sum(octet_length(data)), 0) FROM spool) + %s <= %s"
+            " WHERE (SELECT coalesce(sum(octet_length(data)), 0)"
+            "          FROM spool WHERE key <> %s) + %s <= %s"
             " ON CONFLICT (key) DO UPDATE SET data = excluded.data RETURNING key",
-            (key, data, len(data), self._most_bytes),
+            (key, data, key, len(data), self._most_bytes),
         )
         if not rows:
             raise SpoolFullError("The spool is full. Bring the image store back.")

@@ -43,6 +43,9 @@ TYPE_REFUSED = (
     " image/webp, and the bucket of references any type."
 )
 OVERLOADED = "Supabase Storage has too much to do. Wait, or give the project more capacity."
+CROWDED = (
+    "Every connection to Supabase Storage is busy. Wait, or let more processes share the work."
+)
 BUCKET_GONE = "A bucket of SUPABASE_BUCKET is not there. It is made anew with the next request."
 MUCH_TOO_LARGE = (
     "An object in Supabase Storage is larger than any picture. Look at what lies there."
@@ -51,6 +54,14 @@ MUCH_TOO_LARGE = (
 
 class BusyError(ImageStoreUnavailableError):
     """It may go well when it is asked for again in a moment."""
+
+
+class SilentError(ImageStoreUnavailableError):
+    """Nothing came for so long that there is no time to ask again."""
+
+
+class CrowdedError(ImageStoreUnavailableError):
+    """It was not asked: all connections to it are taken, which says nothing about it."""
 
 
 class BucketGoneError(ImageStoreUnavailableError):
@@ -71,7 +82,11 @@ def meaning(error: Exception) -> Exception:
         return _of_answer(str(error.status), str(error.code))
     if isinstance(error, AnswerTooLargeError):
         return ImageStoreUnavailableError(MUCH_TOO_LARGE)
-    if isinstance(error, (httpx.TimeoutException, httpx.UnsupportedProtocol, httpx.InvalidURL)):
+    if isinstance(error, httpx.PoolTimeout):
+        return CrowdedError(CROWDED)
+    if isinstance(error, httpx.TimeoutException):
+        return SilentError(SILENT)
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return ImageStoreUnavailableError(SILENT)
     if isinstance(error, httpx.TransportError):
         return BusyError(SILENT)

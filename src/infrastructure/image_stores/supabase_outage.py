@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from application.pictures import IMAGE_STORE_SECONDS
 from application.ports.images import ImageStoreUnavailableError
-from infrastructure.image_stores.supabase_errors import SILENT, BusyError
+from infrastructure.image_stores.supabase_errors import SILENT, BusyError, CrowdedError, SilentError
 
 PATIENCE = IMAGE_STORE_SECONDS - 2  # seconds for all that one thing takes, so that it says why not
 AWAY_AFTER = 5.0  # seconds in which nothing went well
@@ -45,8 +45,10 @@ class Outage:
         except TimeoutError:
             self._went_wrong(SILENT)
             raise ImageStoreUnavailableError(SILENT) from None
-        except BusyError as error:
+        except (BusyError, SilentError) as error:
             self._went_wrong(str(error))
+            raise
+        except CrowdedError:
             raise
         except Exception:
             self._went_well()  # it answers, and has nothing to give, or refuses

@@ -31,15 +31,18 @@ class Removals:
     async def remove(self, bucket: str, key: str, *, older_than: timedelta) -> bool:
         """Remove an object that is old; whether it was removed.
 
-        When it never becomes known whether it was, what was said stays until it is void.
+        When it never becomes known whether it was, or that took so long that somebody else may
+        have said it anew, what was said stays until it is void.
         """
         if not await self._is_old(bucket, key, older_than) or not await self._say(key):
             return False
         said_at = time.monotonic()
         is_old = await self._is_old(bucket, key, older_than)
-        is_late = time.monotonic() - said_at > PATIENCE
-        removed = is_old and not is_late and await self._remove_once(bucket, key)
-        await self._unsay([key])
+        if self._is_late(said_at):
+            return False
+        removed = is_old and await self._remove_once(bucket, key)
+        if not self._is_late(said_at):
+            await self._unsay([key])
         return removed
 
     async def wait_for_none(self, key: str) -> None:
@@ -61,6 +64,9 @@ class Removals:
     async def _is_old(self, bucket: str, key: str, older_than: timedelta) -> bool:
         age = await self._storage.age(bucket, key)
         return age is not None and age > older_than
+
+    def _is_late(self, said_at: float) -> bool:
+        return time.monotonic() - said_at > PATIENCE
 
     async def _say(self, key: str) -> bool:
         """False when it was said before: somebody else is at it, or was killed at it."""

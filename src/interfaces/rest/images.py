@@ -100,22 +100,20 @@ async def _serve(request: Request, key: str, *, caching: str) -> Response:
 
 
 async def _carry(request: Request, key: str, *, caching: str) -> Response:
-    container = container_of(request)
+    headers = _headers(key, caching)
+    if _is_known(request, headers):  # without a look: it never changes, whoever has it has it
+        return Response(status_code=304, headers=headers)
     carrying: Carrying = request.app.state.carrying
     carrying.begin()
     try:
-        data = await container.pictures().read(key)
-        headers = _headers(key, caching)
-        if not _is_known(request, headers):
-            part = part_of(request, len(data), headers["ETag"])
-            return CarriedResponse(
-                data, part, carrying=carrying, headers=headers, media_type=_type(key)
-            )
+        data = await container_of(request).pictures().read(key)
+        part = part_of(request, len(data), headers["ETag"])
+        return CarriedResponse(
+            data, part, carrying=carrying, headers=headers, media_type=_type(key)
+        )
     except BaseException:
         carrying.end()
         raise
-    carrying.end()
-    return Response(status_code=304, headers=headers)
 
 
 def _headers(key: str, caching: str) -> dict[str, str]:

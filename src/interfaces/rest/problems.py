@@ -34,7 +34,8 @@ from application.ports.images import (
     ObjectTooLargeError,
 )
 from application.providers import ProviderNotFoundError
-from application.references import Place, TooManyReferencesError, UnusableReferencesError
+from application.references import TooManyReferencesError
+from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError

@@ -168,6 +168,10 @@ async def test_who_was_stopped_after_he_said_it_removes_nothing(
 ) -> None:
     monkeypatch.setattr(supabase_removals, "PATIENCE", -1.0)
     assert not await removing.forget()
+    said = f"removing/{removing.key}"
+    assert removing.names == [removing.key, said], "by now it may be another one's"
+    removing.server.let_it_age(minutes=3)
+    assert [seen.leftovers async for seen in removing.remover.walk(at_once=9)][-1] == 1
     assert removing.names == [removing.key]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from application.ports.images import (
@@ -177,6 +178,24 @@ async def test_while_it_is_away_one_at_a_time_finds_out(
     await store.marks()
     await asyncio.gather(*(store.put(key, DATA, "image/png") for key in keys))
     assert len(server.uploads(BUCKET)) == 9
+
+
+async def test_a_server_that_gives_no_sign_of_life_is_away(
+    url: str, server: SupabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_storage, "TIMEOUT", httpx.Timeout(0.2))
+    assert supabase_outage.PATIENCE > 0.2
+    store = supabase_store(url)
+    server.switches.tell(always="hang")
+    with pytest.raises(ImageStoreUnavailableError, match="does not answer"):
+        await store.marks()
+    assert len(server.switches.seen) == 1, "no time to ask again"
+    tries = await asyncio.gather(
+        *(store.put(new_key(), DATA, "image/png") for _ in range(9)), return_exceptions=True
+    )
+    assert all(isinstance(end, ImageStoreUnavailableError) for end in tries)
+    assert len(server.switches.seen) == 2, "one of nine finds out"
+    await store.close()
 
 
 async def test_where_most_goes_well_a_failure_holds_nobody_else(
