@@ -77,10 +77,11 @@ def fit(wanted: Wanted, model: Model) -> Fit:
     quality = _quality(spec, model)
     if quality != spec.quality:
         bridge("quality", spec.quality, quality or NOT_OFFERED)
+    moderates = model.moderation_of_edits if wanted.references else model.moderation
     native = spec.format if spec.format in (None, *model.formats) else None
     if spec.format != native:
         bridge("format", spec.format, "converted")
-    for what in _dropped(spec, model, native):
+    for what in _dropped(spec, model, native, moderates=moderates):
         bridge(what, getattr(spec, what), NOT_OFFERED)
     takes_compression = model.compression and native in COMPRESSED
     return Fit(
@@ -91,7 +92,7 @@ def fit(wanted: Wanted, model: Model) -> Fit:
         format=native,
         background=spec.background if model.transparency else None,
         compression=spec.compression if takes_compression else None,
-        moderation=spec.moderation if model.moderation else None,
+        moderation=spec.moderation if moderates else None,
         fidelity=spec.fidelity if model.fidelity else None,
         bridges=tuple(bridges),
     )
@@ -144,14 +145,16 @@ def _folded(prompt: str, negative_prompt: str) -> str:
     return f"{prompt}\n\nLeave out of the picture: {negative_prompt}"
 
 
-def _dropped(spec: ImageSpec, model: Model, native: Format | None) -> Iterator[Bridged]:
+def _dropped(
+    spec: ImageSpec, model: Model, native: Format | None, *, moderates: bool
+) -> Iterator[Bridged]:
     """Wishes that are no reason to refuse: a model without them does the next best thing."""
     converted = spec.format is not None and native is None
     if spec.compression is not None and not (
         (converted or model.compression) and (spec.format or native) in COMPRESSED
     ):
         yield "compression"
-    if spec.moderation == "low" and not model.moderation:
+    if spec.moderation == "low" and not moderates:
         yield "moderation"
     if spec.fidelity is not None and not model.fidelity:
         yield "fidelity"

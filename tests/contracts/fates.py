@@ -40,7 +40,8 @@ class Fate:
     `kinds` are what its failures were taken for, in order and each once; `made_by` made the
     picture; `cost` is what was recorded of this provider's calls, of which it bills `billed`, and
     `lost` had an outcome that never became known. `statuses` are those of its answers over HTTP,
-    `asked` the models that it was asked for, `references` how many came with a request.
+    `tokens` what it bills by, where it counts any, `asked` the models that it was asked for,
+    `references` how many came with a request.
     """
 
     status: str
@@ -52,6 +53,7 @@ class Fate:
     lost: int
     cost: Decimal
     billed: int
+    tokens: tuple[tuple[int, ...], ...]
     made_by: str | None
     units: int
 
@@ -172,6 +174,7 @@ class _Rehearsal:
             lost=lost,
             cost=sum((call.cost.amount for call in calls if call.cost), Decimal(0)),
             billed=self.server.switches.billed,
+            tokens=tuple(tuple(one["tokens"]) for one in facts if "tokens" in one),
             made_by=answered[0].provider if answered else None,
             units=units,
         )

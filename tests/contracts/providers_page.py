@@ -26,7 +26,8 @@ OFFERS: Mapping[str, str] = {
     "seed": "seed",
     "transparency": "transparent background",
     "compression": "compression",
-    "moderation": "moderation",
+    "moderation": "moderation (from words alone)",
+    "moderation_of_edits": "moderation of edits",
     "fidelity": "fidelity",
 }
 REQUESTS = {0: "text only", 1: "one reference", 4: "four references"}

@@ -137,6 +137,16 @@ async def test_as_many_references_arrive_as_a_model_offers(stage: ServedStage) -
 
 
 @every_served_provider
+async def test_no_call_is_made_over_a_connection_that_the_other_side_may_be_closing(
+    stage: ServedStage,
+) -> None:
+    async with stage.open() as on:
+        for _ in range(3):
+            await on.provider.call(request_to(on.provider))
+        assert len({seen.connection for seen in seen_by(on)}) == 3
+
+
+@every_served_provider
 async def test_calls_at_once_get_each_its_own_answer(stage: ServedStage) -> None:
     async with stage.open() as on:
         calls = [on.provider.call(request_to(on.provider)) for _ in range(5)]

@@ -24,9 +24,8 @@ from google.genai import _api_client, errors
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure
-from infrastructure.providers.gemini import GeminiProvider
 from infrastructure.providers.gemini_failures import OUTCOMES, outcome
-from tests.integration.gemini_calls import KEY, Gemini, gemini, request_for
+from tests.integration.gemini_calls import Gemini, gemini, request_for
 from tests.servers import protocol
 from tests.servers.gemini_answers import ANSWERS
 from tests.servers.gemini_problems import ERRORS
@@ -156,33 +155,6 @@ async def test_connecting_has_a_limit_of_its_own() -> None:
                 assert (await asking.failure()).failure.kind == "unavailable"
         for one in waiting:
             one.close()
-
-
-async def test_no_call_is_made_over_a_connection_that_the_other_side_may_be_closing() -> None:
-    answered, ended = asyncio.Queue[int](), asyncio.Semaphore(0)
-    body = b'{"candidates":[]}'
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
-        await reader.readexactly(int(length.partition(b":")[2]))
-        answered.put_nowait(writer.get_extra_info("peername")[1])
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        await reader.read()  # until the other side closes
-        writer.close()
-        await writer.wait_closed()
-        ended.release()
-
-    async with await asyncio.start_server(answer, "127.0.0.1") as listening:
-        address = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        provider = GeminiProvider(api_key=KEY, base_url=address)
-        for _ in range(2):
-            with pytest.raises(CallFailedError):
-                await provider.call(request_for())
-        await provider.close()
-        for _ in range(2):
-            await ended.acquire()
-    assert answered.get_nowait() != answered.get_nowait()
 
 
 async def test_a_broken_record_of_tls_in_the_middle_of_an_answer_loses_it(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from decimal import Decimal
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -10,45 +9,27 @@ from typing import Any, get_args
 import pytest
 from openai.types import ImageModel
 
-from application.ports.providers import CallFailedError, CallRequest, Model, OutcomeUnknownError
+from application.ports.providers import (
+    CallFailedError,
+    Model,
+    OutcomeUnknownError,
+    Picture,
+)
 from infrastructure.container import Container
-from infrastructure.providers import openai as adapter
-from infrastructure.providers.openai import CAPABILITIES, OpenAIProvider
+from infrastructure.providers.openai import BASE_URL, CAPABILITIES, OpenAIProvider
 from infrastructure.settings import load_settings
-from tests.contracts.asking import PROMPT, mask, reference, request_to
-from tests.servers.openai import KEY, server
+from tests.contracts.asking import PROMPT, mask, reference
+from tests.integration.openai_calls import Served, served_openai
+from tests.servers.openai import KEY
+from tests.servers.openai_errors import FLOOD_BYTES, MOVED
 from tests.servers.openai_models import MODELS
-from tests.servers.protocol import ProtocolServer, serving
-
-
-class Served:
-    """The adapter and the server that it asks."""
-
-    def __init__(self, provider: OpenAIProvider, there: ProtocolServer) -> None:
-        self.provider, self.switches = provider, there.switches
-
-    def request(self, *images: int, **wanted: Any) -> CallRequest:
-        return request_to(self.provider, *images, **{"size": None, **wanted})
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the last request said, and what it was seen to hold."""
-        return self.switches.seen[-1].facts
-
-    def bill(self, *prices: str) -> Decimal:
-        """What the last request costs at these prices of a million text, image and made tokens."""
-        tokens = self.facts["tokens"]
-        each = (Decimal(price) * count for price, count in zip(prices, tokens, strict=True))
-        return sum(each, Decimal()) / 1_000_000
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    there = server()
-    async with serving(there) as address:
-        provider = OpenAIProvider(api_key=KEY, base_url=f"{address}/v1")
-        yield Served(provider, there)
-        await provider.close()
+    """The adapter and its other side."""
+    async with served_openai() as both:
+        yield both
 
 
 ASKED = ("n", "model", "size", "quality", "background", "output_format", "output_compression")
@@ -141,85 +122,62 @@ async def test_the_sdk_does_not_repeat_by_itself(served: Served) -> None:
     assert served.facts["retry_count"] == "0"
 
 
-@pytest.mark.parametrize(
-    ("model", "prices"),
-    [
-        ("gpt-image-2", ("5", "8", "30")),
-        ("gpt-image-2.6-sunburst", ("5", "8", "30")),
-        ("gpt-image-1-mini", ("2", "2.5", "8")),
-    ],
-)
-@pytest.mark.parametrize("details", [False, True])
-async def test_the_cost_is_what_openai_bills_whether_or_not_output_is_split(
-    served: Served, model: str, prices: tuple[str, ...], details: bool
-) -> None:
-    served.switches.tell(options={"output_details": details})
-    offered = CAPABILITIES.model(model)
-    references = (reference(1), reference(2))
-    request = served.request(1, 2, model=offered, quality="high", references=references)
-    answer = await served.provider.call(request)
-    assert answer.cost.amount == served.bill(*prices) > 0
-    text, image, made = served.facts["tokens"]
-    assert answer.usage == {
-        "text_input_tokens": text,
-        "image_input_tokens": image,
-        "text_output_tokens": 0,
-        "image_output_tokens": made,
-    }
-
-
-async def test_text_alone_is_priced_as_text_where_input_is_not_split(served: Served) -> None:
-    served.switches.tell(next=["no_input_details"])
-    answer = await served.provider.call(served.request())
-    assert answer.cost.amount == served.bill("5", "8", "30")
-
-
-async def test_references_are_not_priced_too_low_where_input_is_not_split(served: Served) -> None:
-    served.switches.tell(next=["no_input_details"])
-    answer = await served.provider.call(served.request(references=(reference(),)))
-    assert answer.cost.amount == served.bill("8", "8", "30")
-
-
-@pytest.mark.parametrize("fault", ["no_usage", "odd_usage"])
-async def test_pictures_are_kept_without_a_cost_where_what_was_used_is_not_told(
-    served: Served, fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    served.switches.tell(next=[fault])
-    answer = await served.provider.call(served.request())
-    assert (len(answer.pictures), answer.cost.amount, answer.usage) == (1, 0, {})
-    assert "does not say what an answer used" in caplog.text
-
-
-async def test_fewer_pictures_than_asked_for_are_an_answer(served: Served) -> None:
-    served.switches.tell(next=["one_too_few", "one_more"])
-    answers = [await served.provider.call(served.request(1, 2, 3)) for _ in range(2)]
-    assert [len(answer.pictures) for answer in answers] == [2, 3]
-
-
-async def test_an_answer_without_a_picture_has_its_id_and_its_cost(served: Served) -> None:
-    served.switches.tell(next=["empty_data"])
+async def test_a_refusal_is_not_read_without_end(served: Served) -> None:
+    served.switches.tell(next=["flood"])
     with pytest.raises(CallFailedError) as failed:
         await served.provider.call(served.request())
-    assert failed.value.provider_request_id == served.facts["request_id"]
-    assert failed.value.cost is not None
-    assert failed.value.cost.amount == served.bill("5", "8", "30")
+    assert failed.value.failure.kind == "invalid_request"
+    assert served.facts["flood"] < FLOOD_BYTES / 2  # what the sockets hold is taken, too
 
 
-async def test_an_answer_that_is_larger_than_pictures_are_is_not_read(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+async def test_nothing_is_unpacked_that_came_compressed(
+    served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(adapter, "MAX_ANSWER_BYTES_PER_IMAGE", 100_000)
-    served.switches.tell(options={"picture_bytes": 300_000})
+    await served.provider.call(served.request())
+    assert served.facts["accept_encoding"] == "identity"
+    served.switches.tell(next=["compressed"])
     with pytest.raises(CallFailedError) as failed:
         await served.provider.call(served.request())
     assert failed.value.failure.kind == "no_image"
-    assert "larger" in failed.value.failure.message
+    assert "came compressed" in caplog.text
 
 
-async def test_a_large_picture_arrives_whole(served: Served) -> None:
-    served.switches.tell(options={"picture_bytes": 2_000_000})
-    answer = await served.provider.call(served.request())
-    assert len(answer.pictures[0].data) > 2_000_000
+@pytest.mark.parametrize("fault", MOVED)
+@pytest.mark.parametrize("references", [(), (reference(),)])
+async def test_a_prompt_is_sent_nowhere_else(
+    served: Served, fault: str, references: tuple[Picture, ...]
+) -> None:
+    served.switches.tell(next=[fault])
+    with pytest.raises(CallFailedError) as failed:
+        await served.provider.call(served.request(references=references))
+    assert failed.value.failure.kind == "misconfigured"
+    assert len(served.switches.seen) == 1
+
+
+@pytest.mark.parametrize("references", [(), (reference(),)])
+async def test_words_that_no_request_can_carry_are_refused(
+    served: Served, references: tuple[Picture, ...]
+) -> None:
+    request = replace(served.request(references=references), prompt="a cat \ud800")
+    with pytest.raises(CallFailedError) as failed:
+        await served.provider.call(request)
+    assert failed.value.failure.kind == "invalid_request"
+    assert failed.value.__suppress_context__
+    assert served.switches.seen == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"api_key": "sk-é"}, {"api_key": "sk-x\n"}, {"base_url": "openai.example/v1"}]
+)
+async def test_a_key_or_an_address_that_cannot_be_used_is_the_operators_to_change(
+    served: Served, wrong: dict[str, str]
+) -> None:
+    made: dict[str, Any] = {"api_key": KEY, "base_url": str(served.provider._client.base_url)}
+    provider = OpenAIProvider(**{**made, **wrong})
+    with pytest.raises(CallFailedError) as failed:
+        await provider.call(served.request())
+    await provider.close()
+    assert (failed.value.failure.kind, served.switches.seen) == ("misconfigured", [])
 
 
 def test_all_models_of_the_sdk_are_offered_but_those_that_are_shut_down() -> None:
@@ -314,5 +272,5 @@ async def test_the_environment_chooses_neither_address_nor_account_nor_headers(
     await provider.close()
 
     openais_own = OpenAIProvider(api_key=KEY)
-    assert str(openais_own._client.base_url) == f"{adapter.BASE_URL}/"
+    assert str(openais_own._client.base_url) == f"{BASE_URL}/"
     await openais_own.close()

@@ -3,13 +3,14 @@
 Options, `OPTIONS` where nothing is told: `picture_bytes`, how large each picture is at least;
 `output_details`, whether usage says what the output tokens were, which it often does not;
 `completed_per_image`, whether a stream of several pictures has a completed event for each, or one
-for the first; `partials`, how many partial pictures come at most, however many are asked for;
-`done`, whether a stream ends with `[DONE]`; `verified`, whether the organization is, which the
-newest models ask for.
+for the first; `usage`, what usage says instead; `partials`, how many partial pictures come at most,
+however many are asked for; `done`, whether a stream ends with `[DONE]`; `verified`, whether the
+organization is, which the newest models ask for.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,12 +23,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.servers.openai_errors import (
+    FLOOD,
+    GATEWAY_TIMEOUT_IN_JSON,
+    MOVED,
     NO_KEY,
     PROXY_PAGES,
     REFUSALS,
     WRONG_KEY,
     RefusedError,
     error_answer,
+    flood,
+    moved,
     unverified,
 )
 from tests.servers.openai_files import IMAGES
@@ -42,12 +48,14 @@ TOKENS_OF_AN_IMAGE = 323  # of each that comes along
 SPOILT_ANSWERS = (
     *("not_an_image", "not_base64", "no_b64", "empty_data", "null_data", "one_too_few", "one_more"),
     *("no_usage", "odd_usage", "no_input_details", "not_json", "not_an_object", "stream_error"),
+    *("odd_image", "compressed"),
 )
 """200, and paid for, but not as it should be."""
 
 OPTIONS: dict[str, Any] = {
     "picture_bytes": 0,
     "output_details": False,
+    "usage": {},
     "completed_per_image": True,
     "partials": 3,
     "done": True,
@@ -66,7 +74,7 @@ def server() -> ProtocolServer:
             Route("/v1/models", routes.models, methods=["GET"]),
             Route("/v1/models/{model}", routes.model, methods=["GET"]),
         ],
-        errors=(*REFUSALS, *PROXY_PAGES, *SPOILT_ANSWERS),
+        errors=(*REFUSALS, *PROXY_PAGES, GATEWAY_TIMEOUT_IN_JSON, *MOVED, FLOOD, *SPOILT_ANSWERS),
     )
     routes.switches = spoken.switches
     return spoken
@@ -123,6 +131,10 @@ class _Routes:
             return _with_headers(refusal.answer(prompt=prompt, key=key), noted)
         if (error := error_answer(noted.fault, prompt=prompt, key=key)) is not None:
             return _with_headers(error, noted) if noted.fault in REFUSALS else error
+        if noted.fault in MOVED:
+            return moved(noted.fault, request)
+        if noted.fault == FLOOD:
+            return flood(noted)
         noted.billed = True
         made = _Made(ask, options, noted)
         return _with_headers(made.stream(event) if ask.stream else made.whole(), noted)
@@ -148,6 +160,7 @@ def _note(noted: Seen, ask: Ask, request: Request) -> None:
     noted.facts["files"] = [file.field for file in ask.files]
     noted.facts["references"] = sum(file.field in IMAGES for file in ask.files)
     noted.facts["retry_count"] = request.headers.get("x-stainless-retry-count")
+    noted.facts["accept_encoding"] = request.headers.get("accept-encoding")
     noted.facts["idempotency_key"] = request.headers.get("idempotency-key")
 
 
@@ -182,9 +195,13 @@ class _Made:
             return Response(b'{"created": 1713833628, "data": [', media_type="application/json")
         if self.noted.fault == "not_an_object":
             return JSONResponse(["pictures"])
-        return JSONResponse(
+        answer = JSONResponse(
             {"created": CREATED, "data": self._data(), **self._said(), **self._usage(self.ask.n)}
         )
+        if self.noted.fault == "compressed":
+            body, encoding = gzip.compress(bytes(answer.body)), {"content-encoding": "gzip"}
+            return Response(body, headers=encoding, media_type="application/json")
+        return answer
 
     def stream(self, event: str) -> Response:
         return StreamingResponse(self._events(event), media_type="text/event-stream")
@@ -231,7 +248,8 @@ class _Made:
         if fault == "no_b64":
             return [{"url": "https://images.example/1.png"} for _ in range(self.ask.n)]
         count = self.ask.n + {"one_too_few": -1, "one_more": 1}.get(fault or "", 0)
-        return [{"b64_json": self._painted(str(number + 1))} for number in range(count)]
+        data: list[Any] = [{"b64_json": self._painted(str(number + 1))} for number in range(count)]
+        return [{"b64_json": 7}, *data[1:]] if fault == "odd_image" else data
 
     def _painted(self, number: str) -> str:
         if self.noted.fault == "not_an_image":
@@ -266,7 +284,7 @@ class _Made:
             usage["input_tokens_details"] = {"text_tokens": text, "image_tokens": image}
         if self.options["output_details"]:
             usage["output_tokens_details"] = {"text_tokens": 0, "image_tokens": output}
-        return {"usage": usage}
+        return {"usage": {**usage, **self.options["usage"]}}
 
 
 _IN_STREAM = {

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+
+from tests.servers.protocol import Seen
 
 USER_ERROR = "image_generation_user_error"
 BAD_REQUEST = "invalid_request_error"
@@ -219,12 +228,18 @@ REFUSALS: dict[str, RefusedError] = {
 
 PROXY_PAGES = {
     "bad_gateway": "502 Bad Gateway",
+    "request_timeout": "408 Request Time-out",
     "gateway_timeout": "504 Gateway Time-out",
     "proxy_timeout": "524 A timeout occurred",
     "too_large_for_proxy": "413 Request Entity Too Large",
     "login_page": "200 Please log in",
 }
 """Somebody between us and OpenAI answers, in HTML."""
+GATEWAY_TIMEOUT_IN_JSON = "gateway_timeout_in_json"
+MOVED = {"moved": 302, "moved_elsewhere": 307}
+"""Sent there again, or to another host, which is this server by another name."""
+FLOOD = "flood"
+FLOOD_BYTES = 256 * 1024 * 1024
 
 
 def error_answer(fault: str | None, *, prompt: str, key: str) -> Response | None:
@@ -234,4 +249,24 @@ def error_answer(fault: str | None, *, prompt: str, key: str) -> Response | None
     if fault in PROXY_PAGES:
         status = PROXY_PAGES[fault]
         return HTMLResponse(PROXY_PAGE.format(status=status), int(status[:3]))
+    if fault == GATEWAY_TIMEOUT_IN_JSON:
+        return JSONResponse({"message": "Endpoint request timed out"}, 504)
     return None
+
+
+def moved(fault: str, request: Request) -> Response:
+    """Not here: whoever follows is seen a second time."""
+    url = request.url.replace(hostname="localhost") if fault == "moved_elsewhere" else request.url
+    return RedirectResponse(url, MOVED[fault])
+
+
+def flood(noted: Seen) -> Response:
+    """A refusal of 256 MB; `flood` among the facts is how much of it was taken."""
+
+    async def body() -> AsyncIterator[bytes]:
+        noted.facts["flood"] = 0
+        while noted.facts["flood"] < FLOOD_BYTES:
+            yield b"x" * 65_536
+            noted.facts["flood"] += 65_536
+
+    return StreamingResponse(body(), 400, media_type="application/json")

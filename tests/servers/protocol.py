@@ -35,7 +35,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Seen:
-    """One request: what it asked for, never a key. `billed` says whether it is paid for."""
+    """One request: what it asked for, never a key. `billed` says whether it is paid for.
+
+    `connection` is the port at the other end of the one that it came over.
+    """
 
     method: str
     path: str
@@ -43,6 +46,7 @@ class Seen:
     fault: str | None = None
     status: int | None = None
     billed: bool = False
+    connection: int = 0
 
 
 @dataclass
@@ -124,7 +128,7 @@ class _Transport:
             await self._app(scope, receive, send)
             return
         fault = self._switches.draw(f"{scope['method']} {scope['path']}")
-        noted = Seen(scope["method"], scope["path"], fault=fault)
+        noted = Seen(scope["method"], scope["path"], fault=fault, connection=scope["client"][1])
         self._switches.seen.append(noted)
         if (known_as := dict(scope["headers"]).get(b"x-client-request-id")) is not None:
             noted.facts["client_request_id"] = known_as.decode()

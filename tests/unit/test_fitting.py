@@ -158,6 +158,15 @@ def test_wishes_that_change_little_are_dropped_and_that_is_said() -> None:
     ]
 
 
+def test_a_moderation_that_edits_do_not_take_is_dropped_where_references_come_along() -> None:
+    wanted = Wanted(ImageSpec(moderation="low"), Wish(prompt="a cat"), references=1)
+    got = fit(wanted, FREE)
+    assert (got.moderation, [one.what for one in got.bridges]) == (None, ["moderation"])
+    got = fit(wanted, replace(FREE, moderation=False, moderation_of_edits=True))
+    assert (got.moderation, got.bridges) == ("low", ())
+    assert fitted(FREE, moderation="low").moderation == "low"
+
+
 @pytest.mark.parametrize(
     ("model", "spec", "sentence"),
     [

@@ -63,11 +63,11 @@ BY_CONNECTION = {
     httpx2.WriteError: UNKNOWN,
     httpx2.CloseError: UNKNOWN,
     httpx2.ProtocolError: UNKNOWN,
-    httpx2.LocalProtocolError: "unavailable",
+    httpx2.LocalProtocolError: "misconfigured",
     httpx2.RemoteProtocolError: UNKNOWN,
     httpx2.SSEError: UNKNOWN,
     httpx2.ProxyError: "unavailable",
-    httpx2.UnsupportedProtocol: "unavailable",
+    httpx2.UnsupportedProtocol: "misconfigured",
     httpx2.DecodingError: UNKNOWN,
     httpx2.TooManyRedirects: "misconfigured",
 }
@@ -170,9 +170,12 @@ def test_a_status_without_a_class_of_its_own_is_told_too(status: int, kind: str)
 
 
 @pytest.mark.parametrize("status", [408, 504, 524])
-def test_a_gateway_that_gave_up_does_not_know_what_became_of_the_call(status: int) -> None:
-    page = httpx2.Response(status, text="<html>", request=REQUEST)
-    error = openai.InternalServerError("page", response=page, body="<html>")
+@pytest.mark.parametrize("said", ["<html>", "", '{"message": "timed out"}', '{"error": "late"}'])
+def test_a_gateway_that_gave_up_does_not_know_what_became_of_the_call(
+    status: int, said: str
+) -> None:
+    page = httpx2.Response(status, text=said, request=REQUEST)
+    error = openai.InternalServerError("page", response=page, body={"message": "timed out"})
     assert kind_of(error) == UNKNOWN
 
 

@@ -120,9 +120,10 @@ class Model:
 
     `sizes` (`WIDTHxHEIGHT`) are the only ones it makes, or those of `free_sizes`. `formats` and
     `qualities` have the provider's own names; empty `qualities` offer no choice. `watermarks` are
-    invisible marks that it puts into every picture. A model that is `shaped_by_reference` gives its
-    pictures the shape of their reference. `prices` are by unit, in the currency of the price list:
-    what an image, or a million tokens, costs.
+    invisible marks that it puts into every picture. `moderation` says whether one may choose how
+    strict it is with words alone, `moderation_of_edits` where references come along. A model that
+    is `shaped_by_reference` gives its pictures the shape of their reference. `prices` are by unit,
+    in the currency of the price list: what an image, or a million tokens, costs.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Model:
     transparency: bool = False
     compression: bool = False
     moderation: bool = False
+    moderation_of_edits: bool = False
     fidelity: bool = False
     prompt_characters: int = 32_000
     watermarks: tuple[str, ...] = ()

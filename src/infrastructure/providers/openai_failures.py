@@ -9,6 +9,7 @@ from datetime import timedelta
 import anyio
 import httpx2
 import openai
+from pydantic import BaseModel, ValidationError
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
@@ -19,8 +20,9 @@ REFUSED = ("moderation_blocked", "content_policy_violation")
 OF_THE_ACCOUNT = ("unsupported_country_region_territory", "ip_not_authorized")
 NOTHING_SENT = (
     *(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout),
-    *(httpx2.ProxyError, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError),
+    httpx2.ProxyError,
 )
+NEVER_SENT = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)  # for our key or address
 GATEWAY_GAVE_UP = (408, 504, 524)
 
 BY_STATUS: dict[int, FailureKind] = {
@@ -52,9 +54,18 @@ _DURATION = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-# The last two come through where a body is read: the SDK maps them itself only before that.
-SDK_ERRORS = (openai.OpenAIError, httpx2.HTTPError, OSError, anyio.EndOfStream)
-SdkError = openai.OpenAIError | httpx2.HTTPError | OSError | anyio.EndOfStream
+# OSError and EndOfStream come through where a body is read: the SDK maps them only before that.
+SDK_ERRORS = (
+    *(openai.OpenAIError, httpx2.HTTPError),
+    *(OSError, anyio.EndOfStream, UnicodeEncodeError),
+)
+SdkError = openai.OpenAIError | httpx2.HTTPError | OSError | anyio.EndOfStream | UnicodeEncodeError
+
+
+class _Own(BaseModel):
+    """What OpenAI says itself, when it refuses: whoever stands before it words errors otherwise."""
+
+    error: dict[str, object]
 
 
 def error_of(error: SdkError) -> CallFailedError | OutcomeUnknownError:
@@ -66,16 +77,16 @@ def error_of(error: SdkError) -> CallFailedError | OutcomeUnknownError:
     if isinstance(error, openai.APIResponseValidationError):
         return CallFailedError(_failure("no_image"))
     if isinstance(error, openai.APIError):
-        return _of_stream(error)
+        return OutcomeUnknownError("OpenAI's answer could not be understood.")
+    if isinstance(error, UnicodeEncodeError):  # the words, or a header, as our key is in
+        return CallFailedError(_failure(_unspeakable(error)))
     if isinstance(error, openai.OpenAIError):  # the SDK could not even ask, as for want of a key
         return CallFailedError(_failure("misconfigured"))
     return _of_connection(error)
 
 
-def _of_stream(error: openai.APIError) -> CallFailedError | OutcomeUnknownError:
-    if error.code is None:
-        return OutcomeUnknownError("OpenAI's answer could not be understood.")
-    return CallFailedError(_failure(*_kind(error, status=500)))
+def _unspeakable(error: UnicodeEncodeError) -> FailureKind:
+    return "misconfigured" if error.encoding == "ascii" else "invalid_request"
 
 
 def _of_connection(cause: BaseException) -> CallFailedError | OutcomeUnknownError:
@@ -83,13 +94,13 @@ def _of_connection(cause: BaseException) -> CallFailedError | OutcomeUnknownErro
     if isinstance(cause, NOTHING_SENT):
         message = f"OpenAI could not be reached ({name}): nothing was sent."
         return CallFailedError(Failure(kind="unavailable", message=message))
-    if isinstance(cause, httpx2.TooManyRedirects):
+    if isinstance(cause, (*NEVER_SENT, httpx2.TooManyRedirects)):
         return CallFailedError(_failure("misconfigured"))
     return OutcomeUnknownError(f"The connection to OpenAI failed after the request ({name}).")
 
 
 def _of_answer(error: openai.APIStatusError) -> CallFailedError | OutcomeUnknownError:
-    if error.status_code in GATEWAY_GAVE_UP and not isinstance(error.body, Mapping):
+    if error.status_code in GATEWAY_GAVE_UP and not _is_openais_own(error):
         return OutcomeUnknownError(
             f"A gateway before OpenAI gave up waiting (HTTP {error.status_code})."
         )
@@ -98,13 +109,21 @@ def _of_answer(error: openai.APIStatusError) -> CallFailedError | OutcomeUnknown
     return CallFailedError(failure, provider_request_id=error.request_id)
 
 
+def _is_openais_own(error: openai.APIStatusError) -> bool:
+    try:
+        _Own.model_validate_json(error.response.content)
+    except ValidationError:
+        return False
+    return True
+
+
 def _failure(
     kind: FailureKind, of_model: bool = False, retry_after: timedelta | None = None
 ) -> Failure:
     return Failure(kind=kind, message=MESSAGES[kind], retry_after=retry_after, of_model=of_model)
 
 
-def _kind(error: openai.APIError, status: int) -> tuple[FailureKind, bool]:
+def _kind(error: openai.APIStatusError, status: int) -> tuple[FailureKind, bool]:
     """By code and parameter, never by `type`: that is the same for what is worlds apart.
 
     True if only the model is in trouble.
@@ -119,7 +138,7 @@ def _kind(error: openai.APIError, status: int) -> tuple[FailureKind, bool]:
     return kind, status == 403 and error.code not in OF_THE_ACCOUNT
 
 
-def _stage(error: openai.APIError) -> FailureKind:
+def _stage(error: openai.APIStatusError) -> FailureKind:
     if error.code == "content_policy_violation":
         return "moderation_input"
     body = error.body if isinstance(error.body, Mapping) else {}

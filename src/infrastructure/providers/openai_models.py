@@ -6,7 +6,9 @@ vendor's pages: those of `gpt-image-2.6-sunburst` and of `gpt-image-1-mini`. Tol
 2.6-flare, 2.5 and 2 cost the same as the former. Assumed: those of `gpt-image-1.5`, reckoned from
 what its pictures were said to cost; of `chatgpt-image-latest`, as the newest; and of output that is
 text, as if it were images, so that nothing looks cheaper than it is. What was cached is not told
-apart in an answer: it is priced as if it was not.
+apart in an answer: it is priced as if it was not. Assumed, too, is what an answer used that
+does not say so: how many tokens a picture takes (low to high as others tell of `gpt-image-1`, the
+finer ones on from there, other sizes by their pixels), a reference or mask, and a text.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ PRICE_LIST = "openai-2026-11"
 MILLION = 1_000_000
 TEXT_INPUT, IMAGE_INPUT = "text_input_tokens", "image_input_tokens"
 TEXT_OUTPUT, IMAGE_OUTPUT = "text_output_tokens", "image_output_tokens"
+
+IMAGE_OUTPUT_TOKENS = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 6240, "max": 8320}
+"""Of a picture of 1024 x 1024, by its quality."""
+TOKENS_OF_A_REFERENCE = 323
+CHARACTERS_OF_A_TOKEN = 4
 
 STANDARD_SIZES = ("1024x1024", "1536x1024", "1024x1536")
 ANY_SIZE = FreeSizes(

@@ -94,7 +94,8 @@ class ModelShape(Shape):
     seed: bool
     transparency: bool
     compression: bool
-    moderation: bool
+    moderation: bool = Field(description="Of pictures from words alone.")
+    moderation_of_edits: bool = Field(description="Where references come along.")
     fidelity: bool
     prompt_characters: int
     watermarks: tuple[str, ...] = Field(description="Invisible marks in every picture.")

@@ -32,19 +32,24 @@ ERRORS = {
     "too_large_for_proxy": INVALID,
     "unprocessable": INVALID,
     "conflict": Outcome("unavailable"),
+    "moved": BROKEN_ACCOUNT,
+    "moved_elsewhere": BROKEN_ACCOUNT,
+    "flood": INVALID,
     "server_error": Outcome("unavailable"),
     "overloaded": Outcome("unavailable", retry_after=3),
     "bad_gateway": Outcome("unavailable"),
     "login_page": Outcome("no_image"),
+    "compressed": Outcome("no_image"),
     "not_json": Outcome("no_image"),
     "not_an_object": Outcome("no_image"),
     "not_base64": NO_PICTURE,
+    "odd_image": NO_PICTURE,
     "no_b64": NO_PICTURE,
     "empty_data": NO_PICTURE,
     "null_data": NO_PICTURE,
     "one_too_few": NO_PICTURE,
 }
-LOST = ("gateway_timeout", "proxy_timeout")
+LOST = ("request_timeout", "gateway_timeout", "gateway_timeout_in_json", "proxy_timeout")
 
 STAGE = ServedStage(
     name="openai",
