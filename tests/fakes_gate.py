@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from application.ports.health import Admitted, Health, TurnedAway, Verdict
-from infrastructure.gatekeeping.doors import Door, Refused, lessons_of
+from infrastructure.gatekeeping.doors import Door, KeptOut, lessons_of
 from infrastructure.gatekeeping.own import OwnGates
 from infrastructure.gatekeeping.rules import CircuitRules
 
@@ -43,7 +43,7 @@ class FakeGatekeeper:
         refused = self._gates.enter(door, model, ticket)
         if refused is None and (wait := self._gates.over_rate(door)) is not None:
             self._gates.turn_back(door, ticket)
-            refused = Refused("rate_limited", wait)
+            refused = KeptOut("rate_limited", wait)
         if refused is not None:
             return TurnedAway(refused.why, self._clock() + refused.wait)
         return Admitted(ticket)

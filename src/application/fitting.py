@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from application.ports.providers import FreeSizes, Model
 from domain.generation import Generation, Wish
@@ -62,40 +62,57 @@ def fit(wanted: Wanted, model: Model) -> Fit:
     """Raises DoesNotFitError."""
     if obstacle := next(_obstacles(wanted, model), None):
         raise DoesNotFitError(obstacle)
-    spec, bridges = wanted.spec, list[Bridge]()
+    fitted = _in_its_terms(wanted, model)
+    return replace(fitted, bridges=tuple(_bridges(wanted, fitted)))
 
-    def bridge(what: Bridged, asked: object, got: str) -> None:
-        bridges.append(Bridge(what=what, asked=str(asked), got=got))
 
-    prompt, negative_prompt = wanted.wish.prompt, wanted.wish.negative_prompt
-    if negative_prompt is not None and not model.negative_prompt:
-        prompt, negative_prompt = _folded(prompt, negative_prompt), None
-        bridge("negative_prompt", "a negative prompt", "said in the prompt")
-    size = _size(spec, model)
-    if size and (what := _other_shape(spec, size)):
-        bridge(what, getattr(spec, what), size)
-    quality = _quality(spec, model)
-    if quality != spec.quality:
-        bridge("quality", spec.quality, quality or NOT_OFFERED)
-    moderates = model.moderation_of_edits if wanted.references else model.moderation
+def _in_its_terms(wanted: Wanted, model: Model) -> Fit:
+    spec, wish = wanted.spec, wanted.wish
+    folds = wish.negative_prompt is not None and not model.negative_prompt
     native = spec.format if spec.format in (None, *model.formats) else None
-    if spec.format != native:
-        bridge("format", spec.format, "converted")
-    for what in _dropped(spec, model, native, moderates=moderates):
-        bridge(what, getattr(spec, what), NOT_OFFERED)
     takes_compression = model.compression and native in COMPRESSED
+    moderates = model.moderation_of_edits if wanted.references else model.moderation
     return Fit(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        size=size,
-        quality=quality,
+        prompt=_folded(wish.prompt, wish.negative_prompt or "") if folds else wish.prompt,
+        negative_prompt=None if folds else wish.negative_prompt,
+        size=_size(spec, model),
+        quality=_quality(spec, model),
         format=native,
         background=spec.background if model.transparency else None,
         compression=spec.compression if takes_compression else None,
         moderation=spec.moderation if moderates else None,
         fidelity=spec.fidelity if model.fidelity else None,
-        bridges=tuple(bridges),
     )
+
+
+def _bridges(wanted: Wanted, fitted: Fit) -> Iterator[Bridge]:
+    """What is done otherwise than was asked for."""
+    spec = wanted.spec
+    if wanted.wish.negative_prompt is not None and fitted.negative_prompt is None:
+        yield _bridge("negative_prompt", "a negative prompt", "said in the prompt")
+    if fitted.size and (what := _other_shape(spec, fitted.size)):
+        yield _bridge(what, getattr(spec, what), fitted.size)
+    if spec.quality != fitted.quality:
+        yield _bridge("quality", spec.quality, fitted.quality or NOT_OFFERED)
+    if spec.format != fitted.format:
+        yield _bridge("format", spec.format, "converted")
+    for wish in _dropped(spec, fitted):
+        yield _bridge(wish, getattr(spec, wish), NOT_OFFERED)
+
+
+def _dropped(spec: ImageSpec, fitted: Fit) -> Iterator[Bridged]:
+    """Wishes that are no reason to refuse: a model without them does the next best thing."""
+    is_converted = spec.format != fitted.format and spec.format in COMPRESSED  # by us, as asked for
+    if spec.compression is not None and fitted.compression is None and not is_converted:
+        yield "compression"
+    if spec.moderation == "low" and fitted.moderation is None:
+        yield "moderation"
+    if spec.fidelity is not None and fitted.fidelity is None:
+        yield "fidelity"
+
+
+def _bridge(what: Bridged, asked: object, got: str) -> Bridge:
+    return Bridge(what=what, asked=str(asked), got=got)
 
 
 def _obstacles(wanted: Wanted, model: Model) -> Iterator[str]:
@@ -143,21 +160,6 @@ def _length(wanted: Wanted, model: Model) -> int:
 
 def _folded(prompt: str, negative_prompt: str) -> str:
     return f"{prompt}\n\nLeave out of the picture: {negative_prompt}"
-
-
-def _dropped(
-    spec: ImageSpec, model: Model, native: Format | None, *, moderates: bool
-) -> Iterator[Bridged]:
-    """Wishes that are no reason to refuse: a model without them does the next best thing."""
-    converted = spec.format is not None and native is None
-    if spec.compression is not None and not (
-        (converted or model.compression) and (spec.format or native) in COMPRESSED
-    ):
-        yield "compression"
-    if spec.moderation == "low" and not moderates:
-        yield "moderation"
-    if spec.fidelity is not None and not model.fidelity:
-        yield "fidelity"
 
 
 # --- quality -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ class ProviderNotFoundError(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ProviderWish:
     """How a provider is wanted; what is None stays as it is."""
 
     enabled: bool | None = None
@@ -36,7 +36,7 @@ class ProviderChanges:
         self._store, self._switches, self._configured = store, switches, tuple(configured)
 
     async def change(
-        self, name: str, wanted: Wanted, *, by: UUID, idempotency_key: str | None = None
+        self, name: str, wanted: ProviderWish, *, by: UUID, idempotency_key: str | None = None
     ) -> bool:
         """Decide about a provider; whether the same key had done it before.
 
@@ -52,7 +52,7 @@ class ProviderChanges:
         return repeated
 
     async def _decide(
-        self, name: str, wanted: Wanted, by: UUID, idempotency: Idempotency | None
+        self, name: str, wanted: ProviderWish, by: UUID, idempotency: Idempotency | None
     ) -> bool:
         used = idempotency and await self._store.used_key(by, hashed(by, idempotency.key))
         if idempotency and used:
@@ -74,7 +74,7 @@ class ProviderChanges:
                 raise TypeError(f"A change of a provider cannot end as {outcome}.")
         raise ContendedError("The providers are")
 
-    async def _decided(self, name: str, wanted: Wanted, by: UUID) -> Providers:
+    async def _decided(self, name: str, wanted: ProviderWish, by: UUID) -> Providers:
         known = await self._store.get(Providers, PROVIDERS)
         providers = known or Providers.list(self._configured, by=by)
         if wanted.enabled is not None:

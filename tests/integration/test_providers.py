@@ -11,7 +11,7 @@ import pytest
 
 from application.ports.event_store import Accepted
 from application.ports.health import Admitted, TurnedAway
-from application.providers import ProviderChanges, Wanted
+from application.providers import ProviderChanges, ProviderWish
 from application.switches import Switches
 from application.tasks import end
 from domain.generation import Generation
@@ -54,7 +54,7 @@ async def test_switched_off_in_one_process_no_call_begins_in_another(
         gate = redis_gatekeeper(redis_url, FakeClock(), switches=switches)
         assert isinstance(await gate.enter("openai", "m"), Admitted)
 
-        await changes(here).change("openai", Wanted(enabled=False), by=BOSS)
+        await changes(here).change("openai", ProviderWish(enabled=False), by=BOSS)
 
         async def is_off() -> bool:
             said = await gate.enter("openai", "m")
@@ -63,7 +63,7 @@ async def test_switched_off_in_one_process_no_call_begins_in_another(
         await eventually(is_off, why="the other process never hears of it")
         assert await gate.order(("openai", "gemini")) == ("gemini",)
 
-        await changes(here).change("openai", Wanted(enabled=True, place=2), by=BOSS)
+        await changes(here).change("openai", ProviderWish(enabled=True, place=2), by=BOSS)
 
         async def is_second() -> bool:
             return tuple(await gate.order(("openai", "gemini"))) == ("gemini", "openai")
@@ -83,7 +83,7 @@ async def test_who_hears_nothing_looks_now_and_then(
 
     switches = Switches(there, every=OFTEN)
     task = asyncio.create_task(switches.follow(Deaf(database_url)))
-    await changes(here).change("gemini", Wanted(enabled=False), by=BOSS)
+    await changes(here).change("gemini", ProviderWish(enabled=False), by=BOSS)
 
     async def is_off() -> bool:
         return not switches.is_on("gemini")
@@ -95,7 +95,7 @@ async def test_who_hears_nothing_looks_now_and_then(
 async def test_the_keys_of_these_commands_are_as_the_events_say(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    off = Wanted(enabled=False)
+    off = ProviderWish(enabled=False)
     commands = changes(stores[0])
     await commands.change("openai", off, by=BOSS, idempotency_key="decides")
     await commands.change("openai", off, by=BOSS, idempotency_key="finds it decided")
@@ -117,7 +117,7 @@ async def test_a_worker_process_calls_no_provider_that_was_switched_off_elsewher
     worker = one_service.start("worker")
     await _completed(here, await _placed(here))
 
-    await commands.change("sketch", Wanted(enabled=False), by=BOSS)
+    await commands.change("sketch", ProviderWish(enabled=False), by=BOSS)
     refs: list[UUID] = []
 
     async def is_left_alone() -> bool:
@@ -128,7 +128,7 @@ async def test_a_worker_process_calls_no_provider_that_was_switched_off_elsewher
     await eventually(is_left_alone, why="the worker goes on calling")
     called = len(one_service.calls())
     refs.append(await _placed(here))
-    await commands.change("sketch", Wanted(enabled=True), by=BOSS)
+    await commands.change("sketch", ProviderWish(enabled=True), by=BOSS)
     for ref in refs:
         await _completed(here, ref)
     assert called < len(one_service.calls()) == len(refs) + 1

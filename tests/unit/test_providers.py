@@ -10,7 +10,7 @@ import pytest
 
 from application.idempotency import IdempotencyKeyReusedError
 from application.ports.event_store import Outcome, StoreUnavailableError, UnknownEventError
-from application.providers import ProviderChanges, ProviderNotFoundError, Wanted
+from application.providers import ProviderChanges, ProviderNotFoundError, ProviderWish
 from application.switches import Switches
 from domain.aggregate import Event, caused_by
 from domain.provider import PROVIDERS, Providers
@@ -89,9 +89,9 @@ def test_what_is_configured_later_comes_behind_and_what_is_no_more_leaves_no_gap
 
 async def test_a_provider_is_switched_off_on_and_moved() -> None:
     store = MemoryEventStore()
-    await changes(store).change("openai", Wanted(enabled=False), by=BOSS)
+    await changes(store).change("openai", ProviderWish(enabled=False), by=BOSS)
     assert await order(store) == ("gemini", "stability")
-    await changes(store).change("openai", Wanted(enabled=True, place=3), by=BOSS)
+    await changes(store).change("openai", ProviderWish(enabled=True, place=3), by=BOSS)
     assert await order(store) == ("gemini", "stability", "openai")
     assert topics(store) == [
         "provider.listed@1",
@@ -104,7 +104,7 @@ async def test_a_provider_is_switched_off_on_and_moved() -> None:
 async def test_the_events_say_who_did_it() -> None:
     store = MemoryEventStore()
     with caused_by(actor=f"user:{BOSS}", correlation_id="a-request"):
-        await changes(store).change("openai", Wanted(enabled=False), by=BOSS)
+        await changes(store).change("openai", ProviderWish(enabled=False), by=BOSS)
     (_, disabled) = await store.read(after=0, limit=9)
     assert isinstance(disabled.event, Providers.Disabled)
     assert (disabled.event.by, disabled.event.metadata.actor) == (BOSS, f"user:{BOSS}")
@@ -113,13 +113,13 @@ async def test_the_events_say_who_did_it() -> None:
 async def test_who_is_not_configured_cannot_be_switched() -> None:
     store = MemoryEventStore()
     with pytest.raises(ProviderNotFoundError, match="one of openai, gemini, stability"):
-        await changes(store).change("dall-e", Wanted(enabled=False), by=BOSS)
+        await changes(store).change("dall-e", ProviderWish(enabled=False), by=BOSS)
     assert store.rows == []
 
 
 async def test_a_repeated_command_is_done_once() -> None:
     store = MemoryEventStore()
-    off, on = Wanted(enabled=False), Wanted(enabled=True)
+    off, on = ProviderWish(enabled=False), ProviderWish(enabled=True)
     assert not await changes(store).change("openai", off, by=BOSS, idempotency_key="one")
     await changes(store).change("openai", on, by=BOSS)
     assert await changes(store).change("openai", off, by=BOSS, idempotency_key="one")
@@ -139,7 +139,7 @@ class RacingStore(MemoryEventStore):
 async def test_administrators_who_decide_at_once_are_all_heard() -> None:
     store = RacingStore()
     await asyncio.gather(
-        *(changes(store).change(name, Wanted(enabled=False), by=BOSS) for name in CONFIGURED)
+        *(changes(store).change(name, ProviderWish(enabled=False), by=BOSS) for name in CONFIGURED)
     )
     assert await order(store) == ()
 
@@ -175,7 +175,7 @@ async def test_a_process_hears_of_what_was_decided_elsewhere() -> None:
     store, news = MemoryEventStore(), News()
     here = Switches(store)
     following = asyncio.create_task(here.follow(news))
-    await changes(store).change("openai", Wanted(enabled=False), by=BOSS)
+    await changes(store).change("openai", ProviderWish(enabled=False), by=BOSS)
     news.tell()
 
     async def heard() -> bool:
@@ -190,7 +190,7 @@ async def test_the_process_in_which_it_was_decided_knows_at_once() -> None:
     store = MemoryEventStore()
     here = Switches(store)
     commands = ProviderChanges(store, here, configured=CONFIGURED)
-    await commands.change("openai", Wanted(enabled=False), by=BOSS)
+    await commands.change("openai", ProviderWish(enabled=False), by=BOSS)
     assert here.order(CONFIGURED) == ("gemini", "stability")
 
 
@@ -198,7 +198,7 @@ async def test_what_was_seen_holds_while_the_store_is_away() -> None:
     store, news = MemoryEventStore(), News()
     here = Switches(store)
     await ProviderChanges(store, here, configured=CONFIGURED).change(
-        "openai", Wanted(enabled=False), by=BOSS
+        "openai", ProviderWish(enabled=False), by=BOSS
     )
     store.fail_next_read = [StoreUnavailableError("away")]
     following = asyncio.create_task(here.follow(news))

@@ -44,7 +44,7 @@ class Door:
 
 
 @dataclass(frozen=True)
-class Refused:
+class KeptOut:
     """Why nobody is let in, and for how long."""
 
     why: Obstruction

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from application.ports.health import Admitted, Circuit, Health, TurnedAway, Verdict
 from application.switches import Switches
-from infrastructure.gatekeeping.doors import Door, Refused, lessons_of
+from infrastructure.gatekeeping.doors import Door, KeptOut, lessons_of
 from infrastructure.gatekeeping.line import AwayError, Line
 from infrastructure.gatekeeping.own import OwnGates
 from infrastructure.gatekeeping.rules import CircuitRules
@@ -90,7 +90,7 @@ class RedisGatekeeper:
     def _door(self, provider: str) -> Door:
         return self._doors.get(provider) or Door.of(provider)
 
-    async def _enter(self, door: Door, model: str, ticket: str) -> Refused | None:
+    async def _enter(self, door: Door, model: str, ticket: str) -> KeptOut | None:
         try:
             refused = await self._ask(lambda: self._shared.enter(door, model, ticket))
         except AwayError:
@@ -102,7 +102,7 @@ class RedisGatekeeper:
             self._own.entered(door, model, ticket)
         return refused
 
-    async def _over_rate(self, door: Door, ticket: str) -> Refused | None:
+    async def _over_rate(self, door: Door, ticket: str) -> KeptOut | None:
         """Whether it is one call too many: then the ticket is given back."""
         if door.rate is None:
             return None
@@ -112,13 +112,13 @@ class RedisGatekeeper:
             wait = self._own.over_rate(door)
         return None if wait is None else await self._refused_for(door, ticket, wait)
 
-    async def _refused_for(self, door: Door, ticket: str, wait: timedelta) -> Refused:
+    async def _refused_for(self, door: Door, ticket: str, wait: timedelta) -> KeptOut:
         self._own.turn_back(door, ticket)
         try:
             wait = await self._ask(lambda: self._shared.turn_back(door, [ticket], wait))
         except AwayError:
             self._unsaid.append((door, ticket))
-        return Refused("rate_limited", wait)
+        return KeptOut("rate_limited", wait)
 
     def _turn_back(self, door: Door, ticket: str) -> None:
         self._own.turn_back(door, ticket)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from limits import parse
 
 from application.ports.health import Circuit, Health, Obstruction
-from infrastructure.gatekeeping.doors import Door, Lesson, Lessons, Refused, circuit_of
+from infrastructure.gatekeeping.doors import Door, KeptOut, Lesson, Lessons, circuit_of
 from infrastructure.gatekeeping.rules import CircuitRules
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -35,12 +35,12 @@ class OwnCircuit:
             self.why = None
         return self
 
-    def refuses(self, now: datetime, again: timedelta) -> Refused | None:
+    def refuses(self, now: datetime, again: timedelta) -> KeptOut | None:
         """Why no call may be made now."""
         if self.why is not None and self.till > now:
-            return Refused(self.why, self.till - now)
+            return KeptOut(self.why, self.till - now)
         if self.why is not None and self.probe is not None and self.probe_till > now:
-            return Refused("circuit_open", again)
+            return KeptOut("circuit_open", again)
         return None
 
     def entered(self, ticket: str, probe_till: datetime) -> None:
@@ -114,14 +114,14 @@ class OwnGates:
         self._rules, self._life, self._again, self._clock = rules, life, again, clock
         self._known: dict[str, _Own] = defaultdict(_Own)
 
-    def enter(self, door: Door, model: str, ticket: str) -> Refused | None:
+    def enter(self, door: Door, model: str, ticket: str) -> KeptOut | None:
         """Let a call in under this ticket; None when it is."""
         now, own = self._clock(), self._known[door.identity]
         for circuit in own.here(model, now):
             if refused := circuit.refuses(now, self._again):
                 return refused
         if door.concurrency is not None and len(own.tickets) >= door.concurrency:
-            return Refused("busy", self._again)
+            return KeptOut("busy", self._again)
         self.entered(door, model, ticket)
         return None
 

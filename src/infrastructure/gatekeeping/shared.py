@@ -14,7 +14,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from application.ports.health import Circuit, Health
-from infrastructure.gatekeeping.doors import Door, Lesson, Lessons, Refused, circuit_of
+from infrastructure.gatekeeping.doors import Door, KeptOut, Lesson, Lessons, circuit_of
 from infrastructure.gatekeeping.line import LOST
 from infrastructure.gatekeeping.rules import CircuitRules
 
@@ -74,11 +74,11 @@ class SharedGates:
             await self._redis.aclose()
             await self._redis.connection_pool.disconnect()
 
-    async def enter(self, door: Door, model: str, ticket: str) -> Refused | None:
+    async def enter(self, door: Door, model: str, ticket: str) -> KeptOut | None:
         """Let a call in under this ticket; None when it is."""
         arguments = (model, ticket, self._life, door.concurrency or 0, self._again)
         refused: Texts = await self._ask(self._enter, door, arguments)
-        return Refused(refused[0], timedelta(milliseconds=int(refused[1]))) if refused else None
+        return KeptOut(refused[0], timedelta(milliseconds=int(refused[1]))) if refused else None
 
     async def leave(self, door: Door, model: str, ticket: str, lessons: Lessons) -> None:
         """A call has ended, and this is learned from it."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from application.ports.health import Circuit, Health
 from application.ports.providers import Capabilities, Model
-from application.providers import Wanted
+from application.providers import ProviderWish
 from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, resource
@@ -92,7 +92,7 @@ async def change(request: Request, caller: Administrator, name: Name) -> Respons
     asked, container = await _read_change(request), container_of(request)
     repeated = await container.provider_changes().change(
         name,
-        Wanted(enabled=asked.enabled, place=asked.place),
+        ProviderWish(enabled=asked.enabled, place=asked.place),
         by=caller.user_id,
         idempotency_key=key,
     )
