@@ -53,7 +53,7 @@ up: setup  ## The whole service on this machine, until Ctrl-C.
 	@$(BIN)/darkroom up
 
 test: $(VENV)/.ready-dev $(VENV)/tools/.ready $(NODE_TOOLS)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(VENV)/.ready-dev
 	@$(BIN)/ruff format --check .

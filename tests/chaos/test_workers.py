@@ -251,7 +251,11 @@ async def test_a_provider_that_hangs_is_given_up_at_the_deadline(works: Works) -
 
 
 async def test_a_provider_that_fails_and_refuses_ends_every_generation_once(works: Works) -> None:
-    works.worker(DARKROOM_SKETCH_FAULTS="refuse=0.3,fail=0.5", DARKROOM_SKETCH_IMAGES_PER_CALL="2")
+    works.worker(
+        DARKROOM_SKETCH_FAULTS="refuse=0.3,fail=0.5",
+        DARKROOM_SKETCH_IMAGES_PER_CALL="2",
+        DARKROOM_CIRCUIT="failures=100",  # it is to be asked again, however often it fails
+    )
     refs = [await works.place(count=3) for _ in range(12)]
 
     async def all_closed() -> bool:

@@ -210,6 +210,7 @@ def _environment(plan: Plan, redis_url: str) -> dict[str, str]:
         "DARKROOM_CALL_SECONDS": f"{CALL:g}",
         "DARKROOM_DEADLINE_SECONDS": f"{DEADLINE:g}",
         "DARKROOM_WAIT_SECONDS": f"{WAIT:g}",
+        "DARKROOM_CIRCUIT": "open=3,cool_down=3,pause=2",  # seconds, as short as a round's are
         "DARKROOM_DAILY_QUOTA": str(plan.daily_quota),
         "DARKROOM_MONTHLY_QUOTA": "unlimited",
         "DARKROOM_END_USER_DAILY_QUOTA": str(plan.end_user_quota),
