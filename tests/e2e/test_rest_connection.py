@@ -197,7 +197,7 @@ async def test_a_connection_on_which_somebody_waits_is_kept_alive_and_known_to_b
     kept: list[int] = []
 
     class Looked(Connection):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             its = transport.get_extra_info("socket")
             kept.append(its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
