@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from psycopg import AsyncConnection
 
+from application.tasks import end
 from bench.figures import BenchError, Comparison, Figure, percentile, side_by_side
 from bench.filling import fill_log
 from bench.rebuilding import fill_read_model, rebuilding
@@ -90,10 +91,7 @@ async def _heavy_work(service: Service) -> AsyncIterator[None]:
             if reader.returncode is not None or vacuuming.done() or rebuild.done():
                 raise BenchError(f"The work beside ended:\n{service.last_words()}")
         finally:
-            for task in (vacuuming, rebuild):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end(vacuuming, rebuild)
 
 
 async def _vacuum_for_ever(database_url: str) -> None:

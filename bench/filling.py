@@ -17,6 +17,7 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 
 from application.accounts import ADMINISTRATOR
+from application.tasks import end
 from bench.commands import PROMPT
 from domain.aggregate import Event, caused_by
 from domain.failure import Failure, FailureKind
@@ -220,8 +221,7 @@ async def project(database_url: str, read_model: ReadModel) -> None:
     async with await connect(database_url, "bench look") as connection:
         while not following.done() and await _rows(connection, BEHIND.format(read_model.name)):
             await asyncio.sleep(0.05)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await end(following)
 
 
 async def _rows(connection: AsyncConnection[Any], query: str) -> Sequence[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from application.tasks import end
 from infrastructure.event_store.check import Difference, check, compare
 from infrastructure.event_store.repair import repair
 from tests.e2e.stack import Stack, running, settings_for
@@ -49,10 +50,8 @@ class Load:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+            outcomes = await end(*tasks)
+        assert all(isinstance(one, asyncio.CancelledError) for one in outcomes), outcomes
 
     async def _ask(self) -> None:
         headers = {"Prefer": "respond-async"}

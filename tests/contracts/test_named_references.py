@@ -11,6 +11,7 @@ import pytest
 
 from application.ports.event_store import Accepted, Command, EventStore
 from application.ports.images import NamedReferences
+from application.tasks import end
 from domain.generation import Generation
 from domain.image import ReferenceImage, reference_key
 from infrastructure.event_store.follower import Follower
@@ -77,8 +78,7 @@ async def postgres_case(database_url: str) -> AsyncIterator[Case]:
 
         following = asyncio.create_task(Follower(database_url, READ_MODEL).run())
         await eventually(is_behind)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await end(following)
 
     try:
         yield Case(store, PostgresNamedReferences(store.fetch), caught_up)

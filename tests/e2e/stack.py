@@ -23,6 +23,7 @@ from PIL import Image
 
 from application.ports.event_store import StoreUnavailableError
 from application.ports.workers import DueWork, WorkBoard
+from application.tasks import end
 from domain.provider import PROVIDERS
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
@@ -77,19 +78,22 @@ class Stack:
                     await self.perform_all()
                 await asyncio.sleep(0.01)
 
-        working = asyncio.create_task(work())
-        yield
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:  # nobody waits for a worker that broke
+            working = group.create_task(work())
+            try:
+                yield
+            finally:
+                await end(working)
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         """Keep the history up to date."""
         follower = Follower(self.container.database_url(), READ_MODEL)
         following = asyncio.create_task(follower.run())
-        yield
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        try:
+            yield
+        finally:
+            await end(following)
 
     async def generate(self, **fields: Any) -> dict[str, Any]:
         """A generation that was asked for and not waited for."""

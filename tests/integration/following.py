@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 
 from application.ports.event_store import Accepted, Command, EventStore
+from application.tasks import end
 from domain.generation import Generation
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import FollowerState, follower_states
@@ -88,10 +89,8 @@ async def running(*followers: Follower) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+        outcomes = await end(*tasks)
+    assert all(isinstance(one, asyncio.CancelledError) for one in outcomes), outcomes
 
 
 async def append(store: EventStore, *generations: Generation) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from application.tasks import end
 from domain.aggregate import Event
 from domain.generation import Generation
 from infrastructure.event_store.follower import retry_parked
@@ -137,9 +138,8 @@ async def test_a_read_model_that_fails_never_stops_another(
     await write(stores, each=2)
     await recorded_all(database_url)
     await eventually(lambda: logs(caplog, broken.name), what="saying so")
-    following.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await following
+    [outcome] = await end(following)
+    assert isinstance(outcome, asyncio.CancelledError)
     assert "secret" not in caplog.text
 
 

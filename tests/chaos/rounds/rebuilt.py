@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from urllib.parse import urlsplit
 
+from application.tasks import end
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import follower_states
 from infrastructure.read_models import discover
@@ -52,9 +52,7 @@ async def _rebuild(url: str, model: ReadModel) -> None:
             while not (await rows(url, CAUGHT_UP.format(model.name)))[0][0]:
                 await asyncio.sleep(0.05)
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        await end(following)
 
 
 async def _table(url: str, table: str) -> set[str]:
