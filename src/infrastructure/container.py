@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from dependency_injector import containers, providers
-from pydantic import SecretStr
 
 from application.accounts import Accounts
 from application.deletion import Deletions
@@ -47,14 +47,13 @@ from infrastructure.gatekeeping.making import gatekeeper
 from infrastructure.image_editing import PillowEditor
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
+from infrastructure.providers import gemini_models, openai_models, stability_models
 from infrastructure.providers.at_first_call import AtFirstCall
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
 
 
@@ -106,63 +105,59 @@ def _sketch(settings: Settings) -> Provider:
 
 
 def _openai(settings: Settings) -> Provider:
-    from infrastructure.providers.openai_models import CAPABILITIES
+    from infrastructure.providers.openai import OpenAIProvider
 
-    def make() -> Provider:
-        from infrastructure.providers.openai import OpenAIProvider
-
-        return OpenAIProvider(
-            api_key=_secret(settings.openai_api_key, "OPENAI_API_KEY"),
-            base_url=settings.openai_base_url,
-            read_seconds=settings.call_seconds,
-        )
-
-    return AtFirstCall("openai", CAPABILITIES, make)
+    return OpenAIProvider(**_access("openai", settings))
 
 
 def _gemini(settings: Settings) -> Provider:
-    from infrastructure.providers.gemini_models import CAPABILITIES
+    from infrastructure.providers.gemini import GeminiProvider
 
-    def make() -> Provider:
-        from infrastructure.providers.gemini import GeminiProvider
-
-        return GeminiProvider(
-            api_key=_secret(settings.gemini_api_key, "GEMINI_API_KEY"),
-            base_url=settings.gemini_base_url,
-            api_version=settings.gemini_api_version,
-            read_seconds=settings.call_seconds,
-        )
-
-    return AtFirstCall("gemini", CAPABILITIES, make)
+    version = settings.gemini_api_version
+    return GeminiProvider(**_access("gemini", settings), api_version=version)
 
 
 def _stability(settings: Settings) -> Provider:
-    from infrastructure.providers.stability_models import CAPABILITIES
+    from infrastructure.providers.stability import StabilityProvider
 
-    def make() -> Provider:
-        from infrastructure.providers.stability import StabilityProvider
-
-        return StabilityProvider(
-            api_key=_secret(settings.stability_api_key, "STABILITY_API_KEY"),
-            base_url=settings.stability_base_url,
-            read_seconds=settings.call_seconds,
-        )
-
-    return AtFirstCall("stability", CAPABILITIES, make)
+    return StabilityProvider(**_access("stability", settings))
 
 
-def _secret(secret: SecretStr | None, variable: str) -> str:
-    if secret is None:
-        raise SettingsError((f"{variable} is not set: set it.",))
-    return secret.get_secret_value()
+class Access(TypedDict):
+    """How a vendor is asked."""
+
+    api_key: str
+    base_url: str | None
+    read_seconds: float
 
 
-MAKERS = {"openai": _openai, "gemini": _gemini, "stability": _stability, "sketch": _sketch}
+def _access(vendor: str, settings: Settings) -> Access:
+    key = f"{vendor}_api_key"
+    return Access(
+        api_key=_needed(key, getattr(settings, key)).get_secret_value(),
+        base_url=getattr(settings, f"{vendor}_base_url"),
+        read_seconds=settings.call_seconds,
+    )
+
+
+VENDORS = {
+    "openai": (openai_models.CAPABILITIES, _openai),
+    "gemini": (gemini_models.CAPABILITIES, _gemini),
+    "stability": (stability_models.CAPABILITIES, _stability),
+}
+
+
+def _provider(name: str, settings: Settings) -> Provider:
+    """An SDK is imported only where it is configured, and by who calls it."""
+    if name == "sketch":
+        return _sketch(settings)
+    capabilities, make = VENDORS[name]
+    return AtFirstCall(name, capabilities, partial(make, settings))
 
 
 def _providers(settings: Settings) -> dict[str, Provider]:
-    """In the operator's order of preference; an SDK is imported only when it is configured."""
-    return {name: MAKERS[name](settings) for name in settings.providers}
+    """In the operator's order of preference."""
+    return {name: _provider(name, settings) for name in settings.providers}
 
 
 async def _make_all_ready(configured: Mapping[str, Provider]) -> None:
