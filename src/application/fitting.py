@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from application.ports.providers import FreeSizes, Model
+from application.ports.providers import FreeSizes, Model, Terms
 from domain.generation import Generation, Wish
-from domain.image import Background, Bridge, Bridged, Fidelity, Format, ImageSpec, Moderation
+from domain.image import Bridge, Bridged, Format, ImageSpec
 
 QUALITIES = ("low", "medium", "high", "xhigh", "max")
 COMPRESSED: tuple[Format, ...] = ("jpeg", "webp")
@@ -36,22 +36,13 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A request in a model's own terms; None leaves the choice to the provider.
+class Fit(Terms):
+    """A request in a model's terms, and what of it is done otherwise than was asked for.
 
     `prompt` says what is to be left out too, where the model takes no negative prompt.
     """
 
-    prompt: str
-    negative_prompt: str | None = None
-    size: str | None = None
-    quality: str | None = None
-    format: Format | None = None
-    background: Background | None = None
-    compression: int | None = None
-    moderation: Moderation | None = None
-    fidelity: Fidelity | None = None
-    bridges: tuple[Bridge, ...] = field(default=())
+    bridges: tuple[Bridge, ...] = ()
 
 
 class DoesNotFitError(Exception):

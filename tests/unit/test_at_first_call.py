@@ -27,7 +27,8 @@ print(*configured, *({{"openai", "google.genai"}} & set(sys.modules)))
 
 
 def a_call() -> CallRequest:
-    return CallRequest(uuid4(), 1, (1,), "a fox", FAKE_CAPABILITIES.models[0].name)
+    model = FAKE_CAPABILITIES.models[0].name
+    return CallRequest(generation=uuid4(), call=1, images=(1,), prompt="a fox", model=model)
 
 
 async def test_it_is_made_once_however_many_calls_come_first() -> None:

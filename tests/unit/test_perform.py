@@ -230,7 +230,7 @@ async def test_bytes_that_are_no_picture_are_not_published(studio: Studio) -> No
 
 
 def _request(ref: UUID) -> CallRequest:
-    return CallRequest(ref, 1, (1,), "p", "fake-1")
+    return CallRequest(generation=ref, call=1, images=(1,), prompt="p", model="fake-1")
 
 
 async def test_after_the_deadline_nothing_is_called(studio: Studio) -> None:

@@ -21,21 +21,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class CallRequest:
-    """One paid request: `images` are the numbers (from 1) of the pictures wanted.
+class Terms:
+    """What is wanted, in a model's own terms; None leaves the choice to the provider."""
 
-    All of it lies within what the model offers: sizes are of its own, references are prepared by
-    its rules, the mask (a PNG as large as the first reference, alpha 0 is painted anew) comes only
-    where it takes one. None leaves the choice to the provider. `correlation_id`, another for each
-    call, goes to the provider where it takes one, `end_user` (a hash) where it wants to know whom
-    it serves.
-    """
-
-    generation: UUID
-    call: int
-    images: tuple[int, ...]
     prompt: str
-    model: str
     negative_prompt: str | None = None
     size: str | None = None
     quality: str | None = None
@@ -44,6 +33,22 @@ class CallRequest:
     compression: int | None = None
     moderation: Moderation | None = None
     fidelity: Fidelity | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRequest(Terms):
+    """One paid request: `images` are the numbers (from 1) of the pictures wanted.
+
+    All of it lies within what the model offers: sizes are of its own, references are prepared by
+    its rules, the mask (a PNG as large as the first reference, alpha 0 is painted anew) comes only
+    where it takes one. `correlation_id`, another for each call, goes to the provider where it takes
+    one, `end_user` (a hash) where it wants to know whom it serves.
+    """
+
+    generation: UUID
+    call: int
+    images: tuple[int, ...]
+    model: str
     seed: int | None = None
     references: tuple[Picture, ...] = ()
     mask: Picture | None = None
