@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import cast
-
 import httpx2
 from google import genai
 from google.genai import types
@@ -12,6 +9,7 @@ from pydantic_core import from_json
 
 from application.ports.providers import Answer, CallFailedError, CallRequest, Model
 from domain.failure import Failure
+from infrastructure.providers.connections import MAX_REFUSAL_BYTES, bounded, http_client
 from infrastructure.providers.gemini_answer import read
 from infrastructure.providers.gemini_failures import (
     OUTCOMES,
@@ -29,7 +27,6 @@ SEEDS = 2**31  # it takes what fits into 32 bits with a sign
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 180.0  # Gemini is told so, too (X-Server-Timeout)
 MAX_ANSWER_BYTES = 128 * 1024 * 1024  # a picture of 4096 x 4096 in base64 has at most 67 MB
-MAX_PROBLEM_BYTES = 64 * 1024
 
 
 class GeminiProvider:
@@ -128,62 +125,31 @@ def _config(request: CallRequest) -> types.GenerateContentConfig:
 
 
 def _http_client(connect_seconds: float, max_answer_bytes: int) -> httpx2.AsyncClient:
-    """Follows nothing, keeps no connection, and reads no more than there can be.
-
-    A request that meets a connection which the other side is just closing is lost, and nobody knows
-    whether it was billed; a new connection for each call costs little beside a picture.
-    """
+    """Connects within a time of its own, and reads no more than there can be."""
 
     async def limit_connecting(request: httpx2.Request) -> None:
         limits = request.extensions["timeout"]
         request.extensions["timeout"] = {**limits, "connect": connect_seconds}
 
     async def limit_answer(response: httpx2.Response) -> None:
-        stream = cast(httpx2.AsyncByteStream, response.stream)  # the client is an asynchronous one
         if response.status_code != 200:
-            response.stream = httpx2.ByteStream(await _problem(stream))
+            beginning = bounded(response, MAX_REFUSAL_BYTES)
+            response.stream = httpx2.ByteStream(await _problem(beginning))
             response.headers.pop("content-encoding", None)
         elif response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise AnswerEncodedError
         else:
-            response.stream = _Limited(stream, max_answer_bytes)
+            response.stream = bounded(response, max_answer_bytes, AnswerTooLargeError())
 
-    return httpx2.AsyncClient(
-        headers={"accept-encoding": "identity"},  # pictures are compressed already
-        follow_redirects=False,
-        limits=httpx2.Limits(max_keepalive_connections=0),
-        event_hooks={"request": [limit_connecting], "response": [limit_answer]},
-    )
+    return http_client({"request": limit_connecting, "response": limit_answer})
 
 
 async def _problem(stream: httpx2.AsyncByteStream) -> bytes:
     """What the answer says, if it is short and JSON; the SDK cannot read everything else."""
-    body = bytearray()
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_PROBLEM_BYTES:
-            break
+    body = b"".join([chunk async for chunk in stream])
     await stream.aclose()
     try:
         from_json(body)
     except ValueError:
         return b"{}"
-    return bytes(body)
-
-
-class _Limited(httpx2.AsyncByteStream):
-    """The body of an answer, as far as it is of a sane size."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, most: int) -> None:
-        self._stream, self._most = stream, most
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = self._most
-        async for chunk in self._stream:
-            left -= len(chunk)
-            if left < 0:
-                raise AnswerTooLargeError
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    return body
