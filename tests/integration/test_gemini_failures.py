@@ -25,6 +25,7 @@ from google.genai import _api_client, errors
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure
 from infrastructure.providers.gemini_failures import OUTCOMES, outcome
+from tests.e2e.stack import free_port
 from tests.integration.gemini_calls import Gemini, gemini, request_for
 from tests.servers import protocol
 from tests.servers.gemini_answers import ANSWERS
@@ -58,6 +59,20 @@ async def test_a_key_that_cannot_be_sent_is_the_operators_to_change(key: str) ->
     async with gemini(api_key=key) as asking:
         assert (await asking.failure()).failure.kind == "misconfigured"
         assert asking.posts == 0
+
+
+@pytest.mark.parametrize("status", [302, 404])
+async def test_an_address_that_is_not_gemini_s_is_the_operators_to_change(status: int) -> None:
+    page = said(status, b"<html>", location="https://elsewhere.example/")
+    async with answering(page) as (address, _), gemini(base_url=address) as asking:
+        failure = (await asking.failure()).failure
+    assert failure.kind == "misconfigured"
+    assert "GEMINI_BASE_URL" in failure.message
+
+
+async def test_an_address_where_nobody_is_is_named() -> None:
+    async with gemini(base_url=f"http://127.0.0.1:{free_port()}") as asking:
+        assert "GEMINI_BASE_URL" in (await asking.failure()).failure.message
 
 
 async def test_a_longer_answer_than_there_can_be_is_not_read() -> None:

@@ -151,6 +151,7 @@ async def test_a_prompt_is_sent_nowhere_else(
     with pytest.raises(CallFailedError) as failed:
         await served.provider.call(served.request(references=references))
     assert failed.value.failure.kind == "misconfigured"
+    assert "OPENAI_BASE_URL" in failed.value.failure.message
     assert len(served.switches.seen) == 1
 
 
@@ -178,6 +179,7 @@ async def test_a_key_or_an_address_that_cannot_be_used_is_the_operators_to_chang
         await provider.call(served.request())
     await provider.close()
     assert (failed.value.failure.kind, served.switches.seen) == ("misconfigured", [])
+    assert "OPENAI_API_KEY and OPENAI_BASE_URL" in failed.value.failure.message
 
 
 def test_all_models_of_the_sdk_are_offered_but_those_that_are_shut_down() -> None:

@@ -1,5 +1,6 @@
 """What each error of OpenAI's SDK, and of the HTTP client below it, comes to: none is forgotten."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -167,6 +168,24 @@ def test_what_breaks_below_the_http_client_leaves_the_outcome_unknown(error: Any
 )
 def test_a_status_without_a_class_of_its_own_is_told_too(status: int, kind: str) -> None:
     assert kind_of(refusal(status, code=None)) == kind
+
+
+@pytest.mark.parametrize(
+    ("error", "settings"),
+    [
+        (refusal(302), ["OPENAI_BASE_URL"]),
+        (refusal(404, code=None), ["OPENAI_BASE_URL"]),
+        (refusal(404, code="model_not_found"), []),
+        (refusal(401), []),
+        (httpx2.ConnectError("no such host"), ["OPENAI_BASE_URL"]),
+        (httpx2.UnsupportedProtocol("no scheme"), ["OPENAI_API_KEY", "OPENAI_BASE_URL"]),
+        (openai.OpenAIError("no key"), ["OPENAI_API_KEY", "OPENAI_BASE_URL"]),
+    ],
+)
+def test_the_setting_to_look_at_is_named_where_openai_is_not_there(
+    error: Any, settings: list[str]
+) -> None:
+    assert re.findall(r"OPENAI_\w+", failure_of(error).message) == settings
 
 
 @pytest.mark.parametrize("status", [408, 504, 524])

@@ -17,6 +17,7 @@ from infrastructure.providers.retry_after import wait_of
 
 LONGEST_RETRY_AFTER = timedelta(days=1)
 NOTHING_LEFT = re.compile(r"limit: 0\b|credits? (are|is) depleted|spending cap", re.IGNORECASE)
+NOT_THERE = "Gemini makes no pictures at this address: check GEMINI_BASE_URL."
 UNKNOWN_FIELD = re.compile(r"Unknown name|Cannot find field")
 
 Outcome = CallFailedError | OutcomeUnknownError
@@ -51,7 +52,7 @@ def _answered(error: errors.APIError) -> Outcome:
     if said.code < 300:
         return _failed("no_image", f"Gemini answered {said.code}, without a picture.")
     if said.code < 400:
-        return _failed("misconfigured", "Gemini's address has moved: check GEMINI_BASE_URL.")
+        return _failed("misconfigured", NOT_THERE)
     return _failed("invalid_request", f"Gemini refused the request with {said.code}.")
 
 
@@ -139,14 +140,11 @@ def _exhausted(said: _Problem) -> Outcome:
     )
 
 
-def _no_model(_: _Problem) -> Outcome:
-    return CallFailedError(
-        Failure(
-            kind="misconfigured",
-            message="Gemini does not have this model, or not in this version of its API.",
-            of_model=True,
-        )
-    )
+def _no_model(said: _Problem) -> Outcome:
+    message = "Gemini does not have this model, or not in this version of its API."
+    if not said.is_gemini_s:
+        message = NOT_THERE
+    return CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
 
 
 def _refused_key(_: _Problem) -> Outcome:
@@ -206,8 +204,12 @@ def _lost(error: Exception) -> Outcome:
     return OutcomeUnknownError(f"the connection to Gemini was lost ({type(error).__name__})")
 
 
-_not_reached = _always("unavailable", "Gemini could not be reached.")
-_not_sent = _always("misconfigured", "Gemini could not be asked: check its key and its address.")
+_not_reached = _always(
+    "unavailable", "Gemini could not be reached: check the network and GEMINI_BASE_URL."
+)
+_not_sent = _always(
+    "misconfigured", "Gemini could not be asked: check GEMINI_API_KEY and GEMINI_BASE_URL."
+)
 _useless = _always("no_image", "Gemini's answer could not be read.")
 
 OUTCOMES: dict[type[Exception], Callable[[Any], Outcome]] = {

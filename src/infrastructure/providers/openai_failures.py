@@ -49,6 +49,8 @@ MESSAGES: dict[FailureKind, str] = {
     "misconfigured": "OpenAI refused our key, our account or the model.",
     "unavailable": "OpenAI could not serve the request.",
 }
+NOT_THERE = "OpenAI makes no pictures at this address: check OPENAI_BASE_URL."
+NOT_ASKED = "OpenAI could not be asked: check OPENAI_API_KEY and OPENAI_BASE_URL."
 
 _DURATION = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -79,23 +81,25 @@ def error_of(error: SdkError) -> CallFailedError | OutcomeUnknownError:
     if isinstance(error, openai.APIError):
         return OutcomeUnknownError("OpenAI's answer could not be understood.")
     if isinstance(error, UnicodeEncodeError):  # the words, or a header, as our key is in
-        return CallFailedError(_failure(_unspeakable(error)))
+        return CallFailedError(_unspeakable(error))
     if isinstance(error, openai.OpenAIError):  # the SDK could not even ask, as for want of a key
-        return CallFailedError(_failure("misconfigured"))
+        return CallFailedError(_failure("misconfigured", NOT_ASKED))
     return _of_connection(error)
 
 
-def _unspeakable(error: UnicodeEncodeError) -> FailureKind:
-    return "misconfigured" if error.encoding == "ascii" else "invalid_request"
+def _unspeakable(error: UnicodeEncodeError) -> Failure:
+    if error.encoding == "ascii":
+        return _failure("misconfigured", NOT_ASKED)
+    return _failure("invalid_request")
 
 
 def _of_connection(cause: BaseException) -> CallFailedError | OutcomeUnknownError:
     name = type(cause).__name__
     if isinstance(cause, NOTHING_SENT):
-        message = f"OpenAI could not be reached ({name}): nothing was sent."
-        return CallFailedError(Failure(kind="unavailable", message=message))
+        message = f"OpenAI could not be reached ({name}): check the network and OPENAI_BASE_URL."
+        return CallFailedError(_failure("unavailable", message))
     if isinstance(cause, (*NEVER_SENT, httpx2.TooManyRedirects)):
-        return CallFailedError(_failure("misconfigured"))
+        return CallFailedError(_failure("misconfigured", NOT_ASKED))
     return OutcomeUnknownError(f"The connection to OpenAI failed after the request ({name}).")
 
 
@@ -105,8 +109,17 @@ def _of_answer(error: openai.APIStatusError) -> CallFailedError | OutcomeUnknown
             f"A gateway before OpenAI gave up waiting (HTTP {error.status_code})."
         )
     kind, of_model = _kind(error, error.status_code)
-    failure = _failure(kind, of_model=of_model, retry_after=_retry_after(error.response.headers))
+    failure = _failure(
+        kind,
+        NOT_THERE if _is_elsewhere(error.status_code) and not of_model else None,
+        of_model=of_model,
+        retry_after=_retry_after(error.response.headers),
+    )
     return CallFailedError(failure, provider_request_id=error.request_id)
+
+
+def _is_elsewhere(status: int) -> bool:
+    return status == 404 or status // 100 == 3
 
 
 def _is_openais_own(error: openai.APIStatusError) -> bool:
@@ -118,9 +131,14 @@ def _is_openais_own(error: openai.APIStatusError) -> bool:
 
 
 def _failure(
-    kind: FailureKind, of_model: bool = False, retry_after: timedelta | None = None
+    kind: FailureKind,
+    message: str | None = None,
+    *,
+    of_model: bool = False,
+    retry_after: timedelta | None = None,
 ) -> Failure:
-    return Failure(kind=kind, message=MESSAGES[kind], retry_after=retry_after, of_model=of_model)
+    message = message or MESSAGES[kind]
+    return Failure(kind=kind, message=message, retry_after=retry_after, of_model=of_model)
 
 
 def _kind(error: openai.APIStatusError, status: int) -> tuple[FailureKind, bool]:
