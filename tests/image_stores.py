@@ -21,6 +21,7 @@ from tests.servers.supabase import KEY, SupabaseServer
 
 PUBLIC_URL = "https://images.example"
 BUCKET = "darkroom"
+REFERENCES = f"{BUCKET}-references"
 
 Making = Callable[[Path], AbstractAsyncContextManager["StoreUnderTest"]]
 

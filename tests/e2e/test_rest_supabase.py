@@ -19,7 +19,7 @@ from domain.image import image_key, reference_key
 from infrastructure.settings import load_settings
 from interfaces.rest.carried import MOST_AT_ONCE
 from tests.e2e.stack import Stack, encoded, running, settings_for
-from tests.image_stores import BUCKET
+from tests.image_stores import BUCKET, REFERENCES
 from tests.processes import eventually
 from tests.servers.protocol import serving
 from tests.servers.supabase import KEY, SupabaseServer
@@ -50,7 +50,7 @@ def pictures(supabase: SupabaseServer) -> set[str]:
 
 
 def references(supabase: SupabaseServer) -> set[str]:
-    objects = supabase.buckets[f"{BUCKET}-references"].objects
+    objects = supabase.buckets[REFERENCES].objects
     return {name for name in objects if name.startswith("references/")}
 
 

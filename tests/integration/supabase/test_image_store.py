@@ -17,27 +17,12 @@ from application.ports.images import (
 from domain.image import image_key, reference_key
 from infrastructure.image_stores import supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
-from tests.fakes_images import small_png
-from tests.image_stores import BUCKET, supabase_store
+from tests.image_stores import BUCKET, REFERENCES, supabase_store
+from tests.integration.supabase.asked import DATA, HASH, UPLOADS, asked, new_key
 from tests.servers.supabase import SupabaseServer
 from tests.servers.supabase_objects import Bucket
 
-DATA = small_png("a picture")
-HASH = sha256(DATA).hexdigest()
-REFERENCES = f"{BUCKET}-references"
-UPLOADS = "POST /storage/v1/object/darkroom/.*"
-DELETIONS = "DELETE .*"
 MB = 1024 * 1024
-
-
-def new_key() -> str:
-    return image_key(uuid4(), 1, HASH, "image/png")
-
-
-def asked(server: SupabaseServer, request: str) -> int:
-    """How many requests began so, as `METHOD /path`."""
-    seen = [f"{noted.method} {noted.path}" for noted in server.switches.seen]
-    return sum(one.startswith(request) for one in seen)
 
 
 # --- buckets -------------------------------------------------------------------------------------

@@ -16,13 +16,12 @@ from domain.image import reference_key
 from infrastructure.image_stores import supabase_outage, supabase_removals
 from infrastructure.image_stores.supabase import SupabaseImageStore
 from tests.fakes_images import small_png
-from tests.image_stores import BUCKET, supabase_store
+from tests.image_stores import REFERENCES, supabase_store
 from tests.processes import eventually
 from tests.servers.protocol import serving
 from tests.servers.supabase import SupabaseServer
 
 DATA = small_png("a reference")
-REFERENCES = f"{BUCKET}-references"
 A_DAY = timedelta(days=1)
 
 

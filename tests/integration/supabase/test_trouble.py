@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from hashlib import sha256
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,32 +13,11 @@ from application.ports.images import (
     ImageStoreUnavailableError,
     ObjectTooLargeError,
 )
-from domain.image import image_key
 from infrastructure.image_stores import supabase_outage, supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
-from tests.fakes_images import small_png
 from tests.image_stores import BUCKET, supabase_store
+from tests.integration.supabase.asked import DATA, HASH, UPLOADS, asked, new_key
 from tests.servers.supabase import KEY, SupabaseServer
-
-DATA = small_png("a picture")
-HASH = sha256(DATA).hexdigest()
-REFERENCES = f"{BUCKET}-references"
-UPLOADS = "POST /storage/v1/object/darkroom/.*"
-DELETIONS = "DELETE .*"
-MB = 1024 * 1024
-
-
-def new_key() -> str:
-    return image_key(uuid4(), 1, HASH, "image/png")
-
-
-def asked(server: SupabaseServer, request: str) -> int:
-    """How many requests began so, as `METHOD /path`."""
-    seen = [f"{noted.method} {noted.path}" for noted in server.switches.seen]
-    return sum(one.startswith(request) for one in seen)
-
-
-# --- everything that can go wrong ----------------------------------------------------------------
 
 COMES_BACK = [
     *("slow_down", "internal", "database_timeout", "bad_gateway", "locked", "no_bucket"),
