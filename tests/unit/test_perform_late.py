@@ -26,20 +26,40 @@ from tests.generations import COST
 from tests.studio import Studio, at_once, until
 
 
-async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: Studio) -> None:
-    ref = await studio.place()
-    answered = asyncio.Event()
+class Slow:
+    """A call that is answered, or fails, when it is let."""
 
-    async def slow_call(request: CallRequest) -> Answer:
-        await answered.wait()
-        return answer_to(request)
+    def __init__(self, outcome: Callable[[CallRequest], Answer] | Exception = answer_to) -> None:
+        self._outcome, self._ending = outcome, asyncio.Event()
 
-    studio.provider.told = [slow_call]
-    stopped = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 2)
+    async def __call__(self, request: CallRequest) -> Answer:
+        await self._ending.wait()
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome(request)
+
+    def end(self) -> None:
+        self._ending.set()
+
+
+async def under_way(studio: Studio, ref: UUID, *calls: Slow) -> asyncio.Task[Generation]:
+    """A worker that performs it and has made these calls."""
+    studio.provider.told = [*calls]
+    performing = asyncio.create_task(studio.perform(ref))
+    await until(lambda: len(studio.provider.asked) == len(calls))
+    return performing
+
+
+async def leases_end(studio: Studio) -> None:
     studio.clock.advance(seconds=31)
     await studio.store.board.sweep(studio.clock.now)
-    answered.set()
+
+
+async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: Studio) -> None:
+    ref, call = await studio.place(), Slow()
+    stopped = await under_way(studio, ref, call)
+    await leases_end(studio)
+    call.end()
     await stopped
     assert (await studio.trail(ref))[-1] == "call_answered_late"
     assert (await studio.perform(ref)).status == "completed"
@@ -47,18 +67,10 @@ async def test_a_worker_that_lost_its_lease_records_its_answer_as_late(studio: S
 
 
 async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Studio) -> None:
-    ref = await studio.place()
-    answered = asyncio.Event()
-
-    async def slow_call(request: CallRequest) -> Answer:
-        await answered.wait()
-        return answer_to(request)
-
-    studio.provider.told = [slow_call]
-    performing = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 2)
+    ref, call = await studio.place(), Slow()
+    performing = await under_way(studio, ref, call)
     await studio.cancel(ref)
-    answered.set()
+    call.end()
     generation = await performing
     assert (await studio.trail(ref))[-2:] == ["cancelled", "call_answered_late"]
     assert generation.status == "cancelled"
@@ -66,28 +78,23 @@ async def test_a_cancelled_generation_only_gets_the_cost_of_its_call(studio: Stu
     assert studio.images.objects == {}
 
 
-@pytest.mark.parametrize("late", [None, CallFailedError(Failure(kind="no_image"), cost=COST)])
+@pytest.mark.parametrize(
+    "late",
+    [
+        answer_to,  # with the same bytes as the other worker's
+        CallFailedError(Failure(kind="no_image"), cost=COST),
+    ],
+)
 async def test_a_late_answer_to_a_completed_generation_takes_no_published_picture_away(
-    studio: Studio, late: Exception | None
+    studio: Studio, late: Callable[[CallRequest], Answer] | Exception
 ) -> None:
-    ref = await studio.place()
-    ending = asyncio.Event()
-
-    async def slow_call(request: CallRequest) -> Answer:
-        await ending.wait()
-        if late:
-            raise late
-        return answer_to(request)  # the same bytes as the other worker's
-
-    studio.provider.told = [slow_call]
-    stopped = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 2)
-    studio.clock.advance(seconds=31)
-    await studio.store.board.sweep(studio.clock.now)
+    ref, call = await studio.place(), Slow(late)
+    stopped = await under_way(studio, ref, call)
+    await leases_end(studio)
     other = studio.another_process()
     await other.perform(ref, await studio.worker())
     published = dict(studio.images.objects)
-    ending.set()
+    call.end()
     generation = await stopped
     assert (await studio.trail(ref))[-2:] == ["completed", "call_answered_late"]
     assert generation.calls[1].cost is not None
@@ -105,18 +112,10 @@ async def test_a_late_answer_to_a_completed_generation_takes_no_published_pictur
 async def test_whatever_an_abandoned_call_came_to_is_recorded(
     studio: Studio, outcome: Exception, recorded: str, cost: Cost | None
 ) -> None:
-    ref = await studio.place()
-    ending = asyncio.Event()
-
-    async def slow_call(_: CallRequest) -> Answer:
-        await ending.wait()
-        raise outcome
-
-    studio.provider.told = [slow_call]
-    performing = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 2)
+    ref, call = await studio.place(), Slow(outcome)
+    performing = await under_way(studio, ref, call)
     await studio.cancel(ref)
-    ending.set()
+    call.end()
     generation = await performing
     assert (await studio.trail(ref))[-2:] == ["cancelled", recorded]
     assert (generation.status, generation.calls[1].cost) == ("cancelled", cost)
@@ -127,22 +126,11 @@ async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(
     studio: Studio,
 ) -> None:
     ref = await studio.place(count=3)
-    answered = [asyncio.Event() for _ in range(3)]
-
-    async def slow_call(request: CallRequest) -> Answer:
-        (number,) = request.images
-        await answered[number - 1].wait()
-        if number == 3:
-            raise CallFailedError(Failure(kind="no_image"), cost=COST)
-        return answer_to(request)
-
-    studio.provider.told = [slow_call] * 3
-    stopped = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 4)
-    studio.clock.advance(seconds=31)
-    await studio.store.board.sweep(studio.clock.now)
-    for each in answered:
-        each.set()
+    calls = Slow(), Slow(), Slow(CallFailedError(Failure(kind="no_image"), cost=COST))
+    stopped = await under_way(studio, ref, *calls)
+    await leases_end(studio)
+    for call in calls:
+        call.end()
         await asyncio.sleep(0.01)
     generation = await stopped
     assert (await studio.trail(ref)).count("call_answered_late") == 3
@@ -153,20 +141,11 @@ async def test_a_fenced_worker_lets_all_its_calls_end_and_records_each_as_late(
 async def test_a_process_that_was_given_up_does_not_call_again_while_its_call_runs(
     studio: Studio,
 ) -> None:
-    ref = await studio.place()
-    answered = asyncio.Event()
-
-    async def slow_call(request: CallRequest) -> Answer:
-        await answered.wait()
-        return answer_to(request)
-
-    studio.provider.told = [slow_call]
-    first = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.provider.asked) == 1)
-    studio.clock.advance(seconds=31)
-    await studio.store.board.sweep(studio.clock.now)
+    ref, call = await studio.place(), Slow()
+    first = await under_way(studio, ref, call)
+    await leases_end(studio)
     await studio.perform(ref)  # handed over again, to the next incarnation of this process
-    answered.set()
+    call.end()
     await first
     assert (await studio.perform(ref)).status == "completed"
     assert len(studio.provider.asked) == 1
@@ -183,8 +162,7 @@ async def test_an_abandoned_call_whose_worker_died_is_recorded_as_lost_by_the_ne
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
     assert len(studio.images.objects) == 1
-    studio.clock.advance(seconds=31)
-    await studio.store.board.sweep(studio.clock.now)
+    await leases_end(studio)
 
     generation = await studio.another_process_performs(ref)
 
@@ -196,23 +174,12 @@ async def test_an_abandoned_call_whose_worker_died_is_recorded_as_lost_by_the_ne
 
 async def test_a_bug_in_an_abandoned_call_leaves_no_call_open(studio: Studio) -> None:
     ref = await studio.place(count=2)
-    answering, failing = asyncio.Event(), asyncio.Event()
-
-    async def slow_call(request: CallRequest) -> Answer:
-        await answering.wait()
-        return answer_to(request)
-
-    async def broken_call(request: CallRequest) -> Answer:
-        await failing.wait()
-        raise RuntimeError("a bug")
-
-    studio.provider.told = [slow_call, broken_call]
-    performing = asyncio.create_task(studio.perform(ref))
-    await until(lambda: len(studio.store.rows) == 3)
+    answered, broken = Slow(), Slow(RuntimeError("a bug"))
+    performing = await under_way(studio, ref, answered, broken)
     await studio.cancel(ref)
-    answering.set()
+    answered.end()
     await until(lambda: len(studio.store.rows) == 5)
-    failing.set()
+    broken.end()
     with pytest.raises(RuntimeError, match="a bug"):
         await performing
     studio.clock.advance(seconds=31)
@@ -221,29 +188,25 @@ async def test_a_bug_in_an_abandoned_call_leaves_no_call_open(studio: Studio) ->
     assert (studio.store.work, studio.images.objects) == ({}, {})
 
 
+def another_answer_to(request: CallRequest) -> Answer:
+    return replace(answer_to(request), pictures=(Picture(small_png("other"), "image/png"),))
+
+
 class Overtaken:
-    """A worker that lost its lease while its calls run; each answers when it is let."""
+    """A worker that lost its lease while its calls run; they end when it is let."""
 
     def __init__(self, studio: Studio, calls: int, *, error: Exception | None = None) -> None:
-        self.studio, self.calls, self.error = studio, calls, error
-        self.answering = asyncio.Event()
+        self.studio = studio
+        self.calls = [Slow(error or another_answer_to) for _ in range(calls)]
 
     async def start(self, ref: UUID) -> None:
-        self.studio.provider.told = [self._call] * self.calls
-        self._performing = asyncio.create_task(self.studio.perform(ref))
-        await until(lambda: len(self.studio.provider.asked) == self.calls)
-        self.studio.clock.advance(seconds=31)
-        await self.studio.store.board.sweep(self.studio.clock.now)
+        self._performing = await under_way(self.studio, ref, *self.calls)
+        await leases_end(self.studio)
 
     async def answer(self) -> None:
-        self.answering.set()
+        for call in self.calls:
+            call.end()
         await self._performing
-
-    async def _call(self, request: CallRequest) -> Answer:
-        await self.answering.wait()
-        if self.error:
-            raise self.error
-        return replace(answer_to(request), pictures=(Picture(small_png("other"), "image/png"),))
 
 
 async def overtaken_just_before(
@@ -325,18 +288,13 @@ async def test_a_late_picture_goes_also_when_the_image_store_was_away(studio: St
 async def test_a_picture_that_another_took_the_place_of_goes_at_the_end(studio: Studio) -> None:
     ref, overtaken = await studio.place(count=2), Overtaken(studio, calls=2)
     await overtaken.start(ref)
-    going_on = asyncio.Event()
-
-    async def slow_call(request: CallRequest) -> Answer:
-        await going_on.wait()
-        return answer_to(request)
-
-    studio.provider.told = [at_once, slow_call]
+    going_on = Slow()
+    studio.provider.told = [at_once, going_on]
     other = asyncio.create_task(studio.another_process_performs(ref))
     await until(lambda: len(studio.store.rows) == 8)
     await overtaken.answer()
     assert len(studio.images.objects) == 3
-    going_on.set()
+    going_on.end()
     generation = await other
     assert {image.key for image in generation.published} == set(studio.images.objects)
     assert [image.url for image in generation.published] == [
