@@ -6,17 +6,19 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from domain.generation import Generation
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.replay import replay
+from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.read_model import ReadModel, Statement
-from tests.integration.following import eventually, rows
+from tests.integration.following import eventually, rows, running, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,10 +89,22 @@ async def is_building(database_url: str) -> bool:
 
 
 @asynccontextmanager
-async def unfinished(database_url: str) -> AsyncIterator[None]:
-    """Meanwhile somebody reads by the plain name, so that a replay cannot end with the swap."""
+async def followed(
+    stores: Sequence[PostgresEventStore], database_url: str, *, each: int
+) -> AsyncIterator[None]:
+    """The live one, which has been told what eight writers wrote and is told more meanwhile."""
+    async with running(Follower(database_url, TOLD)):
+        await write(stores, each=each)
+        await told_everything(database_url)
+        yield
+
+
+@asynccontextmanager
+async def read(database_url: str, table: str = "told") -> AsyncIterator[None]:
+    """Meanwhile somebody reads: by the plain name, a replay cannot end with the swap."""
     async with await psycopg.AsyncConnection.connect(database_url) as reader:
-        await reader.execute("SELECT count(*) FROM told")
+        name = sql.Identifier(*table.split("."))
+        await reader.execute(sql.SQL("SELECT count(*) FROM {}").format(name))
         yield
 
 

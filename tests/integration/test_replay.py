@@ -30,6 +30,7 @@ from tests.generations import new_generation
 from tests.integration.following import append, eventually, rows, running, write, write_raw
 from tests.integration.replaying import (
     TOLD,
+    followed,
     is_made,
     no_leftovers,
     process,
@@ -68,9 +69,7 @@ async def shown(database_url: str) -> bool:
 async def test_what_was_altered_is_found_by_a_check_and_mended_by_a_replay(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=2):
         ids = [row[0] for row in await rows(database_url, "SELECT id FROM told ORDER BY id")]
         stranger = uuid4()
         await rows(database_url, "UPDATE told SET topics = 'altered' WHERE id = %s", ids[0])
@@ -150,9 +149,7 @@ async def test_an_event_that_only_a_newer_release_knows_is_as_far_as_it_goes(
 async def test_readers_see_the_one_or_the_other_and_never_an_error(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=2):
         replaying = asyncio.create_task(replays(database_url, times=5))
         reads = await asyncio.gather(
             *(counts(database_url, table, replaying) for table in ("told", "told_v1.told"))
@@ -183,9 +180,7 @@ async def test_the_rebuilt_one_has_the_indexes_of_the_live_one_and_is_as_durable
 ) -> None:
     made = """SELECT relname, relkind, relpersistence, reloptions FROM pg_class
                WHERE relnamespace = to_regnamespace('told_v1') ORDER BY 1"""
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=1)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=1):
         live = await rows(database_url, made)
         await replay(database_url, TOLD)
         await told_everything(database_url)
@@ -209,9 +204,7 @@ async def test_it_gives_its_duty_up_although_its_sessions_have_not_ended_yet(
 
     monkeypatch.setattr("infrastructure.event_store.replay.connect", kept_open)
     try:
-        async with running(Follower(database_url, TOLD)):
-            await write(stores, each=2)
-            await told_everything(database_url)
+        async with followed(stores, database_url, each=2):
             for _ in range(2):
                 assert (await replay(database_url, TOLD)).swapped
     finally:
@@ -304,9 +297,7 @@ async def shows(database_url: str, schema: str) -> bool:
 async def test_views_by_the_plain_name_live_on_with_grants_and_others_are_kept_and_named(
     stores: Sequence[PostgresEventStore], database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=2):
         await rows(
             database_url,
             """GRANT SELECT ON told TO pg_monitor, PUBLIC;

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.read_model_schemas import LOCK
 from infrastructure.event_store.replay import (
     MadeAnewError,
+    Outcome,
     Phase,
     Progress,
     ReplayUnderWayError,
@@ -24,20 +25,19 @@ from infrastructure.event_store.store import PostgresEventStore
 from tests.integration.following import eventually, rows, running, write
 from tests.integration.replaying import (
     TOLD,
+    followed,
     is_building,
     no_leftovers,
     process,
+    read,
     told_everything,
-    unfinished,
 )
 
 
 async def test_a_replay_killed_in_the_middle_changes_nothing_and_the_next_one_clears_up(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=20)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=20):
         await killed_in_the_middle(database_url)
         await write(stores, each=2)
         await told_everything(database_url)
@@ -52,13 +52,9 @@ async def test_what_a_killed_one_left_and_somebody_reads_is_told_and_later_remov
 ) -> None:
     impatient = "SET LOCAL lock_timeout = '100ms'"
     monkeypatch.setattr("infrastructure.event_store.replay.LONG_PATIENCE", impatient)
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=20)
-        await told_everything(database_url)
+    async with followed(stores, database_url, each=20):
         await killed_in_the_middle(database_url)
-        async with await psycopg.AsyncConnection.connect(database_url) as reader:
-            left = sql.Identifier(TOLD.beside.schema, "told")
-            await reader.execute(sql.SQL("SELECT count(*) FROM {}").format(left))
+        async with read(database_url, f"{TOLD.beside.schema}.told"):
             with pytest.raises(StillReadError):
                 await eventually(lambda: may_begin(database_url), what="the lock's going")
         monkeypatch.undo()
@@ -69,7 +65,7 @@ async def test_what_a_killed_one_left_and_somebody_reads_is_told_and_later_remov
 
 async def killed_in_the_middle(database_url: str) -> None:
     """Of a replay in a process of its own."""
-    async with unfinished(database_url):
+    async with read(database_url):
         with process("replay", database_url, batch=1) as replaying:
             await eventually(lambda: is_building(database_url), what="being in the middle")
             replaying.kill()
@@ -86,29 +82,33 @@ async def may_begin(database_url: str) -> bool:
 async def test_one_replay_at_a_time(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=20)
-        await told_everything(database_url)
-        async with unfinished(database_url):
-            with process("replay", database_url, batch=1):
-                await eventually(lambda: is_building(database_url), what="the first one's building")
-                with pytest.raises(ReplayUnderWayError, match="Another replay of 'told'"):
-                    await replay(database_url, TOLD)
-                assert await is_building(database_url)
+    async with followed(stores, database_url, each=20), read(database_url):
+        with process("replay", database_url, batch=1):
+            await eventually(lambda: is_building(database_url), what="the first one's building")
+            with pytest.raises(ReplayUnderWayError, match="Another replay of 'told'"):
+                await replay(database_url, TOLD)
+            assert await is_building(database_url)
+
+
+@asynccontextmanager
+async def in_the_middle(database_url: str) -> AsyncIterator[asyncio.Task[Outcome]]:
+    """A replay that is under way, and cannot end."""
+    async with read(database_url):
+        replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
+        await eventually(lambda: is_building(database_url), what="being in the middle")
+        yield replaying
 
 
 async def test_one_that_is_cancelled_clears_up_itself(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=20)
-        await told_everything(database_url)
-        async with unfinished(database_url):
-            replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
-            await eventually(lambda: is_building(database_url), what="being in the middle")
-            replaying.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await replaying
+    async with (
+        followed(stores, database_url, each=20),
+        in_the_middle(database_url) as replaying,
+    ):
+        replaying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await replaying
 
     await no_leftovers(database_url)
 
@@ -116,12 +116,8 @@ async def test_one_that_is_cancelled_clears_up_itself(
 async def test_a_lost_connection_ends_it_and_changes_nothing(
     stores: Sequence[PostgresEventStore], database_url: str
 ) -> None:
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=20)
-        await told_everything(database_url)
-        async with unfinished(database_url):
-            replaying = asyncio.create_task(replay(database_url, TOLD, batch=1))
-            await eventually(lambda: is_building(database_url), what="being in the middle")
+    async with followed(stores, database_url, each=20):
+        async with in_the_middle(database_url) as replaying:
             await rows(
                 database_url,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -145,11 +141,8 @@ async def test_somebody_who_reads_for_long_delays_the_swap_and_nobody_else(
         if now.phase == "swapping":
             swapping.set()
 
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
-        async with await psycopg.AsyncConnection.connect(database_url) as reader:
-            await reader.execute("SELECT count(*) FROM told")
+    async with followed(stores, database_url, each=2):
+        async with read(database_url):
             replaying = asyncio.create_task(replay(database_url, TOLD, tell=tell))
             await swapping.wait()
             await write(stores, each=2)
@@ -208,11 +201,8 @@ async def test_who_still_reads_the_old_tables_delays_nobody(
     monkeypatch.setattr("infrastructure.event_store.follower.TEND_SECONDS", 0.0)
     patient = "SET LOCAL lock_timeout = '60s'"
     monkeypatch.setattr("infrastructure.event_store.replay.LONG_PATIENCE", patient)
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
-        async with await psycopg.AsyncConnection.connect(database_url) as reader:
-            await reader.execute("SELECT count(*) FROM told_v1.told")
+    async with followed(stores, database_url, each=2):
+        async with read(database_url, "told_v1.told"):
             replaying = asyncio.create_task(replay(database_url, TOLD))
             await eventually(lambda: drops(database_url), what="waiting for the reader")
             assert await common_locks(database_url) == 0
@@ -249,11 +239,8 @@ async def test_what_waits_is_told_when_the_swap_does(
         if now.phase == "waiting":
             waits.set()
 
-    async with running(Follower(database_url, TOLD)):
-        await write(stores, each=2)
-        await told_everything(database_url)
-        async with await psycopg.AsyncConnection.connect(database_url) as reader:
-            await reader.execute("SELECT count(*) FROM told")
+    async with followed(stores, database_url, each=2):
+        async with read(database_url):
             replaying = asyncio.create_task(replay(database_url, TOLD, tell=tell))
             await waits.wait()
         assert (await replaying).swapped
