@@ -23,14 +23,6 @@ SECONDS_WITHOUT_NEWS = 0.5
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[PostgresEventStore]:
-    opened = PostgresEventStore(database_url)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def news(database_url: str) -> AsyncIterator[PostgresNews]:
     listening = PostgresNews(database_url)
     await listening.open()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -14,14 +13,6 @@ from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command
 
 LIMITS = {"daily": 10, "monthly": None}
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[PostgresEventStore]:
-    store = PostgresEventStore(database_url)
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -37,14 +37,6 @@ REFERENCE = ReferenceImage(
 MASK = REFERENCE.model_copy(update={"key": "references/mask"})
 
 
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[PostgresEventStore]:
-    store = PostgresEventStore(database_url)
-    await store.open()
-    yield store
-    await store.close()
-
-
 class History:
     """Records generations of one owner that took every way there is, step by step."""
 
