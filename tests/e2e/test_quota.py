@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -17,7 +19,7 @@ from infrastructure.event_store.check import check
 from infrastructure.event_store.follower_tables import ensure_tables
 from tests.e2e.stack import free_port
 from tests.integration.following import rows
-from tests.processes import ADMIN_KEY, eventually, processes
+from tests.processes import ADMIN_KEY, Processes, eventually, processes
 
 LIMIT = 500
 REQUESTS = 2000
@@ -41,68 +43,71 @@ COUNTED_UNITS = (
 )
 
 
-async def _both_sums(database_url: str) -> tuple[list[object], list[object]]:
-    """Units by the events and by the counters, in one snapshot."""
+async def _counted(database_url: str) -> list[tuple[Any, ...]]:
+    """Units by the counters, which are those by the events in the same snapshot."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         by_events = await (await connection.execute(UNITS_BY_EVENTS)).fetchall()
         counted = await (await connection.execute(COUNTED_UNITS)).fetchall()
-        return by_events, counted
+    assert counted == by_events
+    return counted
+
+
+@asynccontextmanager
+async def _two_apis(
+    folder: Path, database_url: str, redis_url: str, **limits: str
+) -> AsyncIterator[tuple[Processes, list[httpx.AsyncClient]]]:
+    """Two processes and a client of each; some of what is asked for is refused."""
+    await ensure_tables(database_url)
+    ports = [free_port(), free_port()]
+    with processes(
+        folder,
+        DATABASE_URL=database_url,
+        REDIS_URL=redis_url,
+        DARKROOM_ADMIN_KEY=ADMIN_KEY,
+        DARKROOM_SKETCH_FAULTS="refuse=0.2",
+        **limits,
+    ) as running:
+        for port in ports:
+            running.start("api", DARKROOM_PORT=str(port))
+        clients = [await _client(port) for port in ports]
+        yield running, clients
+        for client in clients:
+            await client.aclose()
+
+
+async def _work_off(running: Processes, database_url: str) -> None:
+    running.start("worker", DARKROOM_WORKER_SLOTS="32")
+    await eventually(lambda: _nothing_is_due(database_url), within=60, why="work is left")
 
 
 @pytest.mark.slow
 async def test_exactly_the_limit_is_taken_by_two_thousand_requests_through_two_processes(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    await ensure_tables(database_url)
-    settings = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
-        "DARKROOM_DAILY_QUOTA": str(LIMIT),
-        "DARKROOM_SKETCH_FAULTS": "refuse=0.2",
-    }
-    ports = [free_port(), free_port()]
-    with processes(tmp_path, **settings) as running:
-        for port in ports:
-            running.start("api", DARKROOM_PORT=str(port))
-        clients = [await _client(port) for port in ports]
+    limits = {"DARKROOM_DAILY_QUOTA": str(LIMIT)}
+    async with _two_apis(tmp_path, database_url, redis_url, **limits) as (running, clients):
         answers = await _flood(clients)
-        by_events, counted = await _both_sums(database_url)
-        assert counted == by_events
+        counted = await _counted(database_url)
         assert [(row[0], row[2]) for row in counted] == [("daily", LIMIT), ("monthly", LIMIT)]
         assert set(answers) == {202, 429}
 
-        running.start("worker", DARKROOM_WORKER_SLOTS="32")
-        await eventually(lambda: _nothing_is_due(database_url), within=60, why="work is left")
-        by_events, counted = await _both_sums(database_url)
-        assert counted == by_events
+        await _work_off(running, database_url)
+        counted = await _counted(database_url)
         assert counted[0][2] < LIMIT, "refused pictures gave their units back"
-        for client in clients:
-            await client.aclose()
 
 
 @pytest.mark.slow
 async def test_exactly_their_limit_is_taken_for_each_end_user_through_two_processes(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    await ensure_tables(database_url)
-    settings = {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "DARKROOM_ADMIN_KEY": ADMIN_KEY,
+    limits = {
         "DARKROOM_DAILY_QUOTA": "unlimited",
         "DARKROOM_END_USER_DAILY_QUOTA": str(LIMIT_OF_EACH),
-        "DARKROOM_SKETCH_FAULTS": "refuse=0.2",
     }
-    ports = [free_port(), free_port()]
-    with processes(tmp_path, **settings) as running:
-        for port in ports:
-            running.start("api", DARKROOM_PORT=str(port))
-        clients = [await _client(port) for port in ports]
+    async with _two_apis(tmp_path, database_url, redis_url, **limits) as (running, clients):
         answers = await _flood(clients, end_users=END_USERS)
-        by_events, counted = await _both_sums(database_url)
-        assert counted == by_events
+        counted = await _counted(database_url)
         assert {row[0]: row[2] for row in counted} == dict.fromkeys(
             ("daily", "monthly", "end-user-daily", "end-user-monthly"),
             LIMIT_OF_EACH * len(END_USERS),
@@ -112,16 +117,12 @@ async def test_exactly_their_limit_is_taken_for_each_end_user_through_two_proces
         told = await clients[0].get("/api/v1/me/quota", params={"endUser": END_USERS[0]})
         assert [window["used"] for window in told.json()["windows"][2:]] == [LIMIT_OF_EACH] * 2
 
-        running.start("worker", DARKROOM_WORKER_SLOTS="32")
-        await eventually(lambda: _nothing_is_due(database_url), within=60, why="work is left")
-        by_events, counted = await _both_sums(database_url)
-        assert counted == by_events
+        await _work_off(running, database_url)
+        await _counted(database_url)
         assert all(units < LIMIT_OF_EACH for (units,) in await rows(database_url, UNITS_OF_EACH))
         assert await check(database_url) == []
         for process in running.started:
             assert "example.org" not in process.log.read_text()
-        for client in clients:
-            await client.aclose()
 
 
 async def _client(port: int) -> httpx.AsyncClient:
