@@ -7,8 +7,7 @@ from google import genai
 from google.genai import types
 from pydantic_core import from_json
 
-from application.ports.providers import Answer, CallFailedError, CallRequest, Model
-from domain.failure import Failure
+from application.ports.providers import Answer, CallRequest
 from infrastructure.providers.connections import MAX_REFUSAL_BYTES, bounded, http_client
 from infrastructure.providers.gemini_answer import read
 from infrastructure.providers.gemini_failures import (
@@ -18,6 +17,7 @@ from infrastructure.providers.gemini_failures import (
     outcome,
 )
 from infrastructure.providers.gemini_models import CAPABILITIES, PRICE_LIST, SHAPES
+from infrastructure.providers.offered import offered
 
 __all__ = ["API_VERSION", "BASE_URL", "CAPABILITIES", "PRICE_LIST", "GeminiProvider"]
 
@@ -63,7 +63,7 @@ class GeminiProvider:
 
     async def call(self, request: CallRequest) -> Answer:
         """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
-        model = self._offered(request)
+        model = offered(request, self.capabilities, vendor="Gemini")
         contents, config = _contents(request), _config(request)
         try:
             response = await self._client.aio.models.generate_content(
@@ -80,21 +80,6 @@ class GeminiProvider:
         await self._client.aio.aclose()
         await self._http.aclose()
         self._client.close()
-
-    def _offered(self, request: CallRequest) -> Model:
-        model = self.capabilities.model(request.model)
-        if model is None:
-            message = "This release knows no such model of Gemini's."
-            raise CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
-        if len(request.images) > model.images_per_call:
-            raise _invalid("Gemini makes one picture a call.")
-        if request.size not in (None, *model.sizes):
-            raise _invalid("Gemini's model makes no pictures of this size.")
-        return model
-
-
-def _invalid(message: str) -> CallFailedError:
-    return CallFailedError(Failure(kind="invalid_request", message=message))
 
 
 def _contents(request: CallRequest) -> types.Content:

@@ -7,6 +7,7 @@ import httpx
 from application.ports.providers import Answer, CallFailedError, CallRequest, Picture
 from domain.failure import Failure, FailureKind
 from domain.image import CONTENT_TYPES, ContentType, Cost
+from infrastructure.providers.offered import invalid, offered
 from infrastructure.providers.stability_errors import (
     BROKEN_OFF,
     broken_off,
@@ -63,7 +64,7 @@ class StabilityProvider:
 
     async def call(self, request: CallRequest) -> Answer:
         """Make one paid request. Raises CallFailedError or OutcomeUnknownError, nothing else."""
-        _refuse_what_is_not_offered(request)
+        offered(request, self.capabilities, vendor="Stability")
         try:
             async with self._client.stream(
                 "POST",
@@ -76,7 +77,7 @@ class StabilityProvider:
         except BROKEN_OFF as error:
             raise broken_off(error) from None  # its text may hold the key
         except UnicodeError:  # its text holds the prompt
-            raise _invalid("Stability cannot be sent letters that there are not.") from None
+            raise invalid("Stability cannot be sent letters that there are not.") from None
         if response.status_code != 200:
             raise refused(response, body)
         return _answer(request, response, body)
@@ -84,22 +85,6 @@ class StabilityProvider:
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.aclose()
-
-
-def _refuse_what_is_not_offered(request: CallRequest) -> None:
-    """Before anything is sent: what comes after it is paid for."""
-    model = CAPABILITIES.model(request.model)
-    if model is None:
-        message = "This release knows no such model of Stability's."
-        raise CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
-    if len(request.images) != 1:
-        raise _invalid("Stability makes one picture a call.")
-    if request.size not in (None, *model.sizes):
-        raise _invalid("Stability's model makes no pictures of this size.")
-
-
-def _invalid(message: str) -> CallFailedError:
-    return CallFailedError(Failure(kind="invalid_request", message=message))
 
 
 def _route(model: str) -> str:
