@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
 from application.ports.health import Admitted, Gatekeeper, TurnedAway
 from application.switches import Switches
 from domain.failure import Failure, FailureKind
@@ -9,7 +12,7 @@ from infrastructure.gatekeeping.doors import Door
 from infrastructure.gatekeeping.gatekeeper import RedisGatekeeper
 from infrastructure.gatekeeping.line import Line
 from infrastructure.gatekeeping.rules import CircuitRules
-from tests.fakes import FakeClock, MemoryEventStore
+from tests.fakes import MemoryEventStore
 from tests.fakes_gate import LIFE
 
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"
@@ -25,18 +28,20 @@ DOORS = {
 
 def redis_gatekeeper(
     redis_url: str,
-    clock: FakeClock,
+    clock: Callable[[], datetime],
     *,
+    doors: Mapping[str, Door] = DOORS,
     switches: Switches | None = None,
+    life: timedelta = LIFE,
     line: Line | None = None,
 ) -> RedisGatekeeper:
     """As a worker process has one."""
     return RedisGatekeeper(
         redis_url,
-        DOORS,
+        doors,
         switches or Switches(MemoryEventStore(clock)),
         rules=RULES,
-        life=LIFE,
+        life=life,
         clock=clock,
         line=line or Line(patience=PATIENT),
     )

@@ -6,23 +6,11 @@ import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 
-from application.switches import Switches
-from infrastructure.gatekeeping.gatekeeper import RedisGatekeeper
-from infrastructure.gatekeeping.line import Line
-from tests.fakes import MemoryEventStore
-from tests.gates import DOORS, PATIENT, RULES, ticket
+from tests.gates import redis_gatekeeper, ticket
 
 
 async def hold(redis_url: str, calls: int, life: float) -> None:
-    gate = RedisGatekeeper(
-        redis_url,
-        DOORS,
-        Switches(MemoryEventStore()),
-        rules=RULES,
-        life=timedelta(seconds=life),
-        clock=lambda: datetime.now(UTC),
-        line=Line(patience=PATIENT),
-    )
+    gate = redis_gatekeeper(redis_url, lambda: datetime.now(UTC), life=timedelta(seconds=life))
     for _ in range(calls):
         await ticket(gate, "narrow")
     print("holds", flush=True)

@@ -13,10 +13,9 @@ import pytest
 from redis import Redis
 
 from application.ports.health import Admitted
-from application.switches import Switches
 from infrastructure.gatekeeping.gatekeeper import RedisGatekeeper
 from infrastructure.gatekeeping.line import Line
-from tests.fakes import FakeClock, MemoryEventStore
+from tests.fakes import FakeClock
 from tests.gates import (
     DOORS,
     PATIENT,
@@ -104,15 +103,8 @@ async def test_another_key_has_a_circuit_of_its_own(
     gates: Both, redis_url: str, clock: FakeClock
 ) -> None:
     await fails(gates[0], "out_of_funds")
-    elsewhere = RedisGatekeeper(
-        redis_url,
-        {"openai": replace(DOORS["openai"], identity="openai:another")},
-        Switches(MemoryEventStore(clock)),
-        rules=RULES,
-        life=timedelta(seconds=60),
-        clock=clock,
-        line=Line(patience=PATIENT),
-    )
+    doors = {"openai": replace(DOORS["openai"], identity="openai:another")}
+    elsewhere = redis_gatekeeper(redis_url, clock, doors=doors)
     await ticket(elsewhere)
     await elsewhere.close()
 
@@ -127,15 +119,7 @@ async def test_a_killed_process_gives_its_tickets_back(redis_url: str) -> None:
     assert await holder.stdout.readline() == b"holds\n"
     holder.kill()
     await holder.wait()
-    gate = RedisGatekeeper(
-        redis_url,
-        DOORS,
-        Switches(MemoryEventStore()),
-        rules=RULES,
-        life=timedelta(seconds=life),
-        clock=lambda: datetime.now(UTC),
-        line=Line(patience=PATIENT),
-    )
+    gate = redis_gatekeeper(redis_url, lambda: datetime.now(UTC), life=timedelta(seconds=life))
 
     async def is_let_in() -> bool:
         return isinstance(await gate.enter("narrow", "m"), Admitted)
