@@ -20,7 +20,7 @@ from infrastructure.providers.gemini_models import IMAGE_TOKENS
 from infrastructure.settings import load_settings
 from tests.integration.gemini_calls import MODELS, PROMPT, Gemini, gemini, request_for
 from tests.servers.gemini import KEY
-from tests.servers.gemini_answers import Asked, picture
+from tests.servers.gemini_answers import Asked, painted
 
 PROMPT_TOKENS = len(PROMPT.split())
 
@@ -187,7 +187,7 @@ async def test_the_bytes_are_those_that_were_sent(asking: Gemini) -> None:
     made = (await asking.make(seed=3)).pictures[0]
     facts = {**asking.facts}
     del facts["version"]
-    assert made.data == picture(Asked(**facts))
+    assert made.data == painted(Asked(**facts))
 
 
 async def test_gemini_s_own_id_is_kept(asking: Gemini) -> None:

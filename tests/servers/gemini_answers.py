@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from PIL import Image
 from starlette.responses import JSONResponse, Response
 
+from tests.servers.pictures import picture
+
 IMAGE_TOKENS = {None: 1120, "512": 747, "1K": 1120, "2K": 1680, "4K": 2520}
-SHORT_SIDE = 16  # pixels; less is no picture that anybody asked for
 NOT_CHARGED = (
     "Unable to show the generated image. The model could not generate the image based on the "
     "prompt provided. You will not be charged for this request. Try rephrasing the prompt."
@@ -60,25 +57,20 @@ class Answer:
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def picture(asked: Asked, *, of: str = "the picture") -> bytes:
+def painted(asked: Asked, *, of: str = "the picture") -> bytes:
     """A real picture of the right shape, whose colour comes from the prompt."""
     across, _, down = (asked.aspect_ratio or "1:1").partition(":")
-    unit = SHORT_SIDE / min(int(across), int(down))
-    size = max(1, round(int(across) * unit)), max(1, round(int(down) * unit))
-    colour = hashlib.sha256(f"{asked.prompt}{asked.seed}{of}".encode()).digest()
-    image = Image.new("RGB", size, (colour[0], colour[1], colour[2]))
-    if asked.picture_bytes:
-        times = max(1.0, (asked.picture_bytes / (3 * size[0] * size[1])) ** 0.5)
-        larger = (int(size[0] * times) + 1, int(size[1] * times) + 1)
-        image = Image.frombytes("RGB", larger, os.urandom(3 * larger[0] * larger[1]))
-    data = io.BytesIO()
-    image.save(data, asked.picture_type.partition("/")[2].upper())
-    return data.getvalue()
+    return picture(
+        f"{asked.prompt}{asked.seed}{of}",
+        (int(across), int(down)),
+        asked.picture_type.removeprefix("image/"),
+        at_least=asked.picture_bytes,
+    )
 
 
 def picture_part(asked: Asked, *, of: str = "the picture") -> Json:
     """A part with a picture in it."""
-    data = base64.b64encode(picture(asked, of=of)).decode()
+    data = base64.b64encode(painted(asked, of=of)).decode()
     return {
         "inlineData": {"mimeType": asked.picture_type, "data": data},
         "thoughtSignature": base64.b64encode(b"a signature").decode(),
