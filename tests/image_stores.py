@@ -8,22 +8,31 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from application.ports.images import ImageStore
+from domain.image import image_key
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.image_stores.supabase import SupabaseImageStore
 from tests.e2e.stack import free_port
-from tests.fakes_images import FakeImageStore
+from tests.fakes_images import FakeImageStore, small_png
 from tests.servers.protocol import serving
 from tests.servers.supabase import KEY, SupabaseServer
 
 PUBLIC_URL = "https://images.example"
 BUCKET = "darkroom"
 REFERENCES = f"{BUCKET}-references"
+DATA = small_png("a picture")
+HASH = sha256(DATA).hexdigest()
 
 Making = Callable[[Path], AbstractAsyncContextManager["StoreUnderTest"]]
+
+
+def new_key() -> str:
+    return image_key(uuid4(), 1, HASH, "image/png")
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,11 +19,8 @@ from application.ports.images import (
 )
 from domain.image import image_key, reference_key
 from infrastructure.image_stores import supabase_storage
-from tests.fakes_images import small_png
-from tests.image_stores import BROKEN, STORES, StoreUnderTest
+from tests.image_stores import BROKEN, DATA, HASH, STORES, StoreUnderTest, new_key
 
-DATA = small_png("a picture")
-HASH = sha256(DATA).hexdigest()
 A_MOMENT = timedelta(seconds=5)  # as exactly as a server tells the time
 NO_KEYS = [
     "",
@@ -71,10 +67,6 @@ def store(under_test: StoreUnderTest) -> ImageStore:
 async def broken_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ImageStore]:
     async with BROKEN[request.param](tmp_path) as broken:
         yield broken.store
-
-
-def new_key() -> str:
-    return image_key(uuid4(), 1, HASH, "image/png")
 
 
 async def test_what_was_put_can_be_got(store: ImageStore) -> None:

@@ -48,6 +48,11 @@ class Seen:
     billed: bool = False
     connection: int = 0
 
+    @property
+    def request(self) -> str:
+        """`METHOD /path`."""
+        return f"{self.method} {self.path}"
+
 
 @dataclass
 class Switches:
@@ -127,8 +132,8 @@ class _Transport:
         if scope["type"] != "http" or scope["path"] == "/_control":
             await self._app(scope, receive, send)
             return
-        fault = self._switches.draw(f"{scope['method']} {scope['path']}")
-        noted = Seen(scope["method"], scope["path"], fault=fault, connection=scope["client"][1])
+        noted = Seen(scope["method"], scope["path"], connection=scope["client"][1])
+        noted.fault = fault = self._switches.draw(noted.request)
         self._switches.seen.append(noted)
         if (known_as := dict(scope["headers"]).get(b"x-client-request-id")) is not None:
             noted.facts["client_request_id"] = known_as.decode()

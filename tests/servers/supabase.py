@@ -107,7 +107,7 @@ class SupabaseServer(ProtocolServer):
                 if not is_public and (refused := self._refuse_key(request)):
                     return refused
                 if self.before is not None:
-                    await self.before(f"{request.method} {request.url.path}")
+                    await self.before(seen(request).request)
                 return await handler(self, request)
             except StorageRefusal as error:
                 return self._named(error.response())

@@ -17,8 +17,8 @@ from application.ports.images import (
 from domain.image import image_key, reference_key
 from infrastructure.image_stores import supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
-from tests.image_stores import BUCKET, REFERENCES, supabase_store
-from tests.integration.supabase.asked import DATA, HASH, UPLOADS, asked, new_key
+from tests.image_stores import BUCKET, DATA, HASH, REFERENCES, new_key, supabase_store
+from tests.integration.supabase.asked import UPLOADS, asked
 from tests.servers.supabase import SupabaseServer
 from tests.servers.supabase_objects import Bucket
 

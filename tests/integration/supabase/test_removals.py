@@ -67,8 +67,8 @@ class Removing:
         """Until the server has got such a request."""
 
         async def came() -> bool:
-            seen = [f"{noted.method} {noted.path}" for noted in self.server.switches.seen]
-            return any(re.fullmatch(request, one) for one in seen)
+            seen = self.server.switches.seen
+            return any(re.fullmatch(request, noted.request) for noted in seen)
 
         await eventually(came, within=10, why="it was not asked")
 

@@ -15,8 +15,8 @@ from application.ports.images import (
 )
 from infrastructure.image_stores import supabase_outage, supabase_storage
 from infrastructure.image_stores.supabase import SupabaseImageStore
-from tests.image_stores import BUCKET, supabase_store
-from tests.integration.supabase.asked import DATA, HASH, UPLOADS, asked, new_key
+from tests.image_stores import BUCKET, DATA, HASH, new_key, supabase_store
+from tests.integration.supabase.asked import UPLOADS, asked
 from tests.servers.supabase import KEY, SupabaseServer
 
 COMES_BACK = [
