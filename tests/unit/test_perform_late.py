@@ -225,19 +225,22 @@ async def overtaken_just_before(
     return await studio.another_process_performs(ref)
 
 
+COMPLETED_BY_THE_LATE_ANSWER = [
+    "requested",
+    "call_started",
+    "call_lost",
+    "call_answered_late",
+    "completed",
+]
+
+
 async def test_a_picture_that_came_late_before_the_repeat_is_not_paid_again(studio: Studio) -> None:
     ref, overtaken = await studio.place(), Overtaken(studio, calls=1)
     await overtaken.start(ref)
     generation = await overtaken_just_before(
         studio, ref, Generation.CallStarted, answer=overtaken.answer
     )
-    assert await studio.trail(ref) == [
-        "requested",
-        "call_started",
-        "call_lost",
-        "call_answered_late",
-        "completed",
-    ]
+    assert await studio.trail(ref) == COMPLETED_BY_THE_LATE_ANSWER
     assert (generation.status, len(studio.provider.asked)) == ("completed", 1)
 
 
@@ -247,13 +250,7 @@ async def test_a_picture_that_came_late_before_the_failure_is_published(studio: 
     generation = await overtaken_just_before(
         studio, ref, Generation.Failed, answer=overtaken.answer
     )
-    assert await studio.trail(ref) == [
-        "requested",
-        "call_started",
-        "call_lost",
-        "call_answered_late",
-        "completed",
-    ]
+    assert await studio.trail(ref) == COMPLETED_BY_THE_LATE_ANSWER
     assert {image.key for image in generation.published} == set(studio.images.objects) != set()
 
 
