@@ -11,7 +11,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -29,10 +29,14 @@ from application.tasks import end
 log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
+WAKE_UPS = "darkroom:wake-ups"  # one for each piece handed over: who takes it looks at the queue
+MOST_WAKE_UPS = 1000
 CONNECTIONS = 8  # at most; who wants one more waits
 EXPIRES = timedelta(minutes=10)
 REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
-POLL_SECONDS = 0.02
+LOOK_ANYHOW = 1  # seconds after which an idle worker looks at the queue without a wake-up
+NO_SLOT_SECONDS = 0.02  # between looks for a free slot
+CLOCKS_DIFFER = timedelta(minutes=5)  # at most, between machines
 RECONNECT_SECONDS = 0.5
 SECONDS_TO_CLOSE = 5.0
 LOST = (RedisError, OSError, TimeoutError)
@@ -84,12 +88,21 @@ class ArqQueue:
                     piece.kind,
                     str(piece.ref),
                     _job_id=f"{piece.ref}:{uuid4().hex[:12]}",
+                    _defer_until=datetime.now(UTC) - CLOCKS_DIFFER,  # due at once, everywhere
                     _expires=EXPIRES,
                 )
+            await self._wake(len(work))
         except LOST as error:
             raise QueueUnavailableError(
                 "Redis cannot be reached; what is due waits in PostgreSQL."
             ) from error
+
+    async def _wake(self, workers: int) -> None:
+        async with self._redis.pipeline() as pipe:
+            pipe.rpush(WAKE_UPS, *[b""] * workers)
+            pipe.ltrim(WAKE_UPS, -MOST_WAKE_UPS, -1)
+            pipe.expire(WAKE_UPS, EXPIRES)
+            await pipe.execute()
 
     async def ping(self) -> None:
         """Raises QueueUnavailableError."""
@@ -104,10 +117,15 @@ class ArqQueue:
 
 
 class _Worker(Worker):
-    """arq's worker, which takes from Redis only what finds a free slot at once."""
+    """arq's worker, which looks when it is woken, and takes only what finds a free slot at once.
+
+    arq by itself only polls. A wake-up is for one worker, the one that has waited longest; one that
+    gets lost costs the time until somebody looks anyhow. Who is full takes none.
+    """
 
     def __init__(self, *, free_slots: Callable[[], int], **settings: Any) -> None:
         self._free_slots = free_slots
+        self._may_have_work = True  # a new one, and one that was full, looks without a wake-up
         super().__init__(**settings)
 
     @property
@@ -118,6 +136,15 @@ class _Worker(Worker):
     @max_jobs.setter
     def max_jobs(self, _: int) -> None:
         """arq sets what it was given; the slots decide."""
+
+    async def _poll_iteration(self) -> None:
+        is_full = self.job_counter >= self.max_jobs  # with jobs that have not started their task
+        if is_full:
+            await asyncio.sleep(NO_SLOT_SECONDS)
+        elif not self._may_have_work:
+            await cast(Awaitable[Any], self.pool.blpop([WAKE_UPS], timeout=LOOK_ANYHOW))
+        self._may_have_work = is_full
+        await super()._poll_iteration()
 
 
 class ArqWorker:
@@ -174,7 +201,7 @@ class ArqWorker:
             handle_signals=False,
             max_jobs=self._slots,
             keep_result=0,
-            poll_delay=POLL_SECONDS,
+            poll_delay=0,  # it waits in each look
             health_check_interval=15,
             log_results=False,
         )
