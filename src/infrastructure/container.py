@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, TypeVar
@@ -54,6 +54,8 @@ from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
 
 
@@ -107,20 +109,23 @@ def _sketch(settings: Settings) -> Provider:
 def _openai(settings: Settings) -> Provider:
     from infrastructure.providers.openai import OpenAIProvider
 
-    return OpenAIProvider(**_access("openai", settings))
+    key, address = settings.openai_api_key, settings.openai_base_url
+    return OpenAIProvider(**_access("openai", key, address, settings))
 
 
 def _gemini(settings: Settings) -> Provider:
     from infrastructure.providers.gemini import GeminiProvider
 
-    version = settings.gemini_api_version
-    return GeminiProvider(**_access("gemini", settings), api_version=version)
+    key, address = settings.gemini_api_key, settings.gemini_base_url
+    access = _access("gemini", key, address, settings)
+    return GeminiProvider(**access, api_version=settings.gemini_api_version)
 
 
 def _stability(settings: Settings) -> Provider:
     from infrastructure.providers.stability import StabilityProvider
 
-    return StabilityProvider(**_access("stability", settings))
+    key, address = settings.stability_api_key, settings.stability_base_url
+    return StabilityProvider(**_access("stability", key, address, settings))
 
 
 class Access(TypedDict):
@@ -131,11 +136,10 @@ class Access(TypedDict):
     read_seconds: float
 
 
-def _access(vendor: str, settings: Settings) -> Access:
-    key = f"{vendor}_api_key"
+def _access(vendor: str, key: SecretStr | None, address: str | None, settings: Settings) -> Access:
     return Access(
-        api_key=_needed(key, getattr(settings, key)).get_secret_value(),
-        base_url=getattr(settings, f"{vendor}_base_url"),
+        api_key=_needed(f"{vendor}_api_key", key).get_secret_value(),
+        base_url=address,
         read_seconds=settings.call_seconds,
     )
 
@@ -177,10 +181,12 @@ def _queue(redis_url: str) -> ArqQueue:
     return ArqQueue(redis_url)
 
 
-def _arq_worker(redis_url: str, slots: int, perform: Mapping[WorkKind, Perform]) -> ArqWorker:
+def _arq_worker(
+    redis_url: str, slots: int, perform: Mapping[WorkKind, Perform], may_take: Callable[[], bool]
+) -> ArqWorker:
     from infrastructure.queue import ArqWorker
 
-    return ArqWorker(redis_url, perform, slots=slots)
+    return ArqWorker(redis_url, perform, slots=slots, may_take=may_take)
 
 
 def _image_store(settings: Settings) -> ImageStore:

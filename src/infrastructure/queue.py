@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +35,9 @@ MOST_WAKE_UPS = 1000
 CONNECTIONS = 8  # at most; who wants one more waits
 EXPIRES = timedelta(minutes=10)
 REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
-LOOK_ANYHOW = 1  # seconds after which an idle worker looks at the queue without a wake-up
+LOOK_ANYHOW = (
+    1.0  # seconds, at most, for a wake-up, well below REDIS_SECONDS; then it looks without
+)
 NO_SLOT_SECONDS = 0.02  # between looks for a free slot
 CLOCKS_DIFFER = timedelta(minutes=5)  # at most, between machines
 RECONNECT_SECONDS = 0.5
@@ -91,15 +94,15 @@ class ArqQueue:
                     _defer_until=datetime.now(UTC) - CLOCKS_DIFFER,  # due at once, everywhere
                     _expires=EXPIRES,
                 )
-            await self._wake(len(work))
+                await self._wake_one()
         except LOST as error:
             raise QueueUnavailableError(
                 "Redis cannot be reached; what is due waits in PostgreSQL."
             ) from error
 
-    async def _wake(self, workers: int) -> None:
+    async def _wake_one(self) -> None:
         async with self._redis.pipeline() as pipe:
-            pipe.rpush(WAKE_UPS, *[b""] * workers)
+            pipe.rpush(WAKE_UPS, b"")
             pipe.ltrim(WAKE_UPS, -MOST_WAKE_UPS, -1)
             pipe.expire(WAKE_UPS, EXPIRES)
             await pipe.execute()
@@ -119,13 +122,14 @@ class ArqQueue:
 class _Worker(Worker):
     """arq's worker, which looks when it is woken, and takes only what finds a free slot at once.
 
-    arq by itself only polls. A wake-up is for one worker, the one that has waited longest; one that
-    gets lost costs the time until somebody looks anyhow. Who is full takes none.
+    arq by itself only polls. Each wake-up is for one worker that waits; one that gets lost costs
+    the time until somebody looks anyhow. Who is full takes none. A job that has just started its
+    task is counted as a job and as a task for a moment, so that a worker with a slot may look full.
     """
 
     def __init__(self, *, free_slots: Callable[[], int], **settings: Any) -> None:
         self._free_slots = free_slots
-        self._may_have_work = True  # a new one, and one that was full, looks without a wake-up
+        self._owes_a_look = True  # as one that is new does, and one that was full
         super().__init__(**settings)
 
     @property
@@ -138,13 +142,21 @@ class _Worker(Worker):
         """arq sets what it was given; the slots decide."""
 
     async def _poll_iteration(self) -> None:
-        is_full = self.job_counter >= self.max_jobs  # with jobs that have not started their task
-        if is_full:
+        if self._is_full():
             await asyncio.sleep(NO_SLOT_SECONDS)
-        elif not self._may_have_work:
-            await cast(Awaitable[Any], self.pool.blpop([WAKE_UPS], timeout=LOOK_ANYHOW))
-        self._may_have_work = is_full
+        elif not self._owes_a_look:
+            await self._wait_for_a_wake_up()
+        looks = not self._is_full()
         await super()._poll_iteration()
+        self._owes_a_look = not looks or self._is_full()
+
+    async def _wait_for_a_wake_up(self) -> None:
+        """Whose turn is next changes: work that one ignores every time reaches another."""
+        seconds = random.uniform(LOOK_ANYHOW / 2, LOOK_ANYHOW)  # noqa: S311  # mixes turns
+        await cast(Any, self.pool).blpop([WAKE_UPS], timeout=seconds)  # typed for whole seconds
+
+    def _is_full(self) -> bool:
+        return self.job_counter >= self.max_jobs
 
 
 class ArqWorker:
@@ -152,13 +164,22 @@ class ArqWorker:
 
     arq's job is only the wake-up: it starts a task of ours and ends. So a call under way is never
     cancelled because Redis went away, and a worker that is killed leaves no job behind that Redis
-    believes to be running. `stop` takes nothing new and waits for what is under way.
+    believes to be running. `stop` takes nothing new and waits for what is under way. While
+    `may_take` says no, everything is left to others.
     """
 
-    def __init__(self, redis_url: str, perform: Mapping[WorkKind, Perform], *, slots: int) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        perform: Mapping[WorkKind, Perform],
+        *,
+        slots: int,
+        may_take: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._url = redis_url
         self._perform = perform
         self._slots = slots
+        self._may_take = may_take
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -192,7 +213,7 @@ class ArqWorker:
 
     def _new_worker(self) -> Worker:
         return _Worker(
-            free_slots=lambda: self._slots - len(self._under_way),
+            free_slots=self._free_slots,
             functions=[self._function(kind, perform) for kind, perform in self._perform.items()],
             queue_name=QUEUE,
             redis_pool=_redis(self._url),
@@ -205,6 +226,9 @@ class ArqWorker:
             health_check_interval=15,
             log_results=False,
         )
+
+    def _free_slots(self) -> int:
+        return self._slots - len(self._under_way) if self._may_take() else 0
 
     def _function(self, kind: WorkKind, perform: Perform) -> Function:
         async def start(_: dict[str, Any], ref: str) -> None:

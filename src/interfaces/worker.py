@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from application.perform import since_boot
 from application.ports.event_store import StoreUnavailableError
 from application.ports.workers import WorkBoard
 from application.tasks import end
@@ -22,17 +23,41 @@ LOOK_FOR_THE_STORE_EVERY = 1.0
 
 
 class Incarnation:
-    """This worker as the work board knows it; once its lease has ended, it is somebody new."""
+    """This worker as the work board knows it; once its lease has ended, it is somebody new.
 
-    def __init__(self, board: WorkBoard, *, slots: int, lease: timedelta) -> None:
+    `clock` tells seconds, also those in which the process was stopped.
+    """
+
+    def __init__(
+        self,
+        board: WorkBoard,
+        *,
+        slots: int,
+        lease: timedelta,
+        clock: Callable[[], float] = since_boot,
+    ) -> None:
         self._board = board
         self._slots = slots
         self._lease = lease
+        self._clock = clock
+        self._sure_until = clock()
         self.id = uuid4()
 
     async def open(self) -> None:
         """Begin to take work."""
+        asked_at = self._clock()
         await self._board.register(self.id, slots=self._slots, lease=self._lease)
+        self._is_sure_from(asked_at)
+
+    def may_take(self) -> bool:
+        """Not when the lease could not be extended for half of its time: it would be ours in vain.
+
+        Who is cut off from PostgreSQL and not from Redis would keep work from all the others.
+        """
+        return self._clock() < self._sure_until
+
+    def _is_sure_from(self, asked_at: float) -> None:
+        self._sure_until = asked_at + self._lease.total_seconds() / 2
 
     async def beat_for_ever(self) -> None:
         """Extend the lease well before it ends, whatever goes wrong."""
@@ -46,7 +71,10 @@ class Incarnation:
                 log.exception("the lease cannot be extended")
 
     async def _beat(self) -> None:
-        if not await self._board.extend(self.id, lease=self._lease):
+        asked_at = self._clock()
+        if await self._board.extend(self.id, lease=self._lease):
+            self._is_sure_from(asked_at)
+        else:
             log.warning("this worker was given up: it goes on as a new one")
             self.id = uuid4()
             await self.open()
@@ -118,7 +146,9 @@ async def _work(
     async def delete(ref: UUID) -> None:
         await deletions.perform(ref, incarnation.id)
 
-    worker = container.arq_worker(perform={"generate": generate, "delete": delete})
+    worker = container.arq_worker(
+        perform={"generate": generate, "delete": delete}, may_take=incarnation.may_take
+    )
     dispatching = asyncio.create_task(container.dispatching().run())
     duties = [
         dispatching,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import arq.worker
@@ -16,8 +18,8 @@ from application.ports.workers import DueWork
 from application.tasks import end
 from infrastructure.queue import QUEUE, WAKE_UPS, ArqQueue, ArqWorker
 
-NEVER = 1.5  # seconds without a wake-up: shorter than an answer may take, longer than tests wait
-SOON = 1.0
+NEVER = 60  # seconds that nobody looks without a wake-up
+SOON = 10.0
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Performing:
     """A worker that notes what it begins, and goes on with it until told."""
 
     begun: list[UUID] = field(default_factory=list)
+    may_take: bool = True
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def perform(self, ref: UUID) -> None:
@@ -33,7 +36,9 @@ class Performing:
 
     @asynccontextmanager
     async def at_work(self, redis_url: str, *, slots: int = 1) -> AsyncIterator[None]:
-        worker = ArqWorker(redis_url, {"generate": self.perform}, slots=slots)
+        worker = ArqWorker(
+            redis_url, {"generate": self.perform}, slots=slots, may_take=lambda: self.may_take
+        )
         running = asyncio.create_task(worker.run())
         try:
             yield
@@ -63,16 +68,17 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infrastructure.queue.LOOK_ANYHOW", NEVER)
+    monkeypatch.setattr("infrastructure.queue.REDIS_SECONDS", 2 * NEVER)
 
 
 def pieces(count: int) -> list[DueWork]:
     return [DueWork("generate", uuid4(), uuid4()) for _ in range(count)]
 
 
-async def waits(redis: Redis) -> None:
-    """Until a worker is idle."""
-    async with asyncio.timeout(5):
-        while not any(client["cmd"] == "blpop" for client in await redis.client_list()):
+async def wait(redis: Redis, workers: int = 1) -> None:
+    """Until so many workers are idle."""
+    async with asyncio.timeout(SOON):
+        while [client["cmd"] for client in await redis.client_list()].count("blpop") < workers:
             await asyncio.sleep(0.005)
 
 
@@ -81,10 +87,10 @@ async def hand_over_in_silence(
 ) -> None:
     """One piece, whose wake-up gets lost."""
 
-    async def nobody(_: int) -> None: ...
+    async def nobody() -> None: ...
 
     with monkeypatch.context() as patched:
-        patched.setattr(queue, "_wake", nobody)
+        patched.setattr(queue, "_wake_one", nobody)
         await queue.hand_over(pieces(1))
     assert not await redis.exists(WAKE_UPS)
 
@@ -93,7 +99,7 @@ async def hand_over_in_silence(
 async def test_an_idle_worker_is_woken(redis_url: str, queue: ArqQueue, redis: Redis) -> None:
     one = Performing()
     async with one.at_work(redis_url, slots=3):
-        await waits(redis)
+        await wait(redis)
         work = pieces(3)
         await queue.hand_over(work)
         await one.has_begun(3)
@@ -101,24 +107,66 @@ async def test_an_idle_worker_is_woken(redis_url: str, queue: ArqQueue, redis: R
 
 
 @pytest.mark.usefixtures("nobody_looks")
-async def test_what_a_full_worker_leaves_wakes_another(redis_url: str, queue: ArqQueue) -> None:
+async def test_each_piece_wakes_another(redis_url: str, queue: ArqQueue, redis: Redis) -> None:
+    one, other = Performing(), Performing()
+    async with one.at_work(redis_url), other.at_work(redis_url):
+        await wait(redis, workers=2)
+        await queue.hand_over(pieces(2))
+        await one.has_begun(1)
+        await other.has_begun(1)
+
+
+@pytest.mark.usefixtures("nobody_looks")
+async def test_who_is_full_takes_no_wake_up(redis_url: str, queue: ArqQueue, redis: Redis) -> None:
     full, free = Performing(), Performing()
     async with full.at_work(redis_url):
         await queue.hand_over(pieces(1))
         await full.has_begun(1)
         async with free.at_work(redis_url):
+            await wait(redis)
+            await redis.delete(WAKE_UPS)
             await queue.hand_over(pieces(1))
             await free.has_begun(1)
     assert len(full.begun) == 1
 
 
-async def test_a_slot_that_becomes_free_is_filled(redis_url: str, queue: ArqQueue) -> None:
+async def test_who_may_not_take_leaves_work_until_it_may(redis_url: str, queue: ArqQueue) -> None:
+    cut_off, other = Performing(may_take=False), Performing()
+    async with cut_off.at_work(redis_url):
+        async with other.at_work(redis_url, slots=20):
+            for piece in pieces(20):
+                await queue.hand_over([piece])
+            await other.has_begun(20)
+        assert not cut_off.begun
+        await queue.hand_over(pieces(1))
+        cut_off.may_take = True
+        await cut_off.has_begun(1)
+
+
+@pytest.mark.usefixtures("nobody_looks")
+async def test_a_slot_that_becomes_free_is_filled(
+    redis_url: str, queue: ArqQueue, redis: Redis
+) -> None:
     one = Performing()
     async with one.at_work(redis_url):
         await queue.hand_over(pieces(2))
         await one.has_begun(1)
+        await redis.delete(WAKE_UPS)
         one.may_end.set()
         await one.has_begun(2)
+
+
+@pytest.mark.usefixtures("nobody_looks")
+async def test_a_worker_that_is_nearly_full_overlooks_nothing(
+    redis_url: str, queue: ArqQueue
+) -> None:
+    for _ in range(20):
+        one = Performing()
+        async with one.at_work(redis_url, slots=4):
+            for piece in pieces(4):
+                await queue.hand_over([piece])
+                await asyncio.sleep(random.uniform(0, 0.003))
+            await one.has_begun(4)
 
 
 async def test_a_lost_wake_up_costs_a_moment(
@@ -127,7 +175,7 @@ async def test_a_lost_wake_up_costs_a_moment(
     monkeypatch.setattr("infrastructure.queue.LOOK_ANYHOW", 0.3)
     one = Performing()
     async with one.at_work(redis_url):
-        await waits(redis)
+        await wait(redis)
         await hand_over_in_silence(redis, queue, monkeypatch)
         await one.has_begun(1)
 
@@ -150,7 +198,7 @@ async def test_a_machine_whose_clock_is_behind_takes_work_at_once(
     monkeypatch.setattr("arq.worker.timestamp_ms", lambda: here() - 60_000)
     one = Performing()
     async with one.at_work(redis_url):
-        await waits(redis)
+        await wait(redis)
         await queue.hand_over(pieces(1))
         await one.has_begun(1)
 
@@ -163,3 +211,17 @@ async def test_wake_ups_that_nobody_takes_are_bounded_and_go(
     assert await redis.llen(WAKE_UPS) == 2
     assert 0 < await redis.ttl(WAKE_UPS) <= 600
     assert await redis.zcard(QUEUE) == 3
+
+
+async def test_nothing_is_handed_over_without_a_word(queue: ArqQueue, redis: Redis) -> None:
+    await queue.hand_over([])
+    assert not await redis.exists(QUEUE, WAKE_UPS)
+
+
+@pytest.mark.usefixtures("nobody_looks")
+async def test_a_worker_that_waits_can_be_stopped(redis_url: str, redis: Redis) -> None:
+    worker = ArqWorker(redis_url, {"generate": Performing().perform}, slots=1)
+    running = asyncio.create_task(worker.run())
+    await wait(redis)
+    assert await worker.stop(within=timedelta(seconds=1))
+    await asyncio.wait_for(running, SOON)
