@@ -39,7 +39,10 @@ POLL_SECONDS = 1.0
 SAVE_SECONDS = 1.0  # what was read and did not concern it does not look unread for longer
 BREATH = 0.01  # seconds from one look at the log to the next, so that one finds what several made
 QUIET_BREATH = 0.1  # after a look that found nothing for this read model
-A_THIRD = 3  # of the time may go into looks: on a busy machine each takes longer, and finds more
+LONGEST_BREATH = 0.1
+LOOKS = (
+    3.0  # a breath is as long as so many looks: on a busy machine each takes longer, and finds more
+)
 TEND_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 GIVE_WAY = (1.0, 2.0)
@@ -123,14 +126,14 @@ class Follower:
             looked_at = now()
             while await self._step(connection, tables):
                 pass
-            rest = min(max(self._breath, A_THIRD * (now() - looked_at)), QUIET_BREATH)
+            breath = breath_after(now() - looked_at, shortest=self._breath)
             if now() >= tend_at:
                 await tables.save()
                 await tend(connection, self._read_model, tables.position)
                 tend_at = now() + TEND_SECONDS
             async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
-            await asyncio.sleep(max(looked_at + rest - now(), 0))
+            await asyncio.sleep(max(looked_at + breath - now(), 0))
 
     async def _step(self, connection: AsyncConnection[Any], tables: ReadModelTables) -> bool:
         """Project a page; whether more of the log is waiting."""
@@ -166,6 +169,11 @@ class Follower:
         pause: float = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
         self._failures += 1
         return pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads reconnects
+
+
+def breath_after(seconds: float, *, shortest: float) -> float:
+    """From the beginning of a look that took so long to the next one, in seconds."""
+    return min(max(shortest, LOOKS * seconds), LONGEST_BREATH)
 
 
 def duty_of(read_model: ReadModel) -> str:
