@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 
 from application.pictures import Pictures
@@ -16,6 +16,7 @@ from application.ports.providers import (
     CallRequest,
     Model,
     OutcomeUnknownError,
+    Terms,
 )
 from application.preparing import Enclosed
 from application.routing import Route
@@ -128,16 +129,8 @@ def _request(generation: Generation, call: int, route: Route, enclosed: Enclosed
         generation=generation.id,
         call=call,
         images=asked.images,
-        prompt=fit.prompt,
-        negative_prompt=fit.negative_prompt,
         model=asked.model,
-        size=fit.size,
-        quality=fit.quality,
-        format=fit.format,
-        background=fit.background,
-        compression=fit.compression,
-        moderation=fit.moderation,
-        fidelity=fit.fidelity,
+        **{term.name: getattr(fit, term.name) for term in fields(Terms)},
         seed=_seed(generation.spec.seed, asked.images[0]),
         references=enclosed.references,
         mask=enclosed.mask,

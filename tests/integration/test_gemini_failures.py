@@ -66,7 +66,7 @@ async def test_an_address_that_is_not_gemini_s_is_the_operators_to_change(status
     page = said(status, b"<html>", location="https://elsewhere.example/")
     async with answering(page) as (address, _), gemini(base_url=address) as asking:
         failure = (await asking.failure()).failure
-    assert failure.kind == "misconfigured"
+    assert (failure.kind, failure.of_model) == ("misconfigured", False)
     assert "GEMINI_BASE_URL" in failure.message
 
 

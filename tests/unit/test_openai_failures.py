@@ -96,6 +96,12 @@ def refusal(status: int, headers: dict[str, str] | None = None, **error: Any) ->
     )
 
 
+def page(status: int) -> Any:
+    """An answer of somebody who is not OpenAI."""
+    response = httpx2.Response(status, html="<h1>Nothing here</h1>", request=REQUEST)
+    return openai.APIStatusError("quoted by nobody", response=response, body=None)
+
+
 def failure_of(error: Any) -> Any:
     said = error_of(error)
     assert isinstance(said, CallFailedError), said
@@ -174,7 +180,9 @@ def test_a_status_without_a_class_of_its_own_is_told_too(status: int, kind: str)
     ("error", "settings"),
     [
         (refusal(302), ["OPENAI_BASE_URL"]),
-        (refusal(404, code=None), ["OPENAI_BASE_URL"]),
+        (page(404), ["OPENAI_BASE_URL"]),
+        (refusal(404, code=None), []),
+        (refusal(404, code="DeploymentNotFound"), []),
         (refusal(404, code="model_not_found"), []),
         (refusal(401), []),
         (httpx2.ConnectError("no such host"), ["OPENAI_BASE_URL"]),

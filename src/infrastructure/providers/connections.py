@@ -47,7 +47,7 @@ class _Bounded(httpx2.AsyncByteStream):
                 raise self._too_large
             yield chunk[:left]
             left -= len(chunk)
-            if left < 0:
+            if left <= 0 and not self._too_large:
                 return
 
     async def aclose(self) -> None:

@@ -141,9 +141,9 @@ def _exhausted(said: _Problem) -> Outcome:
 
 
 def _no_model(said: _Problem) -> Outcome:
-    message = "Gemini does not have this model, or not in this version of its API."
     if not said.is_gemini_s:
-        message = NOT_THERE
+        return _failed("misconfigured", NOT_THERE)
+    message = "Gemini does not have this model, or not in this version of its API."
     return CallFailedError(Failure(kind="misconfigured", message=message, of_model=True))
 
 

@@ -111,15 +111,18 @@ def _of_answer(error: openai.APIStatusError) -> CallFailedError | OutcomeUnknown
     kind, of_model = _kind(error, error.status_code)
     failure = _failure(
         kind,
-        NOT_THERE if _is_elsewhere(error.status_code) and not of_model else None,
+        NOT_THERE if _is_elsewhere(error) else None,
         of_model=of_model,
         retry_after=_retry_after(error.response.headers),
     )
     return CallFailedError(failure, provider_request_id=error.request_id)
 
 
-def _is_elsewhere(status: int) -> bool:
-    return status == 404 or status // 100 == 3
+def _is_elsewhere(error: openai.APIStatusError) -> bool:
+    """OpenAI's own 404 is about a model, whatever its code."""
+    if error.status_code == 404:
+        return not _is_openais_own(error)
+    return error.status_code // 100 == 3
 
 
 def _is_openais_own(error: openai.APIStatusError) -> bool:
