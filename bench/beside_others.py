@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from psycopg import AsyncConnection
 
-from application.tasks import end
 from bench.figures import BenchError, Comparison, Figure, percentile, side_by_side
 from bench.filling import fill_log
 from bench.rebuilding import fill_read_model, rebuilding
 from bench.servers import Servers
 from bench.service import Service, darkroom, python, running
 from infrastructure.read_models import image_generations
+from tests.meanwhile import meanwhile
 
 GENERATIONS = 50_000
 RATE = 100  # requests a second
@@ -84,14 +83,11 @@ async def _heavy_work(service: Service) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         reading = running("read-all", [*python("bench.read_all"), url], service)
         reader = await stack.enter_async_context(reading)
-        vacuuming = asyncio.create_task(_vacuum_for_ever(url))
-        rebuild = asyncio.create_task(_rebuild_for_ever(service))
-        try:
-            yield
-            if reader.returncode is not None or vacuuming.done() or rebuild.done():
-                raise BenchError(f"The work beside ended:\n{service.last_words()}")
-        finally:
-            await end(vacuuming, rebuild)
+        beside = meanwhile(_vacuum_for_ever(url), _rebuild_for_ever(service))
+        await stack.enter_async_context(beside)
+        yield
+        if reader.returncode is not None:
+            raise BenchError(f"The work beside ended:\n{service.last_words()}")
 
 
 async def _vacuum_for_ever(database_url: str) -> None:

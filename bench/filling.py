@@ -17,7 +17,6 @@ from uuid import uuid4
 from psycopg import AsyncConnection
 
 from application.accounts import ADMINISTRATOR
-from application.tasks import end
 from bench.commands import PROMPT
 from domain.aggregate import Event, caused_by
 from domain.failure import Failure, FailureKind
@@ -29,6 +28,7 @@ from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.read_models import image_generations
 from infrastructure.read_models.read_model import ReadModel
+from tests.meanwhile import meanwhile
 
 OTHERS = 1000  # users beside the one who asks
 SHARE = 77  # of 128 generations that are the asking user's
@@ -217,11 +217,12 @@ async def fill_history(database_url: str, generations: int) -> None:
 
 async def project(database_url: str, read_model: ReadModel) -> None:
     """Follow the log to where it ends now, as the projector does."""
-    following = asyncio.create_task(Follower(database_url, read_model).run())
-    async with await connect(database_url, "bench look") as connection:
-        while not following.done() and await _rows(connection, BEHIND.format(read_model.name)):
+    async with (
+        meanwhile(Follower(database_url, read_model).run()),
+        await connect(database_url, "bench look") as connection,
+    ):
+        while await _rows(connection, BEHIND.format(read_model.name)):
             await asyncio.sleep(0.05)
-    await end(following)
 
 
 async def _rows(connection: AsyncConnection[Any], query: str) -> Sequence[tuple[Any, ...]]:

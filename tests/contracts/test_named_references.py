@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -11,7 +10,6 @@ import pytest
 
 from application.ports.event_store import Accepted, Command, EventStore
 from application.ports.images import NamedReferences
-from application.tasks import end
 from domain.generation import Generation
 from domain.image import ReferenceImage, reference_key
 from infrastructure.event_store.follower import Follower
@@ -21,6 +19,7 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.image_generations import READ_MODEL
 from tests.fakes import MemoryEventStore, MemoryNamedReferences
 from tests.generations import events_of, new_generation, reference_image, request_command
+from tests.meanwhile import meanwhile
 from tests.processes import eventually
 
 
@@ -76,9 +75,8 @@ async def postgres_case(database_url: str) -> AsyncIterator[Case]:
             )
             return bool(rows[0][0])
 
-        following = asyncio.create_task(Follower(database_url, READ_MODEL).run())
-        await eventually(is_behind)
-        await end(following)
+        async with meanwhile(Follower(database_url, READ_MODEL).run()):
+            await eventually(is_behind)
 
     try:
         yield Case(store, PostgresNamedReferences(store.fetch), caught_up)

@@ -23,7 +23,6 @@ from PIL import Image
 
 from application.ports.event_store import StoreUnavailableError
 from application.ports.workers import DueWork, WorkBoard
-from application.tasks import end
 from domain.provider import PROVIDERS
 from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
@@ -34,6 +33,7 @@ from interfaces.rest.app import create_app
 from interfaces.rest.connection import Connection
 from interfaces.rest.middleware import STALLED_AFTER
 from interfaces.rest.serve import server_of
+from tests.meanwhile import meanwhile
 from tests.processes import ADMIN_KEY
 
 LEASE = timedelta(minutes=5)
@@ -78,22 +78,15 @@ class Stack:
                     await self.perform_all()
                 await asyncio.sleep(0.01)
 
-        async with asyncio.TaskGroup() as group:  # nobody waits for a worker that broke
-            working = group.create_task(work())
-            try:
-                yield
-            finally:
-                await end(working)
+        async with meanwhile(work()):
+            yield
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         """Keep the history up to date."""
         follower = Follower(self.container.database_url(), READ_MODEL)
-        following = asyncio.create_task(follower.run())
-        try:
+        async with meanwhile(follower.run()):
             yield
-        finally:
-            await end(following)
 
     async def generate(self, **fields: Any) -> dict[str, Any]:
         """A generation that was asked for and not waited for."""

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-from application.tasks import end
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import follower_states
 from infrastructure.read_models import discover
 from infrastructure.read_models.read_model import ReadModel
 from tests.chaos.rounds.stack import rows
+from tests.meanwhile import meanwhile
 
 COPY = "rebuilt"
 SECONDS = 60.0
@@ -46,13 +46,9 @@ async def read_models_are_as_rebuilt(url: str) -> AsyncIterator[str]:
 
 
 async def _rebuild(url: str, model: ReadModel) -> None:
-    following = asyncio.create_task(Follower(url, model).run())
-    try:
-        async with asyncio.timeout(SECONDS):
-            while not (await rows(url, CAUGHT_UP.format(model.name)))[0][0]:
-                await asyncio.sleep(0.05)
-    finally:
-        await end(following)
+    async with meanwhile(Follower(url, model).run()), asyncio.timeout(SECONDS):
+        while not (await rows(url, CAUGHT_UP.format(model.name)))[0][0]:
+            await asyncio.sleep(0.05)
 
 
 async def _table(url: str, table: str) -> set[str]:
