@@ -35,9 +35,8 @@ MOST_WAKE_UPS = 1000
 CONNECTIONS = 8  # at most; who wants one more waits
 EXPIRES = timedelta(minutes=10)
 REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
-LOOK_ANYHOW = (
-    1.0  # seconds, at most, for a wake-up, well below REDIS_SECONDS; then it looks without
-)
+# How long a worker waits for a wake-up, at most; then it looks without. Well below REDIS_SECONDS.
+LOOK_ANYHOW = 1.0
 NO_SLOT_SECONDS = 0.02  # between looks for a free slot
 CLOCKS_DIFFER = timedelta(minutes=5)  # at most, between machines
 RECONNECT_SECONDS = 0.5
@@ -146,9 +145,13 @@ class _Worker(Worker):
             await asyncio.sleep(NO_SLOT_SECONDS)
         elif not self._owes_a_look:
             await self._wait_for_a_wake_up()
-        looks = not self._is_full()
+        self._owes_a_look = True
         await super()._poll_iteration()
-        self._owes_a_look = not looks or self._is_full()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """The end of a look. Who is full by now has not started all, and owes another."""
+        await super().start_jobs(job_ids)
+        self._owes_a_look = self._is_full()
 
     async def _wait_for_a_wake_up(self) -> None:
         """Whose turn is next changes: work that one ignores every time reaches another."""

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_MARGIN = 15.0  # seconds to store and record what a call answered
 LOOK_FOR_THE_STORE_EVERY = 1.0
+BEAT_AGAIN = 1.0  # seconds after a beat that failed, at most
+SURE_FOR = 0.75  # of a lease
 
 
 class Incarnation:
@@ -50,32 +52,38 @@ class Incarnation:
         self._is_sure_from(asked_at)
 
     def may_take(self) -> bool:
-        """Not when the lease could not be extended for half of its time: it would be ours in vain.
+        """Not while it drains, nor when its lease was not extended for so long that it may end.
 
         Who is cut off from PostgreSQL and not from Redis would keep work from all the others.
         """
-        return self._clock() < self._sure_until
+        return self._slots > 0 and self._clock() < self._sure_until
 
     def _is_sure_from(self, asked_at: float) -> None:
-        self._sure_until = asked_at + self._lease.total_seconds() / 2
+        self._sure_until = asked_at + SURE_FOR * self._lease.total_seconds()
 
     async def beat_for_ever(self) -> None:
         """Extend the lease well before it ends, whatever goes wrong."""
+        every = self._lease.total_seconds() / 4
+        pause = every
         while True:
-            await asyncio.sleep(self._lease.total_seconds() / 4)
+            await asyncio.sleep(pause)
+            asked_at = self._clock()
             try:
-                await self._beat()
+                await self._beat(asked_at)
+                pause = max(every - (self._clock() - asked_at), 0)
             except StoreUnavailableError as error:
                 log.warning("the lease cannot be extended: %s", error)
+                pause = min(every, BEAT_AGAIN)
             except Exception:
                 log.exception("the lease cannot be extended")
+                pause = min(every, BEAT_AGAIN)
 
-    async def _beat(self) -> None:
-        asked_at = self._clock()
+    async def _beat(self, asked_at: float) -> None:
         if await self._board.extend(self.id, lease=self._lease):
             self._is_sure_from(asked_at)
         else:
             log.warning("this worker was given up: it goes on as a new one")
+            self._sure_until = asked_at
             self.id = uuid4()
             await self.open()
 

@@ -130,6 +130,7 @@ async def test_who_is_full_takes_no_wake_up(redis_url: str, queue: ArqQueue, red
     assert len(full.begun) == 1
 
 
+@pytest.mark.usefixtures("nobody_looks")
 async def test_who_may_not_take_leaves_work_until_it_may(redis_url: str, queue: ArqQueue) -> None:
     cut_off, other = Performing(may_take=False), Performing()
     async with cut_off.at_work(redis_url):
@@ -219,7 +220,10 @@ async def test_nothing_is_handed_over_without_a_word(queue: ArqQueue, redis: Red
 
 
 @pytest.mark.usefixtures("nobody_looks")
-async def test_a_worker_that_waits_can_be_stopped(redis_url: str, redis: Redis) -> None:
+async def test_a_worker_that_waits_can_be_stopped(
+    redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.queue.SECONDS_TO_CLOSE", NEVER)
     worker = ArqWorker(redis_url, {"generate": Performing().perform}, slots=1)
     running = asyncio.create_task(worker.run())
     await wait(redis)

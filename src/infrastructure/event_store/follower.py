@@ -40,9 +40,8 @@ SAVE_SECONDS = 1.0  # what was read and did not concern it does not look unread 
 BREATH = 0.01  # seconds from one look at the log to the next, so that one finds what several made
 QUIET_BREATH = 0.1  # after a look that found nothing for this read model
 LONGEST_BREATH = 0.1
-LOOKS = (
-    3.0  # a breath is as long as so many looks: on a busy machine each takes longer, and finds more
-)
+# A breath is as long as so many looks: on a busy machine each takes longer, and finds more.
+BREATH_IN_LOOKS = 3.0
 TEND_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 GIVE_WAY = (1.0, 2.0)
@@ -173,7 +172,7 @@ class Follower:
 
 def breath_after(seconds: float, *, shortest: float) -> float:
     """From the beginning of a look that took so long to the next one, in seconds."""
-    return min(max(shortest, LOOKS * seconds), LONGEST_BREATH)
+    return min(max(shortest, BREATH_IN_LOOKS * seconds), LONGEST_BREATH)
 
 
 def duty_of(read_model: ReadModel) -> str:
