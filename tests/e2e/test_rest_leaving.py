@@ -7,8 +7,12 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import httpx
+import psycopg
+import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -104,6 +108,48 @@ async def test_a_stream_said_when_it_began_that_it_is_the_last_on_its_connection
             await api.is_told_to_stop()
             assert {one.event async for one in events} <= {"queue"}
     assert stream.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [(URL, {"code": "temporary-reduced-capacity"}), ("/v1/images/generations", {"error": ANY})],
+)
+async def test_who_cannot_be_answered_before_it_ends_is_told_to_ask_again(
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    error: dict[str, Any],
+) -> None:
+    monkeypatch.setattr("interfaces.rest.serve.SHUTDOWN_SECONDS", 1)
+    async with an_api(tmp_path, database_url, redis_url, "0") as api:
+        async with await psycopg.AsyncConnection.connect(database_url) as somebody:
+            await somebody.execute("LOCK TABLE stored_events")
+            asking = asyncio.create_task(api.client.post(path, json={"prompt": "a"}, timeout=30))
+            async with asyncio.timeout(10):
+                while not await waits_for_a_lock(somebody):
+                    await asyncio.sleep(0.01)
+            await api.is_told_to_stop()
+            answer = await asking
+        await until_nobody_listens(api.client)
+    assert answer.status_code == 503
+    assert answer.json().items() >= error.items()
+    assert "Send it again" in answer.text
+    assert answer.headers["retry-after"]
+    assert answer.headers["x-request-id"]
+    assert answer.headers["connection"] == "close"
+
+
+async def waits_for_a_lock(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether somebody does, as this transaction sees it."""
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    cursor = await connection.execute(
+        "SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %s",
+        ("%append%",),
+    )
+    return await cursor.fetchone() is not None
 
 
 # --- a server whose answers take as long as a test wants -----------------------------------------

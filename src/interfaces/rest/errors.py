@@ -87,6 +87,15 @@ class TooMuchInFlightError(RequestError):
     sentence = "Too many large bodies are on their way at once. Send it again in a moment."
 
 
+class ProcessEndsError(RequestError):
+    """Whether a command was recorded is not known: whoever could tell did not answer in time."""
+
+    sentence = (
+        "This process ends, and could not answer in time. Send it again, a command with the same"
+        " Idempotency-Key: what was recorded is not done twice."
+    )
+
+
 class NoRoomForUploadError(RequestError):
     """The files of a form go to this machine's temporary folder while they arrive."""
 

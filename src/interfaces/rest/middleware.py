@@ -16,7 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.body_budget import BodyBudget, Share
-from interfaces.rest.errors import BodyTooLargeError, RequestTimeoutError, TooMuchInFlightError
+from interfaces.rest.errors import (
+    BodyTooLargeError,
+    ProcessEndsError,
+    RequestTimeoutError,
+    TooMuchInFlightError,
+)
 from interfaces.rest.problems import problem
 
 log = logging.getLogger(__name__)
@@ -84,6 +89,11 @@ class Requests:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = CLIENT_WENT_AWAY
+        except asyncio.CancelledError:  # the process ends, and has waited for long
+            if status is not None:
+                raise
+            response = await self._answer(Request(scope), ProcessEndsError())
+            await response(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("a request failed unexpectedly")
             if status is not None:
