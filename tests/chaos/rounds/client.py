@@ -81,15 +81,15 @@ class Backend:
         sent: datetime,
         body: Mapping[str, Any] | None,
     ) -> None:
-        told = _told(response)
-        generation = told.get("generationId") or told.get("id")
+        said = said_by(response)
+        generation = said.get("generationId") or said.get("id")
         self._happened.answers.append(
             Answer(
                 order=order,
                 api=api,
                 request=request,
                 status=0 if response is None else response.status_code,
-                code=told.get("code"),
+                code=said.get("code"),
                 generation=UUID(generation) if generation else None,
                 sent=sent,
                 came=now(),
@@ -106,8 +106,9 @@ async def backend(stack: Stack) -> AsyncIterator[Backend]:
         yield Backend(stack.happened, tuple(both))
 
 
-def _told(response: httpx.Response | None) -> dict[str, Any]:
+def said_by(response: httpx.Response | None) -> dict[str, Any]:
+    """What an answer says, as far as it is a JSON object."""
     if response is None or "json" not in response.headers.get("content-type", ""):
         return {}
-    told = response.json()
-    return told if isinstance(told, dict) else {}
+    body = response.json()
+    return body if isinstance(body, dict) else {}

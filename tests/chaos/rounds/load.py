@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.chaos.rounds.client import Backend, GivenUpError, backend
+from tests.chaos.rounds.client import Backend, GivenUpError, backend, said_by
 from tests.chaos.rounds.happened import Followed, Happened
 from tests.chaos.rounds.plan import END_USERS, Order
 from tests.chaos.rounds.stack import Stack
@@ -86,7 +86,7 @@ class Client:
         """The generation that an answer promises, be it one of a failure."""
         if response is None:
             return None
-        body = response.json()
+        body = said_by(response)  # a bare 500 is noted, and breaks a promise
         id_ = body.get("generationId") or body.get("id")
         if id_ is None:
             return None
