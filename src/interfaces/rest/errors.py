@@ -88,11 +88,11 @@ class TooMuchInFlightError(RequestError):
 
 
 class ProcessEndsError(RequestError):
-    """Whether a command was recorded is not known: whoever could tell did not answer in time."""
+    """Whether a command was recorded is not known: it was cut off."""
 
     sentence = (
-        "This process ends, and could not answer in time. Send it again, a command with the same"
-        " Idempotency-Key: what was recorded is not done twice."
+        "This process is ending and could not finish the request. Send it again: with the same"
+        " Idempotency-Key nothing happens twice."
     )
 
 
