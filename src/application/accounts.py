@@ -23,7 +23,9 @@ class Accounts:
         if await self._store.get(User, ADMINISTRATOR) is not None:
             return
         user = User.register(
-            issuer=ISSUER, role="admin", profile=Profile(subject="admin", name="Administrator")
+            issuer=ISSUER,
+            role="administrator",
+            profile=Profile(subject="admin", name="Administrator"),
         )
         command = Command(events=user.collect_events())
         outcome = await self._store.append(command)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from domain.aggregate import Value
 
+UserWindowType = Literal["daily", "monthly"]
 WindowType = Literal["daily", "monthly", "end-user-daily", "end-user-monthly"]
 END_USERS: tuple[WindowType, ...] = ("end-user-daily", "end-user-monthly")
 

@@ -25,7 +25,7 @@ async def test_the_administrator_is_registered_as_a_user() -> None:
 
     user = await store.get(User, user_id("darkroom", "admin"))
     assert user is not None
-    assert (user.id, user.role, user.profile.subject) == (ADMINISTRATOR, "admin", "admin")
+    assert (user.id, user.role, user.profile.subject) == (ADMINISTRATOR, "administrator", "admin")
 
 
 async def test_the_administrator_is_registered_once_from_many_processes() -> None:

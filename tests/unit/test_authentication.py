@@ -15,7 +15,7 @@ KEY = "0123456789abcdef0123"
 def test_the_administrators_key_lets_the_administrator_in(header: str) -> None:
     caller = Authentication(KEY).caller(header.encode())
 
-    assert caller == Caller(ADMINISTRATOR, api_key_id="admin", role="admin")
+    assert caller == Caller(ADMINISTRATOR, api_key_id="admin", role="administrator")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Authentication:
             return None
         if not compare_digest(sha256(key.strip()).digest(), self._admin):
             return None
-        return Caller(ADMINISTRATOR, api_key_id="admin", role="admin")
+        return Caller(ADMINISTRATOR, api_key_id="admin", role="administrator")
 
 
 async def authenticated(request: Request) -> Caller:
@@ -42,7 +42,7 @@ Authenticated = Annotated[Caller, Depends(authenticated)]
 
 async def administrator(caller: Authenticated) -> Caller:
     """A caller who runs this service. Raises NotAuthenticatedError, NotAllowedError."""
-    if caller.role != "admin":
+    if caller.role != "administrator":
         raise NotAllowedError
     return caller
 
