@@ -5,22 +5,24 @@ from __future__ import annotations
 import uvloop
 from fastapi import FastAPI, Request, Response
 
+from infrastructure.container import Container
 from infrastructure.logging import configure_logging
-from infrastructure.settings import load_settings
+from infrastructure.settings import Settings, load_settings
 from interfaces.rest.app import MOST_BODY_BYTES
-from interfaces.rest.authentication import Authenticated, Authentication
+from interfaces.rest.authentication import SESSION, Authenticated, Authentication
 from interfaces.rest.bodies import read_generation_request
 from interfaces.rest.headers import idempotency_key, patience
 from interfaces.rest.middleware import BodyLimit, Requests
 from interfaces.rest.serve import server_of
 
 
-def create_plain_app(admin_key: str) -> FastAPI:
+def create_plain_app(settings: Settings) -> FastAPI:
     """`POST /api/v1/generations` behind the service's own middleware, authentication and shape."""
     app = FastAPI()
     app.add_api_route("/api/v1/generations", create, methods=["POST"], status_code=202)
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES)
-    app.add_middleware(Requests, authentication=Authentication(admin_key))
+    access = Container(settings=settings).access
+    app.add_middleware(Requests, authentication=Authentication(access, cookie=SESSION))
     return app
 
 
@@ -35,9 +37,7 @@ async def create(request: Request, caller: Authenticated) -> Response:  # noqa: 
 def _main() -> None:
     settings = load_settings()
     configure_logging(settings.log_format)
-    if settings.admin_key is not None:
-        app = create_plain_app(settings.admin_key.get_secret_value())
-        uvloop.run(server_of(app, port=settings.port).serve())
+    uvloop.run(server_of(create_plain_app(settings), port=settings.port).serve())
 
 
 if __name__ == "__main__":

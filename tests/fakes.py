@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from eventsourcing.persistence import StoredEvent
 
 from application.ports.event_store import (
+    MOST_LATER,
     A,
     Accepted,
     ClaimWork,
@@ -135,6 +136,15 @@ class MemoryEventStore:
             raise self.fail_next_read.pop()
         mine = [r for r in self.rows if r.stored.originator_id == stream and r.position > after]
         return [self._recorded(row) for row in mine[:limit]]
+
+    async def later(self, behind: Mapping[UUID, int]) -> Sequence[Recorded]:
+        if self.fail_next_read:
+            raise self.fail_next_read.pop()
+        theirs = [
+            [r for r in self.rows if _is_behind(r.stored, stream, number)][:MOST_LATER]
+            for stream, number in behind.items()
+        ]
+        return [self._recorded(row) for rows in theirs for row in rows]
 
     async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
         return [self._recorded(row) for row in self.rows[after : after + limit]]
@@ -392,6 +402,10 @@ class MemoryWorkBoard:
         now = self._store.now()
         due = [r.due_at for r in self._store.work.values() if r.worker is None and r.due_at > now]
         return (min(due) - now).total_seconds() if due else None
+
+
+def _is_behind(stored: StoredEvent, stream: UUID, number: int) -> bool:
+    return stored.originator_id == stream and stored.originator_version > number
 
 
 def _due(row: WorkRow) -> DueWork:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from dependency_injector import containers, providers
 
+from application.access import Access
 from application.accounts import Accounts
 from application.deletion import Deletions
 from application.dispatch import Dispatcher
 from application.earlier_pictures import EarlierPictures
 from application.following import Following
 from application.generations import Generations
+from application.last_uses import LastUses
 from application.leases import LeaseSweep
 from application.missing_work import MissingWorkSweep
 from application.orphans import OrphanSweep
@@ -42,6 +44,7 @@ from infrastructure.event_store.news import PostgresNews
 from infrastructure.event_store.quota import PostgresQuota
 from infrastructure.event_store.spool import PostgresSpool
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.uses import PostgresUses
 from infrastructure.event_store.work import PostgresWorkBoard
 from infrastructure.gatekeeping.making import gatekeeper
 from infrastructure.image_editing import PillowEditor
@@ -95,6 +98,10 @@ def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
     }
 
 
+def _secret(key: SecretStr | None) -> str | None:
+    return key.get_secret_value() if key else None
+
+
 def _sketch(settings: Settings) -> Provider:
     from infrastructure.providers.sketch import SketchProvider
 
@@ -110,14 +117,14 @@ def _openai(settings: Settings) -> Provider:
     from infrastructure.providers.openai import OpenAIProvider
 
     key, address = settings.openai_api_key, settings.openai_base_url
-    return OpenAIProvider(**_access("openai", key, address, settings))
+    return OpenAIProvider(**_vendor_access("openai", key, address, settings))
 
 
 def _gemini(settings: Settings) -> Provider:
     from infrastructure.providers.gemini import GeminiProvider
 
     key, address = settings.gemini_api_key, settings.gemini_base_url
-    access = _access("gemini", key, address, settings)
+    access = _vendor_access("gemini", key, address, settings)
     return GeminiProvider(**access, api_version=settings.gemini_api_version)
 
 
@@ -125,10 +132,10 @@ def _stability(settings: Settings) -> Provider:
     from infrastructure.providers.stability import StabilityProvider
 
     key, address = settings.stability_api_key, settings.stability_base_url
-    return StabilityProvider(**_access("stability", key, address, settings))
+    return StabilityProvider(**_vendor_access("stability", key, address, settings))
 
 
-class Access(TypedDict):
+class VendorAccess(TypedDict):
     """How a vendor is asked."""
 
     api_key: str
@@ -136,8 +143,10 @@ class Access(TypedDict):
     read_seconds: float
 
 
-def _access(vendor: str, key: SecretStr | None, address: str | None, settings: Settings) -> Access:
-    return Access(
+def _vendor_access(
+    vendor: str, key: SecretStr | None, address: str | None, settings: Settings
+) -> VendorAccess:
+    return VendorAccess(
         api_key=_needed(f"{vendor}_api_key", key).get_secret_value(),
         base_url=address,
         read_seconds=settings.call_seconds,
@@ -225,6 +234,7 @@ def _seconds(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+NOTE_USES_EVERY = 15.0  # seconds
 WORKER_NEWS = "darkroom news of a worker"
 WORKERS_BREATH = 0.25  # seconds between looks: it waits for what is rare
 
@@ -272,6 +282,16 @@ class Container(containers.DeclarativeContainer):
     router = providers.Singleton(Router, configured_providers, gate)
 
     accounts = providers.Singleton(Accounts, store)
+    last_uses = providers.Singleton(
+        LastUses, providers.Singleton(PostgresUses, store), every=NOTE_USES_EVERY
+    )
+    access = providers.Singleton(
+        Access,
+        store,
+        last_uses,
+        admin_key=providers.Callable(_secret, settings.provided.admin_key),
+        idle=providers.Callable(_seconds, settings.provided.session_idle_seconds),
+    )
     provider_changes = providers.Singleton(
         ProviderChanges, store, switches, configured=settings.provided.providers
     )

@@ -70,6 +70,7 @@ ProviderKey = Annotated[SecretStr, AfterValidator(values.provider_key)]
 WebAddress = Annotated[str, AfterValidator(values.web_address)]
 Quota = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(values.units)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+LongSeconds = Annotated[float, Field(gt=0, le=400 * 86_400, allow_inf_nan=False)]
 SomeSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     public_url: WebAddress = Field(default_factory=values.own_address)
     secret_key: Secret | None = None
     admin_key: Secret | None = None
+    session_seconds: LongSeconds = 7 * 86_400.0
+    session_idle_seconds: LongSeconds = 43_200.0
     openai_api_key: ProviderKey | None = None
     openai_base_url: WebAddress | None = None
     gemini_api_key: ProviderKey | None = None

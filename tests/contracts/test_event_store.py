@@ -78,6 +78,22 @@ async def test_the_history_of_a_stream_is_read_in_pages(case: Case) -> None:
     assert [r.event.originator_version for r in [*page, *rest]] == [1, 2, 3]
 
 
+async def test_of_several_streams_what_was_recorded_later_is_read(case: Case) -> None:
+    one, other = await case.placed(count=2), await case.placed()
+    await case.placed()
+    one.start_call(provider="sketch", model="m", images=(1,))
+    one.start_call(provider="sketch", model="m", images=(2,))
+    await case.store.append(Command(events=events_of(one)))
+
+    async def later(**behind: int) -> list[tuple[UUID, int]]:
+        streams = {"one": one.id, "other": other.id, "nobody": uuid4()}
+        found = await case.store.later({streams[name]: n for name, n in behind.items()})
+        return sorted((r.event.originator_id, r.event.originator_version) for r in found)
+
+    assert await later(one=1, other=1, nobody=-1) == [(one.id, 2), (one.id, 3)]
+    assert await later(one=2, other=-1) == sorted([(one.id, 3), (other.id, 1)])
+
+
 async def test_the_second_of_two_decisions_on_the_same_state_is_a_conflict(case: Case) -> None:
     generation = await case.placed()
     copy = await case.store.get(Generation, generation.id)

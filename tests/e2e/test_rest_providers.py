@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from application.ports.health import Admitted
 from domain.failure import Failure
-from infrastructure.container import Container
-from interfaces.rest.app import create_app
-from interfaces.rest.authentication import authenticated
-from interfaces.rest.context import Caller
 from tests.e2e.stack import Stack, running, settings_for
+from tests.people import new_key, new_user
+from tests.people import shown as shown_by
 from tests.processes import eventually
 
 URL = "/api/v1/providers"
@@ -148,15 +145,10 @@ async def test_nobody_is_told_without_a_key(stack: Stack) -> None:
         assert answer.status_code == 401
 
 
-async def test_who_is_no_administrator_may_look_and_not_switch(
-    stack: Stack, database_url: str
-) -> None:
-    container: Container = stack.container
-    app = create_app(container)
-    app.dependency_overrides[authenticated] = lambda: Caller(uuid4(), "theirs", "user")
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://here") as user:
-        assert (await user.get(URL)).status_code == 200
-        refused = await user.post(SKETCH, json={"enabled": False})
+async def test_who_is_no_administrator_may_look_and_not_switch(stack: Stack) -> None:
+    store = stack.container.store()
+    key = await new_key(store, await new_user(store), "read", "admin")
+    assert (await stack.client.get(URL, headers=shown_by(key))).status_code == 200
+    refused = await stack.client.post(SKETCH, json={"enabled": False}, headers=shown_by(key))
     assert (refused.status_code, refused.json()["code"]) == (403, "not-allowed")
     assert await stack.rows("SELECT FROM events WHERE topic LIKE 'provider.%'") == []

@@ -36,6 +36,7 @@ NEVER_AT_A_ROUTE = {
     "CallFailedError": "the worker records it",
     "DoesNotFitError": "routing raises NoProviderError, which says it of every provider",
     "EndedMeanwhileError": "the worker tidies up",
+    "NeedsError": "no application is made",
     "NotAnImageError": "routes raise UnusableReferencesError, which says which one",
     "NotOursError": "the worker gives way",
     "NotToBeHadError": "routes raise UnusableReferencesError, which says which one",
@@ -70,7 +71,8 @@ def test_every_exception_that_can_reach_a_route_is_in_the_table(package: ModuleT
 
 
 def test_what_never_reaches_a_route_exists() -> None:
-    names = {error.__name__ for package in (domain, application) for error in exceptions(package)}
+    packages = (domain, application, interfaces.rest)
+    names = {error.__name__ for package in packages for error in exceptions(package)}
 
     assert names >= NEVER_AT_A_ROUTE.keys()
 
@@ -105,7 +107,10 @@ def test_types_never_change() -> None:
         (400, "/problems/malformed-body"),
         (400, "/problems/unreadable-request"),
         (401, "/problems/not-authenticated"),
+        (403, "/problems/login-link-used"),
         (403, "/problems/not-allowed"),
+        (403, "/problems/other-site"),
+        (403, "/problems/suspended"),
         (404, "/problems/not-found"),
         (405, "/problems/method-not-allowed"),
         (408, "/problems/request-timeout"),

@@ -18,6 +18,7 @@ WorkKind = Literal["generate", "delete"]
 
 KEEP_KEYS = timedelta(hours=24)
 MOST_SENDINGS = 1000  # as SDKs count
+MOST_LATER = 500  # events of one stream that are read at once
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,10 @@ class EventStore(Protocol):
 
     async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:
         """Up to `limit` events of one stream with positions greater than `after`, in order."""
+        ...
+
+    async def later(self, behind: Mapping[UUID, int]) -> Sequence[Recorded]:
+        """Of each of these streams up to MOST_LATER events, in order, with greater numbers."""
         ...
 
     async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:

@@ -118,3 +118,9 @@ CREATE TABLE spool (
     spooled_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 ALTER TABLE spool ALTER COLUMN data SET STORAGE EXTERNAL;
+
+-- When API keys and sessions were used last, noted every few seconds.
+CREATE TABLE last_uses (
+    id      uuid        PRIMARY KEY,
+    used_at timestamptz NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -14,6 +14,7 @@ from psycopg.errors import AdminShutdown, ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.ports.event_store import (
+    MOST_LATER,
     A,
     Command,
     Outcome,
@@ -40,6 +41,11 @@ SELECT ref, fingerprint FROM idempotency_keys
  WHERE user_id = %s AND key = %s AND expires_at > log_now_v1()
 """
 COLUMNS = "notification_id, recorded_at, originator_id, originator_version, topic, state"
+LATER = f"""
+SELECT {COLUMNS} FROM unnest(%s::uuid[], %s::bigint[]) AS asked(stream, number) CROSS JOIN LATERAL
+       (SELECT * FROM stored_events WHERE originator_id = stream AND originator_version > number
+         ORDER BY originator_version LIMIT {MOST_LATER}) later
+"""  # noqa: S608  # constants
 
 
 class PostgresEventStore:
@@ -119,6 +125,9 @@ class PostgresEventStore:
                 (stream, after, limit),
             )
         )
+
+    async def later(self, behind: Mapping[UUID, int]) -> Sequence[Recorded]:
+        return self._recorded(await self.fetch(LATER, (list(behind), list(behind.values()))))
 
     async def read(self, *, after: int, limit: int) -> Sequence[Recorded]:
         found: list[Recorded] = []

@@ -66,6 +66,8 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     # HTTP and JSON
     kinds.NOT_AUTHENTICATED: OpenAIError(401, OF_REQUEST, "invalid_api_key"),
     kinds.NOT_ALLOWED: OpenAIError(403, OF_REQUEST, "not_allowed"),
+    kinds.OTHER_SITE: OpenAIError(403, OF_REQUEST, "other_site"),
+    kinds.SUSPENDED: OpenAIError(403, OF_REQUEST, "account_suspended"),
     kinds.NOT_FOUND: OpenAIError(404, OF_REQUEST, "not_found"),
     kinds.METHOD_NOT_ALLOWED: OpenAIError(405, OF_REQUEST, "method_not_allowed"),
     kinds.REQUEST_TIMEOUT: OpenAIError(408, OF_REQUEST, "request_timeout", again=True),
@@ -77,6 +79,7 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     # of what is not served under /v1, or told before it is known what was asked for
     kinds.UNREADABLE_REQUEST: OpenAIError(400, OF_REQUEST, "unreadable_request"),
     kinds.HEAD_TOO_LARGE: OpenAIError(431, OF_REQUEST, "headers_too_large"),
+    kinds.LINK_USED: OpenAIError(403, OF_REQUEST, "login_link_used"),
     kinds.CURSOR_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),
     kinds.EVENT_ID_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),
     kinds.RANGE_NOT_SATISFIABLE: OpenAIError(416, OF_REQUEST, "range_not_satisfiable"),

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
 
+from application.access import Caller
 from application.generations import Placed
 from application.idempotency import NumberedSending
 from application.ports.event_store import MOST_SENDINGS, Sending
@@ -22,7 +23,7 @@ from interfaces.openai.streaming import PictureStream
 from interfaces.openai.waiting import pictures_of
 from interfaces.rest.answers import replayed
 from interfaces.rest.authentication import Authenticated
-from interfaces.rest.context import Caller, client_goes, container_of
+from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.headers import idempotency_key
 
 router = APIRouter(prefix=f"{PREFIX}/images", include_in_schema=False)

@@ -10,7 +10,6 @@ from infrastructure.container import Container
 from interfaces.openai.errors import PREFIX, ModelNotFoundError, ParameterError
 from interfaces.openai.shapes import Model, ModelList
 from interfaces.rest.answers import json_answer
-from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import container_of
 from interfaces.rest.shapes import shortened
 
@@ -23,13 +22,13 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 
 @router.get("/models")
-async def models(request: Request, _: Authenticated) -> Response:
+async def models(request: Request) -> Response:
     """All of them; the first provider in the administrator's order has a name that several have."""
     return json_answer(ModelList(data=tuple(_offered(container_of(request)))))
 
 
 @router.get("/models/{model:path}")
-async def model(request: Request, _: Authenticated, model: str) -> Response:
+async def model(request: Request, model: str) -> Response:
     """One of them."""
     for offered in _offered(container_of(request)):
         if offered.id == model:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -32,7 +32,8 @@ from interfaces.rest import (
     problem_pages,
     providers,
 )
-from interfaces.rest.authentication import Authentication
+from interfaces.rest.access import admitted, refuse_gaps
+from interfaces.rest.authentication import Authentication, session_cookie
 from interfaces.rest.carried import Carrying
 from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
@@ -61,6 +62,7 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(admitted)],
     )
     app.state.container = container
     app.state.carrying = Carrying()
@@ -71,11 +73,13 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     for module in MODULES:
         app.include_router(module.router)
         app.include_router(_heads(module.router))
-    key = container.settings().admin_key
+    refuse_gaps(app.routes)
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES, stalled_after=stalled_after)
     app.add_middleware(
         Requests,
-        authentication=Authentication(key.get_secret_value() if key else None),
+        authentication=Authentication(
+            container.access, cookie=session_cookie(container.settings().public_url)
+        ),
         answer=_error,
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
@@ -117,6 +121,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         container.waiting().stop()
         container.following().stop()
         await end(opening)
+        await container.last_uses().note()
         await container.news().close()
         await container.gate().close()
         await container.close_providers()
@@ -127,7 +132,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _open_and_follow(container: Container) -> None:
     await _open(container)
-    await container.switches().follow(container.news())
+    keeping = asyncio.create_task(container.access().keep())
+    try:
+        await container.switches().follow(container.news())
+    finally:
+        await end(keeping)
 
 
 async def _open(container: Container) -> None:

@@ -1,50 +1,66 @@
-"""Who asks: the administrator's API key, for now."""
+"""Who asks: by an API key, or in the session that a browser keeps in a cookie."""
 
 from __future__ import annotations
 
-from hashlib import sha256
-from hmac import compare_digest
+from collections.abc import Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
-from application.accounts import ADMINISTRATOR
-from interfaces.rest.context import Caller
-from interfaces.rest.errors import NotAllowedError, NotAuthenticatedError
+from application.access import Access, Caller, KeyRefusedError, SessionOverError
+from application.ports.event_store import StoreUnavailableError, UnknownEventError
+from domain.user import SuspendedError
+from interfaces.rest.context import caller_of
+from interfaces.rest.errors import NotAuthenticatedError
+
+REFUSALS = (KeyRefusedError, SessionOverError, SuspendedError)
+UNCERTAIN = (StoreUnavailableError, UnknownEventError)
+SESSION = "darkroom-session"
+SESSION_OVER_TLS = f"__Host-{SESSION}"  # which no other host and no plain HTTP can set
+
+
+def session_cookie(public_url: str) -> str:
+    """The name of the cookie that keeps a session."""
+    return SESSION_OVER_TLS if public_url.startswith("https://") else SESSION
 
 
 class Authentication:
-    """Recognises API keys; without an administrator's key nobody is let in."""
+    """Recognises callers by their headers; `access` is asked for when somebody shows something."""
 
-    def __init__(self, admin_key: str | None) -> None:
-        self._admin = sha256(admin_key.encode()).digest() if admin_key else None
+    def __init__(self, access: Callable[[], Access], *, cookie: str) -> None:
+        self._access, self._cookie = access, cookie
 
-    def caller(self, authorization: bytes | None) -> Caller | None:
-        """Who sent this header, None when nobody known did."""
-        scheme, _, key = (authorization or b"").partition(b" ")
-        if self._admin is None or scheme.lower() != b"bearer":
-            return None
-        if not compare_digest(sha256(key.strip()).digest(), self._admin):
-            return None
-        return Caller(ADMINISTRATOR, api_key_id="admin", role="administrator")
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller | Exception:
+        """Who sent these, or why it is not known, which matters only where a caller is needed.
 
+        A key counts, not a session, where both were sent.
+        """
+        try:
+            if authorization := headers.get(b"authorization"):
+                return await self._by_key(authorization)
+            if token := _cookie(headers.get(b"cookie", b""), self._cookie):
+                return await self._access().by_session(token)
+        except (*REFUSALS, *UNCERTAIN, NotAuthenticatedError) as error:
+            return error
+        return NotAuthenticatedError()
 
-async def authenticated(request: Request) -> Caller:
-    """The caller that the middleware recognised. Raises NotAuthenticatedError."""
-    caller = request.scope["state"].get("caller")
-    if isinstance(caller, Caller):
-        return caller
-    raise NotAuthenticatedError(key_was_sent="authorization" in request.headers)
-
-
-Authenticated = Annotated[Caller, Depends(authenticated)]
-
-
-async def administrator(caller: Authenticated) -> Caller:
-    """A caller who runs this service. Raises NotAuthenticatedError, NotAllowedError."""
-    if caller.role != "administrator":
-        raise NotAllowedError
-    return caller
+    async def _by_key(self, authorization: bytes) -> Caller:
+        scheme, _, key = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise NotAuthenticatedError
+        return await self._access().by_key(key.strip())
 
 
-Administrator = Annotated[Caller, Depends(administrator)]
+def _cookie(header: bytes, name: str) -> str | None:
+    if name.encode() not in header:
+        return None
+    try:
+        cookie = SimpleCookie(header.decode("latin-1")).get(name)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
+
+
+Authenticated = Annotated[Caller, Depends(caller_of)]
+"""Who asks, on a route that needs somebody."""

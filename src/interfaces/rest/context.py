@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
-from uuid import UUID
 
 from fastapi import Request
 from starlette.types import Scope
 
+from application.access import Caller
 from infrastructure.container import Container
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, by which key, as what."""
-
-    user_id: UUID
-    api_key_id: str
-    role: str
 
 
 def container_of(request: Request) -> Container:
@@ -29,6 +19,14 @@ def container_of(request: Request) -> Container:
 def request_id(scope: Scope) -> str:
     """The correlation id: the client's own, or one made here."""
     return cast(str, scope["state"]["request_id"])
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks. Raises why that is not known: it was found out before the route was."""
+    caller = request.scope["state"]["caller"]
+    if isinstance(caller, Exception):
+        raise caller
+    return cast(Caller, caller)
 
 
 async def client_goes(request: Request) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from domain.api_key import Scope
 from domain.failure import FailureKind
 from domain.generation import Generation
+from domain.user import Role
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,33 @@ class RequestError(Exception):
 
 
 class NotAuthenticatedError(RequestError):
-    sentence = "Send your API key: `Authorization: Bearer <key>`."
-
-    def __init__(self, *, key_was_sent: bool) -> None:
-        challenge = 'Bearer realm="darkroom"' + (', error="invalid_token"' if key_was_sent else "")
-        super().__init__(
-            f"This API key is not valid. {self.sentence}" if key_was_sent else self.sentence,
-            headers={"WWW-Authenticate": challenge},
-        )
+    sentence = "Send your API key, `Authorization: Bearer <key>`, or log in at /auth/login."
 
 
 class NotAllowedError(RequestError):
-    sentence = "Only administrators may do this."
+    """The caller is known, and their scopes are not enough."""
+
+    def __init__(self, scopes: Collection[Scope], *, role: Role) -> None:
+        named = " or ".join(f"`{scope}`" for scope in sorted(scopes))
+        if "admin" in scopes and role != "administrator":
+            sentence = "Only administrators may do this."
+        else:
+            sentence = f"This API key lacks the scope {named}. Use one that has it."
+        challenge = f'Bearer realm="darkroom", error="insufficient_scope", scope="{named}"'
+        super().__init__(sentence, headers={"WWW-Authenticate": challenge.replace("`", "")})
+
+
+class NotInPersonError(RequestError):
+    sentence = "This takes a person who is logged in, or an administrator's key: log in and repeat."
+
+
+class OtherSiteError(RequestError):
+    """A browser was asked for this by a page that is not ours."""
+
+    sentence = (
+        "`Sec-Fetch-Site` and `Origin` do not say that a page of this service asks for this. Ask"
+        " from one, or with an API key instead of a session."
+    )
 
 
 class NotFoundError(RequestError):

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from application.access import Caller
 from application.generations import Changed, Placed
 from application.ports.event_store import StoreUnavailableError, UnknownEventError
 from domain.generation import Generation, Wish
@@ -17,7 +18,7 @@ from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import Asked, read_generation_request
-from interfaces.rest.context import Caller, client_goes, container_of
+from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
 from interfaces.rest.openapi import (

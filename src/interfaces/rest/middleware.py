@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from application.access import Caller
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.body_budget import BodyBudget, Share
@@ -63,9 +64,9 @@ class Requests:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        caller = self._authentication.caller(headers.get(b"authorization"))
+        caller = await self._authentication.caller(headers)
         scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
-        actor = f"user:{caller.user_id}" if caller else "anonymous"
+        actor = f"user:{caller.user_id}" if isinstance(caller, Caller) else "anonymous"
         with caused_by(actor=actor, correlation_id=request_id):
             await self._serve(scope, receive, send, request_id)
 

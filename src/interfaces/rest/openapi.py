@@ -9,8 +9,12 @@ from interfaces.rest.patterns import IDEMPOTENCY_KEY
 from interfaces.rest.problem_types import (
     ANYWHERE,
     INVALID_REQUEST,
+    NOT_ALLOWED,
+    NOT_AUTHENTICATED,
+    OTHER_SITE,
     PROBLEM_JSON,
     PROBLEM_TYPES,
+    SUSPENDED,
     ProblemType,
 )
 from interfaces.rest.provider_shapes import ProviderChange
@@ -87,9 +91,13 @@ ACCEPTED: dict[str, Any] = {
 
 
 def problems(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
-    """The answers of these kinds, and of those that can come anywhere, as problem details."""
+    """The answers of these kinds, and of those that can come anywhere, as problem details.
+
+    Where a caller is needed, they may be somebody who may not.
+    """
     by_status: dict[int | str, list[ProblemType]] = {}
-    for kind in sorted({*kinds, *ANYWHERE}, key=PROBLEM_TYPES.index):
+    not_allowed = (NOT_ALLOWED, OTHER_SITE, SUSPENDED) if NOT_AUTHENTICATED in kinds else ()
+    for kind in sorted({*kinds, *ANYWHERE, *not_allowed}, key=PROBLEM_TYPES.index):
         by_status.setdefault(kind.status, []).append(kind)
     return {status: _answer(of_status) for status, of_status in by_status.items()}
 

@@ -25,7 +25,7 @@ InPath = Annotated[
 ]
 
 
-async def generation_id(_: Authenticated, id: InPath) -> UUID:  # noqa: A002  # its name in the URL
+async def generation_id(id: InPath) -> UUID:  # noqa: A002  # its name in the URL
     """Raises GenerationNotFoundError, also for an id that is none."""
     if not CANONICAL_UUID.fullmatch(id):
         raise GenerationNotFoundError

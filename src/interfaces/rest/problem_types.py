@@ -68,16 +68,37 @@ IDEMPOTENCY_KEY_MALFORMED = ProblemType(
 NOT_AUTHENTICATED = ProblemType(
     401,
     "not-authenticated",
-    "An API key is needed",
-    "The request carries no API key, or one that is not valid (any more).",
-    "Send `Authorization: Bearer <key>`.",
+    "An API key or a login is needed",
+    "The request carries neither an API key nor a session, or one that is not valid (any more).",
+    "Send `Authorization: Bearer <key>`, or log in at `/auth/login`.",
 )
 NOT_ALLOWED = ProblemType(
     403,
     "not-allowed",
-    "This is for administrators",
-    "The API key is valid, but its owner may not do this.",
-    "Use an administrator's key, or ask whoever runs the service.",
+    "You may not do this",
+    "It is for administrators, or for a person who is logged in, or the API key lacks a scope.",
+    "`detail` says what is missing: use another key, log in, or ask whoever runs the service.",
+)
+LINK_USED = ProblemType(
+    403,
+    "login-link-used",
+    "The login link was used before",
+    "A login link is good for one login, so that whoever finds it later cannot use it.",
+    "Have a new one made: `darkroom up` prints one when it starts.",
+)
+OTHER_SITE = ProblemType(
+    403,
+    "other-site",
+    "Another site's page asked for this",
+    "A browser sent the cookie of a session, and did not say that a page of this service asked.",
+    "Ask from a page of this service, or with an API key instead of a session.",
+)
+SUSPENDED = ProblemType(
+    403,
+    "suspended",
+    "The account is suspended",
+    "An administrator suspended whoever the API key or the session belongs to.",
+    "Ask whoever runs the service to reinstate the account.",
 )
 NOT_FOUND = ProblemType(
     404,

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from application.access import KeyRefusedError, SessionOverError
 from application.following import TooManyFollowersError
 from application.generations import (
     ClockUncertainError,
@@ -39,6 +40,7 @@ from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import QuotaExceededError
+from domain.user import LinkUsedError, SuspendedError
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.carried import TooMuchCarriedError
 from interfaces.rest.context import container_of, request_id
@@ -59,8 +61,10 @@ from interfaces.rest.errors import (
     NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
+    NotInPersonError,
     NotWaitedForError,
     OfGenerationError,
+    OtherSiteError,
     ProcessEndsError,
     ProviderFailedError,
     RangeNotSatisfiableError,
@@ -78,6 +82,8 @@ from interfaces.rest.sentences import NO_SUCH_PARAMETER, sentence
 
 log = logging.getLogger(__name__)
 
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
+INVALID_TOKEN = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 RETRY_AFTER = 2  # seconds until it is worth asking again
 
 # --- which error is of which kind ----------------------------------------------------------------
@@ -118,7 +124,13 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
     NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
+    KeyRefusedError: kinds.NOT_AUTHENTICATED,
+    SessionOverError: kinds.NOT_AUTHENTICATED,
+    SuspendedError: kinds.SUSPENDED,
+    LinkUsedError: kinds.LINK_USED,
     NotAllowedError: kinds.NOT_ALLOWED,
+    NotInPersonError: kinds.NOT_ALLOWED,
+    OtherSiteError: kinds.OTHER_SITE,
     NotFoundError: kinds.NOT_FOUND,
     UnreadableRequestError: kinds.UNREADABLE_REQUEST,
     HeadTooLargeError: kinds.HEAD_TOO_LARGE,
@@ -251,6 +263,10 @@ def _of_mistakes(error: Exception) -> Told:
             return Told(str(error), _errors(_reference_mistakes(reasons)))
         case RequestValidationError():
             return Told("Some parameters are not as they must be.", _errors(_parameters(error)))
+        case KeyRefusedError():
+            return Told(f"{error} {NotAuthenticatedError.sentence}", headers=dict(INVALID_TOKEN))
+        case NotAuthenticatedError() | SessionOverError():
+            return Told(str(error), headers=dict(CHALLENGE))
         case RequestError(mistakes=mistakes, headers=headers):
             return Told(str(error), _errors(mistakes), dict(headers))
     return Told(str(error))

@@ -13,7 +13,7 @@ from application.providers import ProviderWish
 from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, resource
-from interfaces.rest.authentication import Administrator, Authenticated
+from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import mistakes
 from interfaces.rest.context import container_of
 from interfaces.rest.errors import MediaTypeError, ShapeError
@@ -55,7 +55,7 @@ CHANGES: dict[str, Any] = {
         **problems(kinds.NOT_AUTHENTICATED, kinds.BUSY),
     },
 )
-async def providers(request: Request, _: Authenticated) -> Response:
+async def providers(request: Request) -> Response:
     """In the order in which they are asked: what each can do, what it costs, how it is."""
     shape = ProviderList(items=await _shapes(container_of(request)))
     return resource(request, shape)
@@ -74,7 +74,7 @@ async def providers(request: Request, _: Authenticated) -> Response:
             "headers": REPLAYED,
         },
         **problems(
-            *(kinds.NOT_AUTHENTICATED, kinds.NOT_ALLOWED, kinds.NOT_FOUND),
+            *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
             *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
             *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
             *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
@@ -82,7 +82,7 @@ async def providers(request: Request, _: Authenticated) -> Response:
         ),
     },
 )
-async def change(request: Request, caller: Administrator, name: Name) -> Response:
+async def change(request: Request, caller: Authenticated, name: Name) -> Response:
     """Effective at once, in all processes. A call that is under way goes on.
 
     Requests that only a provider could do that is switched off are refused; those that were

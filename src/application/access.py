@@ -1,0 +1,156 @@
+"""Who asks, and what they may: keys, sessions and users, as every process sees them in a second."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from hmac import compare_digest
+from uuid import UUID
+
+from application.accounts import ADMINISTRATOR
+from application.fresh import Fresh
+from application.last_uses import LastUses
+from application.ports.event_store import EventStore
+from application.tasks import end
+from domain.api_key import BEGINS, ApiKey, Scope, key_id
+from domain.user import Role, Session, SuspendedError, User
+
+LONGEST_KEY = 200  # characters
+SESSION_TOKEN = re.compile(r"([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
+
+EVERYTHING: frozenset[Scope] = frozenset({"generate", "read", "events", "admin"})
+BOOTSTRAP_KEY = "admin"  # the id of the key that the operator configures
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, as what, by which key or in which session, and which scopes that gives them."""
+
+    user_id: UUID
+    role: Role
+    scopes: frozenset[Scope]
+    api_key_id: str | None = None
+    session_id: UUID | None = None
+
+    @property
+    def is_in_person(self) -> bool:
+        """Whether it is they themselves, logged in, or whoever may do everything here."""
+        return self.session_id is not None or "admin" in self.scopes
+
+
+class KeyRefusedError(Exception):
+    """The key that was shown is good for nothing."""
+
+    def __init__(self, why: str = "is not valid") -> None:
+        super().__init__(f"This API key {why}.")
+
+
+class SessionOverError(Exception):
+    """The session that was shown is unknown, or over."""
+
+    def __init__(self) -> None:
+        super().__init__("You are not logged in (any more). Log in again.")
+
+
+def session_token(user_id: UUID, secret: str) -> str:
+    """What a browser keeps; of `secret`, a `secrets.token_urlsafe(32)`, a hash is recorded."""
+    return f"{user_id.hex}.{secret}"
+
+
+def token_hash(secret: str) -> str:
+    """What is recorded of a session's secret."""
+    return sha256(secret.encode()).hexdigest()
+
+
+class Access:
+    """Lets callers in. What was decided in other processes is seen within a second.
+
+    `admin_key` is the bootstrap administrator's; a session ends when it was not used for `idle`.
+    While `keep` runs, nobody waits for a look at what is in use. Each method may raise
+    StoreUnavailableError and UnknownEventError.
+    """
+
+    def __init__(
+        self, store: EventStore, uses: LastUses, *, admin_key: str | None, idle: timedelta
+    ) -> None:
+        self._store, self._uses, self._idle = store, uses, idle
+        self._admin_key = sha256(admin_key.encode()).digest() if admin_key else None
+        self._fresh = Fresh(store)
+
+    async def by_key(self, key: str) -> Caller:
+        """Who may use this key. Raises KeyRefusedError, SuspendedError."""
+        if self._admin_key and compare_digest(sha256(key.encode()).digest(), self._admin_key):
+            return Caller(ADMINISTRATOR, "administrator", EVERYTHING, api_key_id=BOOTSTRAP_KEY)
+        if not key.startswith(BEGINS) or len(key) > LONGEST_KEY:
+            raise KeyRefusedError
+        shown = await self._fresh.get(ApiKey, key_id(key))
+        if shown is None or not shown.is_this(key):
+            raise KeyRefusedError
+        now = self._store.now()
+        if shown.is_revoked:
+            raise KeyRefusedError("was revoked")
+        if shown.expires_at is not None and shown.expires_at <= now:
+            raise KeyRefusedError(f"expired at {shown.expires_at.isoformat()}")
+        role = await self._role(shown.user_id)
+        self._uses.use(shown.id, now)
+        return Caller(
+            shown.user_id, role, _scopes(role) & set(shown.scopes), api_key_id=str(shown.id)
+        )
+
+    async def by_session(self, token: str) -> Caller:
+        """Who keeps this `session_token`. Raises SessionOverError, SuspendedError."""
+        match = SESSION_TOKEN.fullmatch(token)
+        if match is None:
+            raise SessionOverError
+        user_id, hashed = UUID(match[1]), token_hash(match[2])
+        user, session = await self._session(user_id, hashed, as_of_now=False)
+        if session is None:  # it may have begun a moment ago, in another process
+            user, session = await self._session(user_id, hashed, as_of_now=True)
+        if user is not None and user.is_suspended:
+            raise SuspendedError
+        if user is None or session is None or await self._is_over(session):
+            raise SessionOverError
+        self._uses.use(session.id, self._store.now())
+        return Caller(user_id, user.role, _scopes(user.role), session_id=session.id)
+
+    async def user(self, user_id: UUID) -> User | None:
+        """As it was less than a second ago; it is not the caller's to change."""
+        return await self._fresh.get(User, user_id)
+
+    async def keep(self) -> None:
+        """Look again at what is in use, and note that it is, for ever."""
+        keeping = asyncio.create_task(self._fresh.keep())
+        try:
+            await self._uses.keep()
+        finally:
+            await end(keeping)
+
+    async def _role(self, user_id: UUID) -> Role:
+        user = await self._fresh.get(User, user_id)
+        if user is None:
+            raise KeyRefusedError
+        if user.is_suspended:
+            raise SuspendedError
+        return user.role
+
+    async def _session(
+        self, user_id: UUID, hashed: str, *, as_of_now: bool
+    ) -> tuple[User | None, Session | None]:
+        user = await self._fresh.get(User, user_id, as_of_now=as_of_now)
+        theirs = user.sessions.values() if user else ()
+        found = [one for one in theirs if compare_digest(one.token_hash, hashed)]
+        return user, found[0] if found else None
+
+    async def _is_over(self, session: Session) -> bool:
+        now = self._store.now()
+        used = self._uses.here(session.id) or session.began_at
+        if now - used > self._idle / 2:  # another process may know of a later use
+            used = max(used, (await self._uses.last((session.id,))).get(session.id, used))
+        return session.ends_at <= now or now - used > self._idle
+
+
+def _scopes(role: Role) -> frozenset[Scope]:
+    return EVERYTHING if role == "administrator" else EVERYTHING - {"admin"}

@@ -1,0 +1,117 @@
+"""What every route needs, in one table: no application is made with a route that is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fastapi import Request
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute
+
+from application.access import Caller
+from domain.api_key import Scope
+from interfaces.rest.context import caller_of
+from interfaces.rest.cross_site import refuse_other_sites
+from interfaces.rest.docs import SCALAR
+from interfaces.rest.errors import NotAllowedError, NotInPersonError
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a caller needs: one of `scopes`, or to be there in person, not by a key."""
+
+    scopes: frozenset[Scope] = field(default=frozenset())
+    in_person: bool = False
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether anybody may ask."""
+        return not self.scopes and not self.in_person
+
+    def refuse_without(self, caller: Caller) -> None:
+        """Raises NotAllowedError, NotInPersonError."""
+        if self.in_person and not caller.is_in_person:
+            raise NotInPersonError
+        if self.scopes and not self.scopes & caller.scopes:
+            raise NotAllowedError(self.scopes, role=caller.role)
+
+
+ANYBODY = Need()
+GENERATE = Need(frozenset({"generate"}))
+READ = Need(frozenset({"read"}))
+READ_OR_EVENTS = Need(frozenset({"read", "events"}))
+EVENTS = Need(frozenset({"events"}))
+ADMIN = Need(frozenset({"admin"}))
+IN_PERSON = Need(in_person=True)
+
+NEEDS: Mapping[str, Need] = {
+    "POST /api/v1/generations": GENERATE,
+    "POST /api/v1/generate-image": GENERATE,
+    "POST /api/v1/generations/{id}/cancel": GENERATE,
+    "POST /api/v1/generations/{id}/retry": GENERATE,
+    "DELETE /api/v1/generations/{id}": GENERATE,
+    "GET /api/v1/generations": READ,
+    "GET /api/v1/generations/{id}": READ_OR_EVENTS,
+    "GET /api/v1/generations/{id}/events": READ_OR_EVENTS,
+    "GET /api/v1/jobs/{id}": READ,
+    "GET /references/{user}/{name}": READ,
+    "GET /images/{generation}/{name}": ANYBODY,
+    "GET /api/v1/providers": READ,
+    "GET /api/v1/me/quota": READ,
+    "POST /api/v1/admin/providers/{name}": ADMIN,
+    "POST /v1/images/generations": GENERATE,
+    "POST /v1/images/edits": GENERATE,
+    "GET /v1/models": READ,
+    "GET /v1/models/{model:path}": READ,
+    "GET /problems": ANYBODY,
+    "GET /problems/{code}": ANYBODY,
+    "GET /livez": ANYBODY,
+    "GET /readyz": ANYBODY,
+    "GET /": ANYBODY,
+    "GET /docs": ANYBODY,
+    "GET /docs/docs.js": ANYBODY,
+    "GET /docs/icon.svg": ANYBODY,
+    f"GET /docs/{SCALAR}": ANYBODY,
+    "GET /openapi.json": ANYBODY,
+}
+"""Of `METHOD path`; what answers GET answers HEAD."""
+
+
+class NeedsError(Exception):
+    """The table and the routes are not of the same mind."""
+
+
+def refuse_gaps(routes: Sequence[BaseRoute]) -> None:
+    """Raises NeedsError for a route that is missing in the table, and a row without a route."""
+    served = set(_names(routes))
+    if missing := sorted(served - NEEDS.keys()):
+        raise NeedsError(f"Say in {__name__} what these routes need: {', '.join(missing)}")
+    if left := sorted(NEEDS.keys() - served):
+        raise NeedsError(f"{__name__} speaks of routes that there are not: {', '.join(left)}")
+
+
+def _names(routes: Sequence[BaseRoute]) -> Iterator[str]:
+    for route in iter_route_contexts(routes):
+        for method in sorted({"GET" if m == "HEAD" else m for m in route.methods or {"*"}}):
+            yield f"{method} {route.path}"
+
+
+async def admitted(request: Request) -> None:
+    """What stands before every route.
+
+    Raises NotAuthenticatedError, SessionOverError, KeyRefusedError, SuspendedError,
+    NotAllowedError, NotInPersonError, OtherSiteError, StoreUnavailableError.
+    """
+    need = _need(request)
+    if need.is_nothing:
+        return
+    caller = caller_of(request)
+    refuse_other_sites(request, caller)
+    need.refuse_without(caller)
+
+
+def _need(request: Request) -> Need:
+    route: APIRoute = request.scope["route"]
+    method = "GET" if request.method == "HEAD" else request.method
+    return NEEDS[f"{method} {route.path}"]
