@@ -16,7 +16,7 @@ from application.last_uses import LastUses
 from application.ports.event_store import EventStore
 from application.tasks import end
 from domain.api_key import BEGINS, ApiKey, Scope, key_id
-from domain.user import Role, Session, SuspendedError, User
+from domain.user import Preferences, Role, Session, SuspendedError, User
 
 LONGEST_KEY = 200  # characters
 SESSION_TOKEN = re.compile(r"([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
@@ -97,7 +97,7 @@ class Access:
         role = await self._role(shown.user_id)
         self._uses.use(shown.id, now)
         return Caller(
-            shown.user_id, role, _scopes(role) & set(shown.scopes), api_key_id=str(shown.id)
+            shown.user_id, role, scopes_of(role) & set(shown.scopes), api_key_id=str(shown.id)
         )
 
     async def by_session(self, token: str) -> Caller:
@@ -114,11 +114,16 @@ class Access:
         if user is None or session is None or await self._is_over(session):
             raise SessionOverError
         self._uses.use(session.id, self._store.now())
-        return Caller(user_id, user.role, _scopes(user.role), session_id=session.id)
+        return Caller(user_id, user.role, scopes_of(user.role), session_id=session.id)
 
-    async def user(self, user_id: UUID) -> User | None:
-        """As it was less than a second ago; it is not the caller's to change."""
-        return await self._fresh.get(User, user_id)
+    async def preferences(self, user_id: UUID) -> Preferences:
+        """What this user's requests ask for where they say nothing."""
+        user = await self._fresh.get(User, user_id)
+        return user.preferences if user else Preferences()
+
+    def look_again(self, stream: UUID) -> None:
+        """Something was decided here, and is seen here at once."""
+        self._fresh.look_again(stream)
 
     async def keep(self) -> None:
         """Look again at what is in use, and note that it is, for ever."""
@@ -152,5 +157,6 @@ class Access:
         return session.ends_at <= now or now - used > self._idle
 
 
-def _scopes(role: Role) -> frozenset[Scope]:
+def scopes_of(role: Role) -> frozenset[Scope]:
+    """What whoever has this role may do, and their keys at most."""
     return EVERYTHING if role == "administrator" else EVERYTHING - {"admin"}

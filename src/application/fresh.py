@@ -64,6 +64,11 @@ class Fresh:
             await self._read((stream,))
         return kept.aggregate if isinstance(kept.aggregate, aggregate) else None
 
+    def look_again(self, stream: UUID) -> None:
+        """Rely no longer on what was read of this one."""
+        if stream in self._kept:
+            self._kept[stream].read_at = float("-inf")
+
     async def keep(self) -> None:
         """Read again what is in use, and forget what is not, for ever."""
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -32,6 +32,7 @@ from domain.failure import OnRefusal
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec
 from domain.quota import END_USERS, QuotaExceededError, Window, WindowType, windows_at
+from domain.user import Preferences
 
 TRIES = 3
 MOST_CONFLICTS = 20  # more than a worker records in one burst
@@ -102,6 +103,7 @@ class Generations:
         deletions: Deletions,
         limits: Mapping[WindowType, int | None],
         deadline: timedelta,
+        preferences: Callable[[UUID], Awaitable[Preferences]],
     ) -> None:
         self._store = store
         self._router = router
@@ -110,6 +112,7 @@ class Generations:
         self._limits = limits
         self._end_users_have_a_quota = any(limits.get(type_) is not None for type_ in END_USERS)
         self._deadline = deadline
+        self._preferences = preferences
 
     async def of(self, user_id: UUID, id_: UUID) -> Generation:
         """A generation of this user's as it is now. Raises GenerationNotFoundError."""
@@ -136,6 +139,8 @@ class Generations:
     ) -> Placed:
         """Ask for pictures: units, work and the event are recorded together.
 
+        Where `spec` says nothing, what the user prefers is asked for.
+
         `end_user` is whom the user's backend serves, as it calls them: where end users have a
         quota, units are taken from theirs too.
 
@@ -149,7 +154,8 @@ class Generations:
         if end_user is not None:
             wish = wish.model_copy(update={"end_user": end_user})
         used = idempotency_key and await self._used_key(user_id, idempotency_key)
-        wanted = Wanted(spec, wish, references=len(references), mask=mask is not None)
+        filled = (await self._preferences(user_id)).fill(spec)
+        wanted = Wanted(filled, wish, references=len(references), mask=mask is not None)
         may_be_done = bool(used or (not idempotency_key and sending and sending.is_a_repeat))
         if not may_be_done:
             await self._refuse_the_impossible(wanted, deadline)
@@ -170,7 +176,7 @@ class Generations:
             return Generation.request(
                 id=uuid4(),
                 user_id=user_id,
-                spec=spec,
+                spec=filled,
                 wish=wish,
                 windows=windows,
                 references=taken.references,

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.generations import MOST_CONFLICTS, ContendedError
-from application.idempotency import Idempotency, hashed
-from application.ports.event_store import Accepted, Command, Conflict, Duplicate, EventStore
+from application.deciding import decide_once
+from application.idempotency import Idempotency
+from application.ports.event_store import EventStore
 from application.switches import Switches
-from domain.aggregate import made_one_by
 from domain.provider import PROVIDERS, Providers
 
 
@@ -47,38 +46,22 @@ class ProviderChanges:
             raise ProviderNotFoundError(self._configured)
         said = {"provider": name, "enabled": wanted.enabled, "place": wanted.place}
         idempotency = Idempotency.of(by, idempotency_key, said)
-        repeated = await self._decide(name, wanted, by, idempotency)
+        before = await decide_once(
+            self._store,
+            lambda: self._known(by),
+            lambda providers: self._decide(providers, name, wanted, by),
+            idempotency=idempotency,
+            what="The providers are",
+        )
         await self._switches.look()
-        return repeated
+        return before is not None
 
-    async def _decide(
-        self, name: str, wanted: ProviderWish, by: UUID, idempotency: Idempotency | None
-    ) -> bool:
-        used = idempotency and await self._store.used_key(by, hashed(by, idempotency.key))
-        if idempotency and used:
-            idempotency.used_for(used)
-            return True
-        for _ in range(MOST_CONFLICTS):
-            with made_one_by(idempotency.recorded if idempotency else None):
-                providers = await self._decided(name, wanted, by)
-            key = idempotency.for_command(PROVIDERS) if idempotency else None
-            outcome = await self._store.append(
-                Command(events=providers.collect_events(), idempotency=key)
-            )
-            if isinstance(outcome, Accepted):
-                return False
-            if isinstance(outcome, Duplicate) and idempotency:
-                idempotency.used_for(outcome)
-                return True
-            if not isinstance(outcome, Conflict):
-                raise TypeError(f"A change of a provider cannot end as {outcome}.")
-        raise ContendedError("The providers are")
-
-    async def _decided(self, name: str, wanted: ProviderWish, by: UUID) -> Providers:
+    async def _known(self, by: UUID) -> Providers:
         known = await self._store.get(Providers, PROVIDERS)
-        providers = known or Providers.list(self._configured, by=by)
+        return known or Providers.list(self._configured, by=by)
+
+    def _decide(self, providers: Providers, name: str, wanted: ProviderWish, by: UUID) -> None:
         if wanted.enabled is not None:
             (providers.enable if wanted.enabled else providers.disable)(name, by=by)
         if wanted.place is not None:
             providers.move(name, to=wanted.place, among=self._configured, by=by)
-        return providers

@@ -12,7 +12,7 @@ from eventsourcing.domain import event
 
 from domain.aggregate import Aggregate, Created, Value, usually
 from domain.aggregate import Event as DomainEvent
-from domain.image import Format
+from domain.image import Format, ImageSpec
 from domain.quota import UserWindowType
 
 Role = Literal["user", "administrator"]
@@ -39,6 +39,22 @@ class Preferences(Value):
     aspect_ratio: str | None = None
     quality: str | None = None
     format: Format | None = None
+
+    def fill(self, spec: ImageSpec) -> ImageSpec:
+        """What is asked for, with what is preferred where it says nothing.
+
+        Who names a provider or a model is not given another one's model or quality, and who says
+        what shape a picture has is not given another shape.
+        """
+        of_provider = spec.provider is None and spec.model is None
+        of_shape = spec.size is None and spec.aspect_ratio is None
+        preferred = {
+            **({"provider": self.provider, "model": self.model} if of_provider else {}),
+            **({"quality": self.quality} if of_provider and spec.quality is None else {}),
+            **({"size": self.size, "aspect_ratio": self.aspect_ratio} if of_shape else {}),
+            **({"format": self.format} if spec.format is None else {}),
+        }
+        return spec.model_copy(update=preferred)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dependency_injector import containers, providers
 
 from application.access import Access
 from application.accounts import Accounts
+from application.api_keys import ApiKeys
 from application.deletion import Deletions
 from application.dispatch import Dispatcher
 from application.earlier_pictures import EarlierPictures
@@ -23,6 +24,7 @@ from application.missing_work import MissingWorkSweep
 from application.orphans import OrphanSweep
 from application.outlived import OutlivedSweep
 from application.overdue import OverdueSweep
+from application.people import People
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import WorkKind
@@ -52,6 +54,7 @@ from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.providers import gemini_models, openai_models, stability_models
 from infrastructure.providers.at_first_call import AtFirstCall
+from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
@@ -313,7 +316,11 @@ class Container(containers.DeclarativeContainer):
         deletions=deletions,
         limits=limits,
         deadline=deadline,
+        preferences=access.provided.preferences,
     )
+    people = providers.Singleton(People, store)
+    api_keys = providers.Singleton(ApiKeys, store)
+    api_keys_page = providers.Callable(api_keys_page, fetch)
     performers = providers.Factory(
         Performer,
         store=store,

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from application.api_keys import ApiKeys
 from application.ports.event_store import Accepted, Command
 from domain.failure import Failure
 from domain.generation import Call, Generation, Status
@@ -21,12 +22,15 @@ from infrastructure import read_models
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables, follower_states
 from infrastructure.event_store.store import PostgresEventStore
+from infrastructure.event_store.uses import PostgresUses
+from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
-from tests.generations import COST, new_generation, stored_image
+from tests.generations import COST, HOUR, new_generation, stored_image
 from tests.integration.following import append, eventually, rows, running
 
 OWNER = UUID(int=7)
 TABLES = {
+    "api_keys": "SELECT * FROM api_keys ORDER BY id",
     "image_generations": "SELECT * FROM image_generations ORDER BY id",
     "jobs": "SELECT * FROM jobs ORDER BY id",
     "users": "SELECT * FROM users ORDER BY id",
@@ -126,9 +130,26 @@ class History:
         assert isinstance(outcome, Accepted)
         return user
 
+    async def keys_of(self, user: User) -> tuple[str, str]:
+        """A key that is good, and one that was revoked."""
+        keys = ApiKeys(self._store)
+        issued = [
+            await keys.issue(
+                user_id=user.id,
+                name=name,
+                scopes=("generate", "read"),
+                expires_at=self._store.now() + HOUR if name == "good" else None,
+                by=user.id,
+            )
+            for name in ("good", "revoked")
+        ]
+        await keys.revoke(id=issued[1].record.id, by=user.id)
+        return issued[0].record.prefix, issued[1].record.prefix
+
     async def of_every_kind(self) -> None:
         await self.registered("https://accounts.google.com", "1234")
-        await self.registered("https://id.example.test", "1234")
+        other = await self.registered("https://id.example.test", "1234")
+        await self.keys_of(other)
         await asyncio.gather(
             self.requested(prompt="waits"),
             self.completed(count=2),
@@ -140,7 +161,9 @@ class History:
         await self.called(await self.requested(), 1)
 
 
-async def up_to_date(store: PostgresEventStore, models: int = 3) -> None:
+async def up_to_date(store: PostgresEventStore) -> None:
+    models = len(read_models.discover())
+
     async def none_behind() -> bool:
         states = await follower_states(store.fetch)
         return len(states) == models and all(state.behind == 0 for state in states)
@@ -291,6 +314,33 @@ async def test_the_columns_asked_for_by_name_are_there(
     ]
 
 
+async def test_keys_are_listed_the_newest_first_in_pages_and_with_their_last_use(
+    history: History, store: PostgresEventStore
+) -> None:
+    user = await history.registered("https://id.example.test", "7")
+    good, revoked = await history.keys_of(user)
+    await up_to_date(store)
+    (newest,) = await api_keys_page(store.fetch, user_id=user.id, limit=1)
+    used_at = store.now()
+    await PostgresUses(store).note({newest.id: used_at})
+    (newest,) = await api_keys_page(store.fetch, user_id=user.id, limit=1)
+    assert (newest.name, newest.prefix, newest.expires_at) == ("revoked", revoked, None)
+    assert newest.revoked_at is not None
+    assert newest.last_used_at == used_at
+    (oldest,) = await api_keys_page(store.fetch, user_id=user.id, limit=9, before=newest.position)
+    assert (oldest.prefix, oldest.scopes) == (good, ("generate", "read"))
+    assert (oldest.revoked_at, oldest.last_used_at) == (None, None)
+    assert await api_keys_page(store.fetch, user_id=OWNER, limit=9) == []
+
+
+async def test_the_latest_use_is_kept_whoever_notes_it_last(store: PostgresEventStore) -> None:
+    uses, key = PostgresUses(store), uuid4()
+    later = store.now()
+    await uses.note({key: later})
+    await uses.note({key: later - HOUR})
+    assert await uses.last([key, uuid4()]) == {key: later}
+
+
 @pytest.mark.parametrize("batch", [1000, 7, 1])
 async def test_a_rebuild_equals_what_was_built_live(
     store: PostgresEventStore, database_url: str, batch: int
@@ -318,11 +368,12 @@ def test_a_new_read_model_is_one_new_file(tmp_path: Path, monkeypatch: pytest.Mo
         "from infrastructure.read_models.read_model import ReadModel\n"
         "READ_MODEL = ReadModel('colours', 1, '', ())\n"
     )
+    known = [model.name for model in read_models.discover()]
     monkeypatch.setattr(read_models, "__path__", [*read_models.__path__, str(tmp_path)])
 
     names = [model.name for model in read_models.discover()]
 
-    assert names == ["colours", "image_generations", "jobs", "users"]
+    assert names == sorted(["colours", *known])
     del sys.modules["infrastructure.read_models.colours"]
 
 
@@ -330,6 +381,6 @@ async def test_tables_are_ensured_from_many_processes_at_once(database_url: str)
     await asyncio.gather(*(ensure_tables(database_url) for _ in range(5)))
 
     positions = await rows(database_url, "SELECT name, version, position FROM follower_positions")
-    assert sorted(positions) == [("image_generations", 7, 0), ("jobs", 1, 0), ("users", 1, 0)]
+    assert sorted(positions) == [(*model.key, 0) for model in read_models.discover()]
     for query in TABLES.values():
         assert await rows(database_url, query) == []

@@ -27,8 +27,10 @@ from interfaces.rest import (
     history,
     images,
     jobs,
+    keys,
     me,
     operate,
+    people,
     problem_pages,
     providers,
 )
@@ -42,7 +44,7 @@ from interfaces.rest.problems import PROBLEMS, problem
 log = logging.getLogger(__name__)
 
 MODULES = (
-    *(generations, history, events, jobs, images, providers, me),
+    *(generations, history, events, jobs, images, providers, me, keys, people),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )

@@ -22,9 +22,10 @@ TAGS = {
     "jobs": "How far a generation is, and why it waits.",
     "images": "Pictures at their permanent URLs, and your reference images.",
     "providers": "Who makes the pictures, what each can do, and how each is.",
-    "me": "What concerns you alone: your quota.",
+    "me": "What concerns you alone: who you are here, your preferences and your quota.",
+    "keys": "API keys: what your backends show to act for you, within their scopes.",
     "errors": "Every kind of error: what happened, why, and what to do.",
-    "admin": "For administrators: which providers are asked, and in which order.",
+    "admin": "For administrators: users and their keys; which providers are asked, in which order.",
     "operate": "For those who run Darkroom: is it alive, is it ready.",
     "webhooks": "What Darkroom will tell your server by itself.",
 }
@@ -81,7 +82,7 @@ def _put_in_order(document: dict[str, Any]) -> None:
 
 
 def _verb(operation: tuple[str, Any]) -> int:
-    return ("post", "get", "delete").index(operation[0])
+    return ("post", "get", "put", "patch", "delete").index(operation[0])
 
 
 def _tidied(part: Any, *, names: bool) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from domain.generation import Status
@@ -23,19 +22,12 @@ from interfaces.rest.openapi import problems
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.representation import of_row
 from interfaces.rest.shapes import GenerationList
-
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+from interfaces.rest.times import rfc_3339
 
 router = APIRouter(prefix="/api/v1", tags=["generations"])
 
 
-def _rfc_3339(text: object) -> object:
-    if isinstance(text, str) and not RFC_3339.fullmatch(text):
-        raise ValueError("must be a time such as 2026-11-24T08:30:00Z (a + in a URL is %2B)")
-    return text
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+Time = Annotated[AwareDatetime, rfc_3339]
 
 
 class HistoryQuery(BaseModel):

@@ -17,8 +17,13 @@ from interfaces.rest.problem_types import (
     SUSPENDED,
     ProblemType,
 )
-from interfaces.rest.provider_shapes import ProviderChange
-from interfaces.rest.shapes import EventList, GenerationRequest, GenerationShape, ProblemShape
+from interfaces.rest.shapes import (
+    EventList,
+    GenerationRequest,
+    GenerationShape,
+    ProblemShape,
+    Shape,
+)
 
 _LOCATION = {"description": "Where it is found.", "schema": {"type": "string"}}
 
@@ -52,6 +57,16 @@ REQUEST_BODY: dict[str, Any] = {
     },
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],
 }
+
+
+def json_body(shape: type[Shape]) -> dict[str, Any]:
+    """That the body is one of these, which the route reads itself."""
+    _BODIES[shape.__name__] = shape
+    schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_BODIES: dict[str, type[Shape]] = {}
 COMMAND: dict[str, Any] = {"parameters": [_IDEMPOTENCY_KEY]}
 WAITED_FOR: dict[str, Any] = {"parameters": [_IDEMPOTENCY_KEY, _PREFER]}
 RESUMABLE: dict[str, Any] = {
@@ -136,7 +151,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"apiKey": []}]
     schemas = components.setdefault("schemas", {})
-    for shape in (GenerationRequest, ProviderChange, ProblemShape):
+    for shape in (GenerationRequest, ProblemShape, *_BODIES.values()):
         own = shape.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(own.pop("$defs", {}))
         schemas[shape.__name__] = own

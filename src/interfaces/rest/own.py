@@ -25,11 +25,16 @@ InPath = Annotated[
 ]
 
 
+def uuid_in_path(text: str, not_found: Exception) -> UUID:
+    """Raises `not_found` for an id that is none."""
+    if not CANONICAL_UUID.fullmatch(text):
+        raise not_found
+    return UUID(text)
+
+
 async def generation_id(id: InPath) -> UUID:  # noqa: A002  # its name in the URL
     """Raises GenerationNotFoundError, also for an id that is none."""
-    if not CANONICAL_UUID.fullmatch(id):
-        raise GenerationNotFoundError
-    return UUID(id)
+    return uuid_in_path(id, GenerationNotFoundError())
 
 
 GenerationId = Annotated[UUID, Depends(generation_id)]

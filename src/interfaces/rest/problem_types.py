@@ -86,6 +86,13 @@ LINK_USED = ProblemType(
     "A login link is good for one login, so that whoever finds it later cannot use it.",
     "Have a new one made: `darkroom up` prints one when it starts.",
 )
+LOCKED_OUT = ProblemType(
+    403,
+    "locks-out",
+    "It would lock out an administrator",
+    "Administrators cannot suspend or demote themselves, nor the one that comes with the service.",
+    "Let another administrator do it.",
+)
 OTHER_SITE = ProblemType(
     403,
     "other-site",

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from application.access import KeyRefusedError, SessionOverError
+from application.api_keys import ApiKeyNotFoundError, ExpiryPassedError, ScopeNotGivenError
 from application.following import TooManyFollowersError
 from application.generations import (
     ClockUncertainError,
@@ -27,6 +28,7 @@ from application.generations import (
     GenerationNotFoundError,
 )
 from application.idempotency import IdempotencyKeyReusedError
+from application.people import LockedOutError, UserNotFoundError
 from application.ports.event_store import StoreBusyError, StoreUnavailableError, UnknownEventError
 from application.ports.images import (
     ImageKeyRefusedError,
@@ -96,6 +98,11 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     QuotaExceededError: kinds.QUOTA_EXCEEDED,
     IdempotencyKeyReusedError: kinds.IDEMPOTENCY_KEY_REUSED,
     GenerationNotFoundError: kinds.NOT_FOUND,
+    UserNotFoundError: kinds.NOT_FOUND,
+    LockedOutError: kinds.LOCKED_OUT,
+    ApiKeyNotFoundError: kinds.NOT_FOUND,
+    ScopeNotGivenError: kinds.INVALID_REQUEST,
+    ExpiryPassedError: kinds.INVALID_REQUEST,
     GenerationClosedError: kinds.GENERATION_CLOSED,
     GenerationOpenError: kinds.GENERATION_OPEN,
     ContendedError: kinds.CONTENDED,

@@ -1,0 +1,92 @@
+"""Users, for administrators: seen, made administrators, suspended."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from application.people import UserNotFoundError
+from domain.user import User
+from interfaces.rest import problem_types as kinds
+from interfaces.rest.account_shapes import UserChange, UserShape
+from interfaces.rest.answers import json_answer, replayed, resource
+from interfaces.rest.authentication import Authenticated
+from interfaces.rest.bodies import read_json
+from interfaces.rest.context import container_of
+from interfaces.rest.headers import idempotency_key
+from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
+from interfaces.rest.own import uuid_in_path
+
+router = APIRouter(prefix="/api/v1/admin/users", tags=["admin"])
+
+CHANGE: dict[str, Any] = {**COMMAND, **json_body(UserChange)}
+
+
+async def user_id(
+    id: Annotated[  # noqa: A002  # its name in the URL
+        str, Path(description="The user's id.", json_schema_extra={"format": "uuid"})
+    ],
+) -> UUID:
+    """Raises UserNotFoundError for an id that is none."""
+    return uuid_in_path(id, UserNotFoundError())
+
+
+UserId = Annotated[UUID, Depends(user_id)]
+
+
+@router.get(
+    "/{id}",
+    operation_id="getUser",
+    summary="Get a user",
+    responses={
+        200: {"model": UserShape},
+        **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.BUSY),
+    },
+)
+async def user(request: Request, id_: UserId) -> Response:
+    """As they are now."""
+    return resource(request, of_user(await container_of(request).people().user(id_)))
+
+
+@router.patch(
+    "/{id}",
+    operation_id="changeUser",
+    summary="Change a user's role, suspend or reinstate them",
+    openapi_extra=CHANGE,
+    responses={
+        200: {"model": UserShape, "description": "They are as you wanted", "headers": REPLAYED},
+        **problems(
+            *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.LOCKED_OUT),
+            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
+            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
+            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
+            *(kinds.CONTENDED, kinds.BUSY),
+        ),
+    },
+)
+async def change(request: Request, caller: Authenticated, id_: UserId) -> Response:
+    """Effective in every process within a second.
+
+    Who is suspended is refused whatever they ask, and their sessions end; what they had asked for
+    goes on. Reinstated, their API keys are good again.
+    """
+    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    asked, people = await read_json(request, UserChange), container_of(request).people()
+    repeated = await people.change_standing(
+        id_, role=asked.role, suspended=asked.suspended, by=caller.user_id, idempotency_key=key
+    )
+    return json_answer(of_user(await people.user(id_)), headers=replayed(repeated))
+
+
+def of_user(user: User) -> UserShape:
+    """As folded from their events: always current."""
+    return UserShape(
+        id=user.id,
+        email=user.profile.email,
+        name=user.profile.name,
+        picture_url=user.profile.picture_url,
+        role=user.role,
+        suspended=user.is_suspended,
+    )

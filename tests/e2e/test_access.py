@@ -1,0 +1,217 @@
+"""Every route, asked by everybody: who is let through is as the table here says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from application.people import People
+from domain.user import User
+from infrastructure.container import Container
+from interfaces.rest import access, app, me
+from interfaces.rest.access import NEEDS, NeedsError
+from interfaces.rest.authentication import SESSION
+from tests.e2e.stack import Stack
+from tests.people import new_key, new_session, new_user, shown
+from tests.processes import ADMIN_KEY
+
+# Who is let through: everybody (*), or who has a key with the one scope generate (g), read (r) or
+# events (e), who is logged in (s), an administrator by key (a).
+LET_THROUGH: Mapping[str, str] = {
+    "POST /api/v1/generations": "g--sa",
+    "POST /api/v1/generate-image": "g--sa",
+    "POST /api/v1/generations/{id}/cancel": "g--sa",
+    "POST /api/v1/generations/{id}/retry": "g--sa",
+    "DELETE /api/v1/generations/{id}": "g--sa",
+    "GET /api/v1/generations": "-r-sa",
+    "GET /api/v1/generations/{id}": "-resa",
+    "GET /api/v1/generations/{id}/events": "-resa",
+    "GET /api/v1/jobs/{id}": "-r-sa",
+    "GET /references/{user}/{name}": "-r-sa",
+    "GET /images/{generation}/{name}": "*",
+    "GET /api/v1/providers": "-r-sa",
+    "GET /api/v1/me": "-resa",
+    "GET /api/v1/me/quota": "-r-sa",
+    "PUT /api/v1/me/preferences": "---sa",
+    "POST /api/v1/me/keys": "---sa",
+    "GET /api/v1/me/keys": "---sa",
+    "DELETE /api/v1/me/keys/{id}": "---sa",
+    "GET /api/v1/admin/users/{id}": "----a",
+    "PATCH /api/v1/admin/users/{id}": "----a",
+    "POST /api/v1/admin/users/{id}/keys": "----a",
+    "GET /api/v1/admin/users/{id}/keys": "----a",
+    "DELETE /api/v1/admin/keys/{id}": "----a",
+    "POST /api/v1/admin/providers/{name}": "----a",
+    "POST /v1/images/generations": "g--sa",
+    "POST /v1/images/edits": "g--sa",
+    "GET /v1/models": "-r-sa",
+    "GET /v1/models/{model:path}": "-r-sa",
+    "GET /problems": "*",
+    "GET /problems/{code}": "*",
+    "GET /livez": "*",
+    "GET /readyz": "*",
+    "GET /": "*",
+    "GET /docs": "*",
+    "GET /docs/docs.js": "*",
+    "GET /docs/icon.svg": "*",
+    "GET /docs/scalar-1.72.1.js": "*",
+    "GET /openapi.json": "*",
+}
+OWNED = [route for route in LET_THROUGH if "/generations/{id}" in route or "/jobs/" in route]
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Everybody:
+    """What each of them sends with a request."""
+
+    user: User
+    by_letter: Mapping[str, dict[str, str]]
+    suspended: dict[str, str]
+    suspended_session: dict[str, str]
+    gone: dict[str, str]
+
+
+async def _everybody(container: Container) -> Everybody:
+    store = container.store()
+    user, out = await new_user(store), await new_user(store)
+    gone = await new_key(store, out, "generate", "read", "events", "admin")
+    session = await new_session(store, out)
+    await People(store).change_standing(out.id, suspended=True, by=uuid4(), idempotency_key=None)
+    return Everybody(
+        user,
+        by_letter={
+            "g": shown(await new_key(store, user, "generate")),
+            "r": shown(await new_key(store, user, "read")),
+            "e": shown(await new_key(store, user, "events")),
+            "s": _in_session(await new_session(store, user)),
+            "a": shown(ADMIN_KEY),
+        },
+        suspended=shown(gone),
+        suspended_session=_in_session(session),
+        gone=shown("dk_" + "0" * 43),
+    )
+
+
+def _in_session(token: str) -> dict[str, str]:
+    return {"Cookie": f"{SESSION}={token}", "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+async def everybody(shared: Stack) -> Everybody:
+    return await _everybody(shared.container)
+
+
+@pytest.fixture
+async def anybody(shared: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that shows nothing by itself."""
+    async with httpx.AsyncClient(base_url=shared.settings.public_url, timeout=30) as client:
+        yield client
+
+
+async def ask(
+    client: httpx.AsyncClient, route: str, headers: Mapping[str, str], **ids: str
+) -> httpx.Response:
+    method, path = route.split(" ")
+    known = {"{id}": str(uuid4()), "{user}": str(uuid4()), "{generation}": str(uuid4())}
+    for name, value in {**known, **{f"{{{k}}}": v for k, v in ids.items()}}.items():
+        path = path.replace(name, value)
+    for name in ("{name}", "{code}", "{model:path}"):
+        path = path.replace(name, "nothing")
+    body = {"content": b"[]", "headers": {"Content-Type": "application/json", **headers}}
+    sent: dict[str, Any] = body if method in CHANGING else {"headers": headers}
+    return await client.request(method, path, **sent)
+
+
+def is_let_through(answer: httpx.Response) -> bool:
+    return answer.status_code not in (401, 403)
+
+
+def test_every_route_is_in_this_table() -> None:
+    assert LET_THROUGH.keys() == NEEDS.keys()
+
+
+def test_no_application_is_made_with_a_route_that_is_not_in_the_table(
+    monkeypatch: pytest.MonkeyPatch, shared: Stack
+) -> None:
+    router = APIRouter()
+    router.add_api_route("/api/v1/forgotten", me.quota, methods=["POST"])
+    monkeypatch.setattr(me, "router", router)
+    with pytest.raises(NeedsError, match="POST /api/v1/forgotten"):
+        app.create_app(shared.container)
+
+
+def test_no_application_is_made_with_a_row_that_no_route_has(
+    monkeypatch: pytest.MonkeyPatch, shared: Stack
+) -> None:
+    monkeypatch.setattr(access, "NEEDS", {**NEEDS, "GET /gone": access.READ})
+    with pytest.raises(NeedsError, match="GET /gone"):
+        app.create_app(shared.container)
+
+
+@pytest.mark.parametrize("route", LET_THROUGH)
+async def test_a_route_lets_through_whom_the_table_says(
+    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+) -> None:
+    table = LET_THROUGH[route]
+    for letter, headers in everybody.by_letter.items():
+        answer = await ask(anybody, route, headers)
+        assert is_let_through(answer) == (table == "*" or letter in table), (letter, answer.text)
+
+
+@pytest.mark.parametrize("route", LET_THROUGH)
+async def test_nobody_unknown_suspended_or_gone_is_let_through(
+    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+) -> None:
+    is_open = LET_THROUGH[route] == "*"
+    for headers, status in (
+        ({}, 401),
+        ({"Authorization": "Basic YTpi"}, 401),
+        (everybody.gone, 401),
+        (everybody.suspended, 403),
+        (everybody.suspended_session, 403),
+    ):
+        answer = await ask(anybody, route, headers)
+        assert is_let_through(answer) == is_open, answer.text
+        assert is_open or answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("route", OWNED)
+async def test_what_is_somebody_elses_is_nothing_to_others(
+    shared: Stack, anybody: httpx.AsyncClient, everybody: Everybody, route: str
+) -> None:
+    generation = await shared.generate()
+    (allowed, *_) = (letter for letter in "gr" if letter in LET_THROUGH[route])
+    theirs = await ask(anybody, route, everybody.by_letter[allowed], id=generation["id"])
+    assert theirs.status_code == 404
+    own = await ask(anybody, route, shown(ADMIN_KEY), id=generation["id"])
+    assert own.status_code != 404
+
+
+@pytest.mark.parametrize("route", [r for r in LET_THROUGH if r.split()[0] in CHANGING])
+async def test_a_browser_changes_nothing_for_another_sites_page(
+    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+) -> None:
+    session = {"Cookie": everybody.by_letter["s"]["Cookie"]}
+    for said in (
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "same-origin"},
+    ):
+        answer = await ask(anybody, route, session | said)
+        shape = answer.json()
+        code = shape.get("code") or shape["error"]["code"]
+        assert (answer.status_code, code.replace("_", "-")) == (403, "other-site"), said
+    if "s" in LET_THROUGH[route]:
+        own = {"Origin": str(anybody.base_url).rstrip("/")}
+        assert is_let_through(await ask(anybody, route, session | own))
