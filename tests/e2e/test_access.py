@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import APIRouter
 
 from application.people import People
@@ -63,6 +64,7 @@ LET_THROUGH: Mapping[str, str] = {
     "GET /docs/scalar-1.72.1.js": "*",
     "GET /openapi.json": "*",
 }
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 OWNED = [route for route in LET_THROUGH if "/generations/{id}" in route or "/jobs/" in route]
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
@@ -103,12 +105,12 @@ def _in_session(token: str) -> dict[str, str]:
     return {"Cookie": f"{SESSION}={token}", "Sec-Fetch-Site": "same-origin"}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def everybody(shared: Stack) -> Everybody:
     return await _everybody(shared.container)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def anybody(shared: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A client that shows nothing by itself."""
     async with httpx.AsyncClient(base_url=shared.settings.public_url, timeout=30) as client:
@@ -133,11 +135,11 @@ def is_let_through(answer: httpx.Response) -> bool:
     return answer.status_code not in (401, 403)
 
 
-def test_every_route_is_in_this_table() -> None:
+async def test_every_route_is_in_this_table() -> None:
     assert LET_THROUGH.keys() == NEEDS.keys()
 
 
-def test_no_application_is_made_with_a_route_that_is_not_in_the_table(
+async def test_no_application_is_made_with_a_route_that_is_not_in_the_table(
     monkeypatch: pytest.MonkeyPatch, shared: Stack
 ) -> None:
     router = APIRouter()
@@ -147,7 +149,7 @@ def test_no_application_is_made_with_a_route_that_is_not_in_the_table(
         app.create_app(shared.container)
 
 
-def test_no_application_is_made_with_a_row_that_no_route_has(
+async def test_no_application_is_made_with_a_row_that_no_route_has(
     monkeypatch: pytest.MonkeyPatch, shared: Stack
 ) -> None:
     monkeypatch.setattr(access, "NEEDS", {**NEEDS, "GET /gone": access.READ})

@@ -16,6 +16,7 @@ import pytest
 
 from application.ports.images import Mark
 from infrastructure.beside_up import left_for_others
+from infrastructure.connection_budget import connections_of_each
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models import discover
@@ -165,7 +166,8 @@ async def test_few_free_connections_are_told(patient: Patient) -> None:
             taken.enter_context(psycopg.connect(url))
         findings = await patient.found()
     assert findings["connections"]["state"] == "degraded"
-    assert findings["connections"]["sentence"].endswith("needs 16 more, and there are 14.")
+    needed = sum(connections_of_each().values())
+    assert findings["connections"]["sentence"].endswith(f"needs {needed} more, and there are 14.")
     assert "Raise max_connections" in findings["connections"]["remedy"]
 
 

@@ -8,9 +8,17 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from fastapi import Request
+from starlette.types import Message
 
-from interfaces.rest.bodies import parse, strict_json
-from interfaces.rest.errors import MalformedBodyError, ShapeError
+from interfaces.rest.bodies import MOST_SMALL_BYTES, parse, read_json, strict_json
+from interfaces.rest.errors import (
+    BodyTooLargeError,
+    MalformedBodyError,
+    MediaTypeError,
+    ShapeError,
+)
+from interfaces.rest.provider_shapes import ProviderChange
 
 SECRET = "a secret wish"
 
@@ -228,3 +236,51 @@ def test_to_json_two_point_nought_is_two() -> None:
 @pytest.mark.parametrize("size", ["16x16", "4096x4096", "1024x768"])
 def test_sizes_are_pixels(size: str) -> None:
     assert parse(body(size=size)).size == size
+
+
+# --- small ones ----------------------------------------------------------------------------------
+
+
+def sent(*parts: bytes, content_type: str = "application/json", is_all: bool = True) -> Request:
+    """A request whose body comes in these parts; nothing may be asked for behind the last."""
+    coming = list(parts)
+
+    async def receive() -> Message:
+        part = coming.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(coming) or not is_all}
+
+    headers = [(b"content-type", content_type.encode())]
+    return Request({"type": "http", "headers": headers}, receive)
+
+
+async def test_a_small_body_has_the_shape_that_is_asked_for() -> None:
+    request = sent(b'{"enabled"', b": true}", content_type="application/json; charset=utf-8")
+
+    assert (await read_json(request, ProviderChange)).enabled is True
+
+
+async def test_a_small_body_that_is_no_json_is_refused() -> None:
+    with pytest.raises(MediaTypeError):
+        await read_json(sent(b"enabled=true", content_type="text/plain"), ProviderChange)
+
+
+async def test_a_wrong_field_of_a_small_body_is_named() -> None:
+    with pytest.raises(ShapeError) as caught:
+        await read_json(sent(b'{"place": 0, "surprise": 1}'), ProviderChange)
+
+    told = {mistake.pointer: mistake.detail for mistake in caught.value.mistakes}
+    assert told == {
+        "#/place": "place must be 1 or more.",
+        "#/surprise": "There is no such field. Leave it out.",
+    }
+
+
+async def test_a_body_that_is_to_be_small_is_read_as_far_as_its_bound() -> None:
+    with pytest.raises(BodyTooLargeError, match=f"larger than {MOST_SMALL_BYTES} bytes"):
+        await read_json(sent(b" " * MOST_SMALL_BYTES, b" ", is_all=False), ProviderChange)
+
+
+async def test_a_body_up_to_the_bound_is_taken() -> None:
+    body = b'{"enabled": true}'.ljust(MOST_SMALL_BYTES)
+
+    assert (await read_json(sent(body), ProviderChange)).enabled is True

@@ -9,6 +9,7 @@ import pytest
 
 from infrastructure.connection_budget import Budget, connections_of_each
 from infrastructure.doctor import _connections, _of_clocks, _read_model, _version
+from infrastructure.read_models import discover
 
 WELL: dict[str, Any] = {"behind": 0, "parked": 0, "error": None}
 
@@ -47,21 +48,25 @@ def test_a_read_model_is_judged_by_its_worst(
 
 
 @pytest.mark.parametrize(
-    ("usable", "others", "state"),
-    [(97, 2, "ok"), (50, 2, "ok"), (49, 2, "degraded"), (97, 53, "degraded"), (31, 2, "failing")],
+    ("beside_all", "others", "state"),
+    [(47, 2, "ok"), (0, 2, "ok"), (-1, 2, "degraded"), (-1, 53, "degraded"), (-99, 2, "failing")],
 )
-def test_connections_must_do_for_a_rolling_restart(usable: int, others: int, state: str) -> None:
+def test_connections_must_do_for_a_rolling_restart(
+    beside_all: int, others: int, state: str
+) -> None:
     each = connections_of_each()
-    assert (each["api"], each["worker"], each["projector"]) == (6, 7, 3)
+    assert (each["api"], each["worker"], each["projector"]) == (6, 7, len(discover()))
+    two, one = 2 * sum(each.values()), sum(each.values())
+    usable = max(two + one + others + beside_all, two + others - 1)
     found = _connections(Budget(usable, {"api": 2, "worker": 2, "projector": 2}, others))
     assert found.state == state
     assert found.sentence.startswith(
-        f"At work: 2 api, 2 worker, 2 projector; they take up to 32 of {usable} connections, "
+        f"At work: 2 api, 2 worker, 2 projector; they take up to {two} of {usable} connections, "
         f"others have {others}."
     )
     assert (found.remedy is None) == (state == "ok")
     if found.remedy:
-        missing = 32 + others + 16 - usable
+        missing = two + others + one - usable
         assert f"by {missing}, or run fewer processes." in found.remedy
 
 

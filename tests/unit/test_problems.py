@@ -107,6 +107,7 @@ def test_types_never_change() -> None:
         (400, "/problems/malformed-body"),
         (400, "/problems/unreadable-request"),
         (401, "/problems/not-authenticated"),
+        (403, "/problems/locks-out"),
         (403, "/problems/login-link-used"),
         (403, "/problems/not-allowed"),
         (403, "/problems/other-site"),

@@ -71,7 +71,13 @@ async def api_keys_page(
 ) -> list[ApiKeyRow]:
     """Up to `limit` keys of one user, the newest first, that are older than `before`."""
     rows = await fetch(PAGE, (user_id, BEHIND_ALL if before is None else before, limit))
-    return [ApiKeyRow(*row[:4], tuple(row[4]), *row[5:]) for row in rows]
+    return [_row(*row) for row in rows]
+
+
+def _row(
+    id_: UUID, position: int, name: str, prefix: str, scopes: list[Scope], *times: Any
+) -> ApiKeyRow:
+    return ApiKeyRow(id_, position, name, prefix, tuple(scopes), *times)
 
 
 def _issued(event: ApiKey.Issued) -> dict[str, Any]:

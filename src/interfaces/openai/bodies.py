@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from application.earlier_pictures import EarlierPicture
 from interfaces.openai.errors import ParameterError, param
 from interfaces.openai.shapes import NOT_OFFERED, EditRequest, ImageInput, ImageRequest
-from interfaces.rest.bodies import LARGE, pointer
+from interfaces.rest.bodies import LARGE, media_type, pointer
 from interfaces.rest.errors import MalformedBodyError, MediaTypeError
 from interfaces.rest.fields import MOST_REFERENCES
 from interfaces.rest.forms import MOST_DIGITS, read_parts
@@ -45,17 +45,17 @@ class Asked:
 
 async def read_generation(request: Request) -> Asked:
     """Raises MediaTypeError, MalformedBodyError, ParameterError."""
-    if _media_type(request) != "application/json":
+    if media_type(request) != "application/json":
         raise MediaTypeError("Send JSON (`Content-Type: application/json`).")
     return Asked(_checked(ImageRequest, await _json(request)))
 
 
 async def read_edit(request: Request) -> Asked:
     """Raises MediaTypeError, MalformedBodyError, ParameterError."""
-    media_type = _media_type(request)
-    if media_type == "multipart/form-data":
+    content_type = media_type(request)
+    if content_type == "multipart/form-data":
         return _of_form(await read_parts(request))
-    if media_type != "application/json":
+    if content_type != "application/json":
         raise MediaTypeError
     fields = _checked(EditRequest, await _json(request))
     if not fields.images:
@@ -64,10 +64,6 @@ async def read_edit(request: Request) -> Asked:
     mask = _mask(fields.mask) if fields.mask else None
     request.state.sent_as = _names_in_json(fields.images)
     return Asked(fields.model_copy(update={"images": None, "mask": None}), references, mask)
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _json(request: Request) -> Any:

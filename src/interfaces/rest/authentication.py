@@ -41,14 +41,14 @@ class Authentication:
                 return await self._by_key(authorization)
             if token := _cookie(headers.get(b"cookie", b""), self._cookie):
                 return await self._access().by_session(token)
-        except (*REFUSALS, *UNCERTAIN, NotAuthenticatedError) as error:
+        except (*REFUSALS, *UNCERTAIN) as error:
             return error
         return NotAuthenticatedError()
 
     async def _by_key(self, authorization: bytes) -> Caller:
         scheme, _, key = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise NotAuthenticatedError
+        if scheme.lower() != "bearer":
+            raise KeyRefusedError
         return await self._access().by_key(key.strip())
 
 

@@ -1,29 +1,34 @@
-"""Bodies: a request for pictures, from strict JSON or from a form with files."""
+"""Bodies: a request for pictures, from strict JSON or from a form with files; or small JSON."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from interfaces.rest.errors import MediaTypeError, Mistake, ShapeError
+from interfaces.rest.account_shapes import PreferencesShape
+from interfaces.rest.errors import BodyTooLargeError, MediaTypeError, Mistake, ShapeError
 from interfaces.rest.fields import MOST_METADATA, MOST_REFERENCES
 from interfaces.rest.forms import read_form
 from interfaces.rest.sentences import NO_SUCH_FIELD, sentence
-from interfaces.rest.shapes import GenerationRequest, shortened
+from interfaces.rest.shapes import GenerationRequest, Shape, shortened
 from interfaces.rest.strict_json import strict_json
 
 LARGE = 64 * 1024  # bytes: reading more than this as JSON would hold up the event loop
+MOST_SMALL_BYTES = LARGE  # of a body without pictures
 MOST_MISTAKES = 20
-FIELDS = {field.alias for field in GenerationRequest.model_fields.values()}
+NOT_LEFT_OUT = "none_required"  # what pydantic says, too, of a wrong value that could be left out
 MOST_INSIDE = {"metadata": (MOST_METADATA, "keys"), "referenceImages": (MOST_REFERENCES, "images")}
+
+S = TypeVar("S", bound=Shape)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Asked:
 
 async def read_generation_request(request: Request) -> Asked:
     """Raises MediaTypeError, MalformedBodyError, ShapeError."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = media_type(request)
     if content_type == "multipart/form-data":
         form = await read_form(request)
         _refuse_the_countless({**form.fields, "referenceImages": form.files})
@@ -49,6 +54,32 @@ async def read_generation_request(request: Request) -> Asked:
         raise MediaTypeError
     fields = await _parsed(b"".join([part async for part in request.stream()]))
     return Asked(fields, fields.reference_images, fields.mask)
+
+
+async def read_json(request: Request, shape: type[S]) -> S:
+    """What a small body holds.
+
+    Raises MediaTypeError, BodyTooLargeError, MalformedBodyError, ShapeError.
+    """
+    if media_type(request) != "application/json":
+        raise MediaTypeError("Send JSON (`Content-Type: application/json`).")
+    return _of_shape(shape, strict_json(await read_small(request)))
+
+
+async def read_small(request: Request) -> bytes:
+    """Raises BodyTooLargeError."""
+    body = bytearray()
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            body += part
+            if len(body) > MOST_SMALL_BYTES:
+                raise BodyTooLargeError(MOST_SMALL_BYTES, "Send only what is asked for.")
+    return bytes(body)
+
+
+def media_type(request: Request) -> str:
+    """What the body is said to be, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _parsed(body: bytes) -> GenerationRequest:
@@ -63,19 +94,39 @@ def parse(body: bytes) -> GenerationRequest:
 def checked(sent: Any) -> GenerationRequest:
     """What was sent, once it has the right shape. Raises ShapeError."""
     _refuse_the_countless(sent)
-    try:
-        asked = GenerationRequest.model_validate(sent, by_name=False)
-    except ValidationError as error:
-        raise ShapeError(tuple(mistakes(error.errors(include_url=False)))) from None
-    _refuse_two_shapes(asked)
+    asked = _of_shape(GenerationRequest, sent)
+    refuse_two_shapes(asked)
     return asked
 
 
-def mistakes(errors: Iterable[ErrorDetails]) -> Iterable[Mistake]:
-    """The first few of pydantic's errors, without the values."""
-    for number, error in enumerate(errors):
-        if number < MOST_MISTAKES:
-            yield Mistake(sentence(error, _named(error["loc"])), pointer=pointer(error["loc"]))
+def _of_shape(shape: type[S], sent: Any) -> S:
+    try:
+        return shape.model_validate(sent, by_name=False)
+    except ValidationError as error:
+        mistakes = _mistakes(error.errors(include_url=False), sent, _names(shape))
+        raise ShapeError(tuple(islice(mistakes, MOST_MISTAKES))) from None
+
+
+def _mistakes(
+    errors: Iterable[ErrorDetails], sent: Any, names: Collection[str]
+) -> Iterator[Mistake]:
+    """Of pydantic's errors, without the values."""
+    for error in errors:
+        if error["type"] != NOT_LEFT_OUT:
+            loc = _within(sent, error)
+            yield Mistake(sentence(error, _named(loc, names)), pointer=pointer(loc))
+
+
+def _within(sent: Any, error: ErrorDetails) -> tuple[int | str, ...]:
+    """Where it is in what was sent: further on pydantic names what else it might have been."""
+    loc = error["loc"]
+    for depth, part in enumerate(loc):
+        try:
+            sent = sent[part]
+        except (LookupError, TypeError):
+            is_missing = error["type"] == "missing" and depth == len(loc) - 1
+            return loc[: depth + is_missing]
+    return loc
 
 
 def pointer(loc: Iterable[int | str]) -> str:
@@ -84,11 +135,19 @@ def pointer(loc: Iterable[int | str]) -> str:
     return "#" + "".join(f"/{quote(part, safe='~')}" for part in parts if part != "[key]")
 
 
-def _named(loc: tuple[int | str, ...]) -> str:
+def _named(loc: tuple[int | str, ...], names: Collection[str]) -> str:
     """What a sentence begins with: names that are ours, never what was sent."""
     if not loc:
         return "The body"
-    return str(loc[0]) if len(loc) == 1 and loc[0] in FIELDS else "It"
+    return str(loc[0]) if len(loc) == 1 and loc[0] in names else "It"
+
+
+def _names(shape: type[Shape]) -> frozenset[str]:
+    """As JSON has them."""
+    return frozenset(field.alias or name for name, field in shape.model_fields.items())
+
+
+FIELDS = _names(GenerationRequest)
 
 
 def _refuse_the_countless(sent: Any) -> None:
@@ -105,7 +164,8 @@ def _refuse_the_countless(sent: Any) -> None:
             raise ShapeError((Mistake(detail, pointer=pointer((name,))),))
 
 
-def _refuse_two_shapes(asked: GenerationRequest) -> None:
+def refuse_two_shapes(asked: GenerationRequest | PreferencesShape) -> None:
+    """Raises ShapeError."""
     if asked.size is None or asked.aspect_ratio is None:
         return
     detail = "size and aspectRatio both say what shape it has. Send one of them."

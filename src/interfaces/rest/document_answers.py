@@ -40,6 +40,7 @@ IF_NONE_MATCH = {
 }
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
 MADE = ("createGeneration", "generateImage", "retryGeneration")
+LISTS = ("listGenerations", "listKeys", "listKeysOf")
 LEADS_TO = (
     "getGeneration",
     "getJob",
@@ -67,6 +68,8 @@ def complete_answers(document: dict[str, Any]) -> None:
         operation["responses"] = dict(sorted(answers.items()))
         for status, answer in operation["responses"].items():
             _add_headers(path, method, status, answer)
+            if status == "201" and operation["operationId"] not in MADE:
+                _leave_out(answer, "Location", "Applied")
             _share_examples(answer, components["examples"])
         _add_examples(operation, examples)
         _add_links(operation)
@@ -90,6 +93,11 @@ def _add_headers(path: str, method: str, status: str, answer: dict[str, Any]) ->
     told = answer.setdefault("headers", {})
     for name in names:
         told[HEADERS[name][0]] = {"$ref": f"#/components/headers/{name}"}
+
+
+def _leave_out(answer: dict[str, Any], *names: str) -> None:
+    for name in names:
+        del answer["headers"][HEADERS[name][0]]
 
 
 def _share_examples(answer: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -119,7 +127,7 @@ def _add_links(operation: Operation) -> None:
                 target: {"operationId": target, "parameters": {"id": "$response.body#/id"}}
                 for target in LEADS_TO
             }
-    if name == "listGenerations":
+    if name in LISTS:
         operation["responses"]["200"]["headers"]["Link"] = {"$ref": "#/components/headers/Next"}
         cursor = {"operationId": name, "parameters": {"cursor": "$response.body#/nextCursor"}}
         operation["responses"]["200"]["links"] = {"nextPage": cursor}

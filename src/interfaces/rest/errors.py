@@ -96,8 +96,8 @@ class RangeNotSatisfiableError(RequestError):
 
 
 class BodyTooLargeError(RequestError):
-    def __init__(self, most: int) -> None:
-        super().__init__(f"The body is larger than {most} bytes. Send smaller or fewer images.")
+    def __init__(self, most: int, remedy: str = "Send smaller or fewer images.") -> None:
+        super().__init__(f"The body is larger than {most} bytes. {remedy}")
 
 
 class TooMuchInFlightError(RequestError):

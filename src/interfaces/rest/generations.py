@@ -17,7 +17,7 @@ from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
-from interfaces.rest.bodies import Asked, read_generation_request
+from interfaces.rest.bodies import Asked, read_generation_request, read_small
 from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
 from interfaces.rest.headers import Patience, idempotency_key, patience
@@ -162,7 +162,7 @@ async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> R
     It is waited for and answered as `createGeneration` is.
     """
     prefer = _patience(request)
-    await _pass_over_body(request)
+    await read_small(request)  # whoever sends too much, or too slowly, hears of it first
     placed = await (
         container_of(request)
         .generations()
@@ -245,12 +245,6 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
     if generation is None:
         raise ClientDisconnect
     return _answer(generation, placed, prefer)
-
-
-async def _pass_over_body(request: Request) -> None:
-    """Whoever sends too much, or too slowly, hears of it before anything is done."""
-    async for _ in request.stream():
-        pass
 
 
 def _spec(asked: GenerationRequest) -> ImageSpec:

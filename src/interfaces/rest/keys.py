@@ -24,7 +24,7 @@ from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.people import UserId
 
-router = APIRouter(prefix="/api/v1", tags=["keys"])
+router = APIRouter(prefix="/api/v1")
 
 KeyId = Annotated[str, Path(description="The key's id.", json_schema_extra={"format": "uuid"})]
 ISSUE: dict[str, Any] = {**COMMAND, **json_body(KeyRequest)}
@@ -69,6 +69,7 @@ Page = Annotated[PageQuery, Query()]
 
 @router.post(
     "/me/keys",
+    tags=["keys"],
     status_code=201,
     operation_id="issueKey",
     summary="Have an API key issued",
@@ -80,7 +81,13 @@ async def issue(request: Request, caller: Authenticated) -> Response:
     return await _issue(request, caller, caller.user_id)
 
 
-@router.get("/me/keys", operation_id="listKeys", summary="List your API keys", responses=LISTED)
+@router.get(
+    "/me/keys",
+    tags=["keys"],
+    operation_id="listKeys",
+    summary="List your API keys",
+    responses=LISTED,
+)
 async def keys(request: Request, caller: Authenticated, page: Page) -> Response:
     """The newest first, revoked and expired ones too. A new one may be missing for a moment."""
     return await _list(request, caller.user_id, page)
@@ -88,6 +95,7 @@ async def keys(request: Request, caller: Authenticated, page: Page) -> Response:
 
 @router.delete(
     "/me/keys/{id}",
+    tags=["keys"],
     status_code=204,
     operation_id="revokeKey",
     summary="Revoke an API key",

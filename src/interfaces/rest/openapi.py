@@ -151,7 +151,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"apiKey": []}]
     schemas = components.setdefault("schemas", {})
-    for shape in (GenerationRequest, ProblemShape, *_BODIES.values()):
+    shapes: tuple[type[Shape], ...] = (GenerationRequest, ProblemShape, *_BODIES.values())
+    for shape in shapes:
         own = shape.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(own.pop("$defs", {}))
         schemas[shape.__name__] = own

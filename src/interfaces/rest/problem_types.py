@@ -161,9 +161,9 @@ BODY_TOO_LARGE = ProblemType(
     413,
     "body-too-large",
     "The body is too large",
-    "A request may have 32 MiB, reference images and all.",
+    "A request for pictures may have 32 MiB, reference images and all; any other has 64 KiB.",
     "Send smaller or fewer reference images; JPEG or WebP instead of PNG, or a form with files "
-    "instead of base64, which is a third longer.",
+    "instead of base64, which is a third longer. What has no pictures is small.",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     415,

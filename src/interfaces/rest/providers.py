@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import ValidationError
 
 from application.ports.health import Circuit, Health
 from application.ports.providers import Capabilities, Model
@@ -14,11 +13,10 @@ from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, resource
 from interfaces.rest.authentication import Authenticated
-from interfaces.rest.bodies import mistakes
+from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
-from interfaces.rest.errors import MediaTypeError, ShapeError
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, problems
+from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.provider_shapes import (
     CircuitShape,
     FreeSizesShape,
@@ -29,20 +27,11 @@ from interfaces.rest.provider_shapes import (
     ProviderShape,
     ReferenceRulesShape,
 )
-from interfaces.rest.strict_json import strict_json
 
 router = APIRouter(prefix="/api/v1")
 
 Name = Annotated[str, Path(description="The provider's name.", examples=["openai"])]
-CHANGES: dict[str, Any] = {
-    **COMMAND,
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ProviderChange"}}
-        },
-    },
-}
+CHANGES: dict[str, Any] = {**COMMAND, **json_body(ProviderChange)}
 
 
 @router.get(
@@ -89,7 +78,7 @@ async def change(request: Request, caller: Authenticated, name: Name) -> Respons
     accepted wait until it is switched on again, or for their deadline.
     """
     key = idempotency_key(request.headers.getlist("idempotency-key"))
-    asked, container = await _read_change(request), container_of(request)
+    asked, container = await read_json(request, ProviderChange), container_of(request)
     repeated = await container.provider_changes().change(
         name,
         ProviderWish(enabled=asked.enabled, place=asked.place),
@@ -98,18 +87,6 @@ async def change(request: Request, caller: Authenticated, name: Name) -> Respons
     )
     (changed,) = [shape for shape in await _shapes(container) if shape.name == name]
     return json_answer(changed, headers={"Idempotent-Replayed": "true"} if repeated else {})
-
-
-async def _read_change(request: Request) -> ProviderChange:
-    """Raises MediaTypeError, MalformedBodyError, ShapeError."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        raise MediaTypeError("Send JSON (`Content-Type: application/json`).")
-    sent = strict_json(b"".join([part async for part in request.stream()]))
-    try:
-        return ProviderChange.model_validate(sent, by_name=False)
-    except ValidationError as error:
-        raise ShapeError(tuple(mistakes(error.errors(include_url=False)))) from None
 
 
 async def _shapes(container: Container) -> tuple[ProviderShape, ...]:
