@@ -13,7 +13,7 @@ from uuid import UUID
 from application.accounts import ADMINISTRATOR
 from application.fresh import Fresh
 from application.last_uses import LastUses
-from application.ports.event_store import EventStore
+from application.ports.event_store import EventStore, StoreUnavailableError, UnknownEventError
 from application.tasks import end
 from domain.api_key import BEGINS, ApiKey, Scope, key_id
 from domain.user import Preferences, Role, Session, SuspendedError, User
@@ -89,16 +89,9 @@ class Access:
         shown = await self._fresh.get(ApiKey, key_id(key))
         if shown is None or not shown.is_this(key):
             raise KeyRefusedError
-        now = self._store.now()
-        if shown.is_revoked:
-            raise KeyRefusedError("was revoked")
-        if shown.expires_at is not None and shown.expires_at <= now:
-            raise KeyRefusedError(f"expired at {shown.expires_at.isoformat()}")
-        role = await self._role(shown.user_id)
-        self._uses.use(shown.id, now)
-        return Caller(
-            shown.user_id, role, scopes_of(role) & set(shown.scopes), api_key_id=str(shown.id)
-        )
+        caller = await self._owner(shown)
+        self._uses.use(shown.id, self._store.now())
+        return caller
 
     async def by_session(self, token: str) -> Caller:
         """Who keeps this `session_token`. Raises SessionOverError, SuspendedError."""
@@ -109,12 +102,34 @@ class Access:
         user, session = await self._session(user_id, hashed, as_of_now=False)
         if session is None:  # it may have begun a moment ago, in another process
             user, session = await self._session(user_id, hashed, as_of_now=True)
-        if user is not None and user.is_suspended:
-            raise SuspendedError
-        if user is None or session is None or await self._is_over(session):
-            raise SessionOverError
-        self._uses.use(session.id, self._store.now())
-        return Caller(user_id, user.role, scopes_of(user.role), session_id=session.id)
+        caller = await self._of_session(user, session)
+        if session is not None:
+            self._uses.use(session.id, self._store.now())
+        return caller
+
+    async def is_still_in(self, caller: Caller) -> bool:
+        """Whether who was let in before would be let in now: for what goes on for long.
+
+        While the store is away nobody is taken for somebody who is not.
+        """
+        try:
+            await self._let_in_again(caller)
+        except (KeyRefusedError, SessionOverError, SuspendedError):
+            return False
+        except (StoreUnavailableError, UnknownEventError):
+            return True
+        return True
+
+    async def _let_in_again(self, caller: Caller) -> None:
+        if caller.session_id is not None:
+            user = await self._fresh.get(User, caller.user_id)
+            session = user.sessions.get(caller.session_id) if user else None
+            await self._of_session(user, session)
+        elif caller.api_key_id != BOOTSTRAP_KEY:
+            shown = await self._fresh.get(ApiKey, UUID(caller.api_key_id))
+            if shown is None:
+                raise KeyRefusedError
+            await self._owner(shown)
 
     async def preferences(self, user_id: UUID) -> Preferences:
         """What this user's requests ask for where they say nothing."""
@@ -133,13 +148,25 @@ class Access:
         finally:
             await end(keeping)
 
-    async def _role(self, user_id: UUID) -> Role:
-        user = await self._fresh.get(User, user_id)
+    async def _owner(self, shown: ApiKey) -> Caller:
+        if shown.is_revoked:
+            raise KeyRefusedError("was revoked")
+        if shown.expires_at is not None and shown.expires_at <= self._store.now():
+            raise KeyRefusedError(f"expired at {shown.expires_at.isoformat()}")
+        user = await self._fresh.get(User, shown.user_id)
         if user is None:
             raise KeyRefusedError
         if user.is_suspended:
             raise SuspendedError
-        return user.role
+        scopes = scopes_of(user.role) & set(shown.scopes)
+        return Caller(user.id, user.role, scopes, api_key_id=str(shown.id))
+
+    async def _of_session(self, user: User | None, session: Session | None) -> Caller:
+        if user is not None and user.is_suspended:
+            raise SuspendedError
+        if user is None or session is None or await self._is_over(session):
+            raise SessionOverError
+        return Caller(user.id, user.role, scopes_of(user.role), session_id=session.id)
 
     async def _session(
         self, user_id: UUID, hashed: str, *, as_of_now: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import Annotated, cast
 
@@ -13,13 +13,13 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from application.following import Beat, Following, Told
+from application.following import Beat, Told
 from application.queue_places import QueuePlace
 from domain.generation import Generation
 from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import resource
-from interfaces.rest.context import container_of
+from interfaces.rest.context import caller_of, container_of
 from interfaces.rest.errors import EventIdRefusedError
 from interfaces.rest.headers import accepts
 from interfaces.rest.openapi import EVENT_STREAM, RESUMABLE, problems
@@ -95,7 +95,8 @@ async def _stream(
             return Response(status_code=204, headers=STREAMED)
         if request.method == "HEAD":
             return Response(headers=STREAMED, media_type=EVENT_STREAM_TYPE)
-        return _EventStream(_frames(following, generation, after), until_then.pop_all())
+        told = _to_whom_may_hear(request, following.follow(generation, after=after))
+        return _EventStream(_frames(told), until_then.pop_all())
 
 
 async def _last_told(
@@ -130,13 +131,23 @@ class _EventStream(StreamingResponse):
             await super().stream_response(send)
 
 
-async def _frames(
-    following: Following, generation: Generation, after: int
-) -> AsyncGenerator[bytes]:
+async def _frames(told: AsyncGenerator[Told]) -> AsyncGenerator[bytes]:
     yield format_sse_event(retry=random.randint(*RETRY_MILLISECONDS))  # noqa: S311  # spreads
-    async with aclosing(following.follow(generation, after=after)) as told:
-        async for one in cast(AsyncIterator[Told], told):
+    async with aclosing(told):
+        async for one in told:
             yield _frame(one)
+
+
+async def _to_whom_may_hear(
+    request: Request, following: AsyncGenerator[Told]
+) -> AsyncGenerator[Told]:
+    """Ends before something is told to a caller who would not be let in any more."""
+    access, caller = container_of(request).access(), caller_of(request)
+    async with aclosing(following):
+        async for one in following:
+            if not await access.is_still_in(caller):
+                return
+            yield one
 
 
 def _frame(told: Told) -> bytes:
