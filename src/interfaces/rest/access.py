@@ -66,6 +66,7 @@ NEEDS: Mapping[str, Need] = {
     "DELETE /api/v1/me/keys/{id}": IN_PERSON,
     "GET /api/v1/admin/users/{id}": ADMIN,
     "PATCH /api/v1/admin/users/{id}": ADMIN,
+    "GET /api/v1/admin/users/{id}/events": ADMIN,
     "POST /api/v1/admin/users/{id}/keys": ADMIN,
     "GET /api/v1/admin/users/{id}/keys": ADMIN,
     "DELETE /api/v1/admin/keys/{id}": ADMIN,

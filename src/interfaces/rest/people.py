@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from application.people import UserNotFoundError
 from domain.user import User
@@ -15,12 +15,17 @@ from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
+from interfaces.rest.events import EventsQuery
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
+from interfaces.rest.pages import link_to_next
+from interfaces.rest.representation import of_event
+from interfaces.rest.shapes import EventList
 
 router = APIRouter(prefix="/api/v1/admin/users", tags=["admin"])
 
+SECRETS = frozenset({"token_hash", "link"})  # of no use to anybody, but to who tries them out
 CHANGE: dict[str, Any] = {**COMMAND, **json_body(UserChange)}
 
 
@@ -78,6 +83,29 @@ async def change(request: Request, caller: Authenticated, id_: UserId) -> Respon
         id_, role=asked.role, suspended=asked.suspended, by=caller.user_id, idempotency_key=key
     )
     return json_answer(of_user(await people.user(id_)), headers=replayed(repeated))
+
+
+@router.get(
+    "/{id}/events",
+    operation_id="listUserEvents",
+    summary="See what was decided about a user, and by whom",
+    responses={
+        200: {"model": EventList},
+        **problems(
+            *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
+            *(kinds.INVALID_REQUEST, kinds.BUSY),
+        ),
+    },
+)
+async def events(request: Request, id_: UserId, query: Annotated[EventsQuery, Query()]) -> Response:
+    """The oldest first: logins, roles, limits, suspensions; `by` and `actor` say whose they are."""
+    container = container_of(request)
+    await container.people().user(id_)
+    page = await container.store().history(id_, after=query.after, limit=query.limit + 1)
+    items = tuple(of_event(recorded, without=SECRETS) for recorded in page[: query.limit])
+    more = str(items[-1].position) if len(page) > query.limit else None
+    shape = EventList(items=items, next_cursor=more)
+    return resource(request, shape, link_to_next(request, after=more))
 
 
 def of_user(user: User) -> UserShape:

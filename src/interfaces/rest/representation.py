@@ -31,6 +31,13 @@ from interfaces.rest.shapes import (
     ReferenceImageShape,
 )
 
+ENVELOPE = frozenset(
+    {
+        *("event_id", "metadata", "originator_id", "originator_version"),
+        *("originator_topic", "timestamp"),
+    }
+)
+
 
 def of_generation(generation: Generation) -> GenerationShape:
     """As folded from its events: always current."""
@@ -160,10 +167,10 @@ def job_location(id_: object) -> str:
     return f"/api/v1/jobs/{id_}"
 
 
-def of_event(recorded: Recorded) -> EventShape:
+def of_event(recorded: Recorded, *, without: frozenset[str] = frozenset()) -> EventShape:
     """An event, its fields in camelCase, the envelope apart from the data."""
     event = recorded.event
-    envelope = {"event_id", "metadata", "originator_id", "originator_version", "timestamp"}
+    left_out = ENVELOPE | without
     fields = {name: getattr(event, name) for name in type(event).model_fields}
     return EventShape(
         position=recorded.position,
@@ -172,7 +179,7 @@ def of_event(recorded: Recorded) -> EventShape:
         recorded_at=recorded.recorded_at,
         actor=event.metadata.actor,
         correlation_id=event.metadata.correlation_id,
-        data=_camel({n: v for n, v in fields.items() if n not in envelope | {"originator_topic"}}),
+        data=_camel({n: v for n, v in fields.items() if n not in left_out}),
     )
 
 

@@ -307,7 +307,7 @@ class JobShape(Shape):
 
 
 class EventShape(Shape):
-    """One decision about a generation; `data` depends on `type`."""
+    """One decision; `data` depends on `type`."""
 
     position: int = Field(description="In the log; `Last-Event-ID` and `after` take it.")
     type: str = Field(
