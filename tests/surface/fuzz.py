@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from application.accounts import ADMINISTRATOR
 from tests.e2e.stack import Stack, encoded
 from tests.processes import ADMIN_KEY
 
@@ -25,6 +26,13 @@ OF_A_GENERATION = (
     "GET /api/v1/generations/{id}/events",
     "POST /api/v1/generations/{id}/retry",
     "GET /api/v1/jobs/{id}",
+)
+OF_A_USER = (
+    "GET /api/v1/admin/users/{id}",
+    "PATCH /api/v1/admin/users/{id}",
+    "GET /api/v1/admin/users/{id}/events",
+    "POST /api/v1/admin/users/{id}/keys",
+    "GET /api/v1/admin/users/{id}/keys",
 )
 
 
@@ -74,4 +82,5 @@ async def _known(stack: Stack) -> dict[str, dict[str, str]]:
         "GET /references/{user}/{name}": {"user": user, "name": reference},
         "POST /api/v1/admin/providers/{name}": {"name": "sketch"},
         **{operation: {"id": generation} for operation in OF_A_GENERATION},
+        **{operation: {"id": str(ADMINISTRATOR)} for operation in OF_A_USER},
     }

@@ -25,6 +25,7 @@ OF_THE_BUSINESS = {
     "deadline-too-long",
     "event-id-refused",
     "idempotency-key-reused",
+    "key-not-possible",
     "moderation-refused",
     "no-provider",
     "quota-exceeded",

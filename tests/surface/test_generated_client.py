@@ -43,6 +43,8 @@ async def test_the_generated_client_does_everything(
     await _follows_it(api, first)
     await _looks_back(api, first)
     await _acts(api, first)
+    await _has_keys_and_preferences(api)
+    await _administers(api)
     await _looks_around(api)
 
     told = {o["operationId"] for path in document["paths"].values() for o in path.values()}
@@ -115,6 +117,31 @@ async def _acts(api: generated.Api, generation: Any) -> None:
     assert (refused.status_code, refused.parsed.code) == (409, "generation-closed")
     deleted = await api("deleteGeneration", retried.parsed.id)
     assert deleted.parsed.deleted_at is not None
+
+
+async def _has_keys_and_preferences(api: generated.Api) -> None:
+    me = (await api("getMe")).parsed
+    assert (me.role, me.api_key_id) == ("administrator", "admin")
+    wanted = api.models.KeyRequest(name="shop", scopes=[api.models.KeyRequestScopesItem.READ])
+    issued = (await api("issueKey", body=wanted)).parsed
+    assert issued.key.startswith(issued.prefix)
+    assert (await api("listKeys")).parsed.next_cursor is None
+    assert (await api("revokeKey", issued.id)).status_code == 204
+    preferred = api.models.Preferences(size="64x64")
+    assert (await api("setPreferences", body=preferred)).parsed.size == "64x64"
+
+
+async def _administers(api: generated.Api) -> None:
+    me = (await api("getMe")).parsed
+    assert (await api("getUser", me.id)).parsed.suspended is False
+    refused = await api("changeUser", me.id, body=api.models.UserChange(suspended=True))
+    assert refused.parsed.code == "locks-out"
+    trail = (await api("listUserEvents", me.id)).parsed.items
+    assert trail[0].type_ == "user.registered"
+    wanted = api.models.KeyRequest(name="for them")
+    issued = (await api("issueKeyFor", me.id, body=wanted)).parsed
+    assert (await api("listKeysOf", me.id, limit=1)).status_code == 200
+    assert (await api("revokeAnyKey", issued.id)).status_code == 204
 
 
 async def _looks_around(api: generated.Api) -> None:

@@ -125,6 +125,7 @@ def test_types_never_change() -> None:
         (422, "/problems/deadline-too-long"),
         (422, "/problems/idempotency-key-reused"),
         (422, "/problems/invalid-request"),
+        (422, "/problems/key-not-possible"),
         (422, "/problems/moderation-refused"),
         (422, "/problems/no-provider"),
         (422, "/problems/request-refused"),

@@ -80,6 +80,7 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.UNREADABLE_REQUEST: OpenAIError(400, OF_REQUEST, "unreadable_request"),
     kinds.HEAD_TOO_LARGE: OpenAIError(431, OF_REQUEST, "headers_too_large"),
     kinds.LINK_USED: OpenAIError(403, OF_REQUEST, "login_link_used"),
+    kinds.KEY_NOT_POSSIBLE: OpenAIError(422, OF_REQUEST, "key_not_possible"),
     kinds.LOCKED_OUT: OpenAIError(403, OF_REQUEST, "locks_out"),
     kinds.CURSOR_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),
     kinds.EVENT_ID_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),

@@ -34,7 +34,7 @@ ISSUED: dict[int | str, dict[str, Any]] = {
         *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
         *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
         *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-        *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
+        *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST, kinds.KEY_NOT_POSSIBLE),
         *(kinds.CONTENDED, kinds.BUSY),
     ),
 }

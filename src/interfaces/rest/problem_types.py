@@ -216,6 +216,13 @@ IDEMPOTENCY_KEY_REUSED = ProblemType(
     "It was used for a different request within the last 24 hours.",
     "Use a new key for a new request, and the same key only to repeat one.",
 )
+KEY_NOT_POSSIBLE = ProblemType(
+    422,
+    "key-not-possible",
+    "Such an API key cannot be issued",
+    "It would have expired already, or have a scope that its owner's role does not give.",
+    "Choose a later expiry or fewer scopes, or have an administrator change the role first.",
+)
 MODERATION_REFUSED = ProblemType(
     422,
     "moderation-refused",
