@@ -32,8 +32,9 @@ async def decide_once(
 ) -> UUID | None:
     """Load, decide and record; what the same client's key was used for, if it was before.
 
-    `limits` are those that the decision gives, recorded with it. `what` is contended if others decide about it all the time. Raises IdempotencyKeyReusedError,
-    ContendedError, StoreUnavailableError, and what `load` and `decide` raise.
+    `limits` are those that the decision gives, recorded with it. `what` is contended if others
+    decide about it all the time. Raises IdempotencyKeyReusedError, ContendedError,
+    StoreUnavailableError, and what `load` and `decide` raise.
     """
     if idempotency and (before := await _used_before(store, idempotency)):
         return before

@@ -147,7 +147,8 @@ async def test_commands_at_once_for_one_end_user_get_exactly_the_limit(case: Cas
     outcomes = await asyncio.gather(
         *(case.store.append(request_command(g, end_user_daily=25)) for g in generations)
     )
-    assert sum(isinstance(o, Accepted) for o in outcomes) == 25
+    told = [one.allowances[2].used for one in outcomes if isinstance(one, Accepted)]
+    assert sorted(told) == list(range(1, 26)), "each was told of those before it and its own"
     assert sum(isinstance(o, OverLimit) for o in outcomes) == 15
     windows = generations[0].windows
     taken = [await case.units_taken(owner(generations[0], window), window) for window in windows]

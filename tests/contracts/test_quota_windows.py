@@ -153,6 +153,11 @@ async def test_a_command_that_is_refused_changes_no_limit(case: Case) -> None:
     loaded.cancel(by=USER)
     late = Command(events_of(loaded), limits=OwnLimits(USER, {"daily": 0}))
     assert isinstance(await case.store.append(late), Conflict)
+    full = Command(
+        units=Units(USER, 2, generation.windows, {"daily": 1}),
+        limits=OwnLimits(USER, {"daily": 9}),
+    )
+    assert isinstance(await case.store.append(full), OverLimit)
     assert await held(case, daily=5) == [(5, 1), (None, 1)]
 
 
