@@ -26,6 +26,7 @@ from application.ports.event_store import (
     OpenWork,
     Outcome,
     OverLimit,
+    OwnLimits,
     Recorded,
     ReleaseWork,
     Sending,
@@ -44,7 +45,7 @@ from application.ports.workers import (
     Stretch,
 )
 from domain.generation import Generation
-from domain.quota import WindowType
+from domain.quota import Allowance, WindowType
 from infrastructure.event_store.mapper import JsonMapper
 from infrastructure.event_store.wire import encode
 
@@ -198,15 +199,24 @@ class MemoryEventStore:
     def _refused(self, units: Units | None) -> Outcome | None:
         if units is None or units.units <= 0:
             return None
-        for window in sorted(units.windows, key=lambda w: w.ends_at, reverse=True):
-            if not window.starts_at <= self.now() < window.ends_at:
-                return WindowClosed(self.now())
-            owner = units.owner_of(window)
-            used = self.units.get((owner, window.type, window.starts_at), 0)
-            limit = self.limits.get((owner, window.type), units.limits.get(window.type))
-            if limit is not None and used + units.units > limit:
-                return OverLimit(window, limit, used)
-        return None
+        if not all(w.starts_at <= self.now() < w.ends_at for w in units.windows):
+            return WindowClosed(self.now())
+        allowances = self._allowances(units)
+        has_room = all(one.has_room_for(units.units) for one in allowances)
+        return None if has_room else OverLimit(allowances)
+
+    def _allowances(self, units: Units | None) -> tuple[Allowance, ...]:
+        if units is None or units.units <= 0:
+            return ()
+        return tuple(
+            Allowance(
+                window,
+                self.limits.get((owner, window.type), units.limits.get(window.type)),
+                self.units.get((owner, window.type, window.starts_at), 0),
+            )
+            for window in units.windows
+            for owner in (units.owner_of(window),)
+        )
 
     def _change(self, command: Command) -> Outcome | None:
         change = command.work
@@ -267,9 +277,18 @@ class MemoryEventStore:
             self.keys[key.user_id, key.key] = (key, self.now() + key.keep)
             if key.sending:
                 self.sendings[key.key] = {key.sending.number}
+        allowances = self._allowances(command.units)
+        if command.limits is not None:
+            self._set_limits(command.limits)
         for event in stored:
             self.rows.append(Row(len(self.rows) + 1, self.now(), event))
-        return Accepted(len(self.rows) if stored else None, self.now())
+        position = len(self.rows) if stored else None
+        return Accepted(position, self.now(), allowances=allowances)
+
+    def _set_limits(self, own: OwnLimits) -> None:
+        others = {at: units for at, units in self.limits.items() if at[0] != own.user_id}
+        given = {(own.user_id, type_): units for type_, units in own.limits.items()}
+        self.limits = {**others, **given}
 
 
 class MemoryWorkBoard:

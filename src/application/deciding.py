@@ -8,7 +8,14 @@ from uuid import UUID
 
 from application.generations import MOST_CONFLICTS, ContendedError
 from application.idempotency import Idempotency, hashed
-from application.ports.event_store import Accepted, Command, Conflict, Duplicate, EventStore
+from application.ports.event_store import (
+    Accepted,
+    Command,
+    Conflict,
+    Duplicate,
+    EventStore,
+    OwnLimits,
+)
 from domain.aggregate import Aggregate, made_one_by
 
 A = TypeVar("A", bound=Aggregate)
@@ -21,11 +28,13 @@ async def decide_once(
     *,
     idempotency: Idempotency | None,
     what: str,
+    limits: Callable[[A], OwnLimits | None] = lambda _: None,
 ) -> UUID | None:
     """Load, decide and record; what the same client's key was used for, if it was before.
 
-    `what` is contended if others decide about it all the time. Raises IdempotencyKeyReusedError,
-    ContendedError, StoreUnavailableError, and what `load` and `decide` raise.
+    `limits` are those that the decision gives, recorded with it. `what` is contended if others
+    decide about it all the time. Raises IdempotencyKeyReusedError, ContendedError,
+    StoreUnavailableError, and what `load` and `decide` raise.
     """
     if idempotency and (before := await _used_before(store, idempotency)):
         return before
@@ -34,7 +43,10 @@ async def decide_once(
             aggregate = await load()
             decide(aggregate)
         key = idempotency.for_command(aggregate.id) if idempotency else None
-        outcome = await store.append(Command(events=aggregate.collect_events(), idempotency=key))
+        given = limits(aggregate)
+        outcome = await store.append(
+            Command(events=aggregate.collect_events(), idempotency=key, limits=given)
+        )
         if isinstance(outcome, Accepted):
             return None
         if isinstance(outcome, Duplicate) and idempotency:

@@ -31,7 +31,14 @@ from domain.aggregate import made_one_by
 from domain.failure import OnRefusal
 from domain.generation import Generation, OnUnknown, Wish
 from domain.image import ImageSpec
-from domain.quota import END_USERS, QuotaExceededError, Window, WindowType, windows_at
+from domain.quota import (
+    END_USERS,
+    Allowance,
+    QuotaExceededError,
+    Window,
+    WindowType,
+    windows_at,
+)
 from domain.user import Preferences
 
 TRIES = 3
@@ -70,13 +77,14 @@ class ContendedError(Exception):
 class Placed:
     """The generation that a request made, or made before (`repeated`).
 
-    Of a new one also how it was recorded, and at which position.
+    Of a new one also how it was recorded, at which position, and what that left of the quota.
     """
 
     id: UUID
     repeated: bool
     generation: Generation | None = None
     position: int | None = None
+    allowances: tuple[Allowance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -310,15 +318,19 @@ class Generations:
             )
         )
         match outcome:
-            case Accepted(position, recorded_at):
+            case Accepted(position, recorded_at, allowances=allowances):
                 generation.was_recorded(recorded_at)
                 return Placed(
-                    generation.id, repeated=False, generation=generation, position=position
+                    generation.id,
+                    repeated=False,
+                    generation=generation,
+                    position=position,
+                    allowances=allowances,
                 )
             case Duplicate() if idempotency:
                 return Placed(idempotency.used_for(outcome), repeated=True)
-            case OverLimit(window, limit, used):
-                raise QuotaExceededError(window, limit=limit, used=used, asked=generation.units)
+            case OverLimit(allowances):
+                raise QuotaExceededError(allowances, asked=generation.units)
             case WindowClosed(now):
                 return now
         raise AssertionError(f"A new generation cannot end as {outcome}.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from uuid import UUID
 
 from application.accounts import ADMINISTRATOR
 from application.deciding import decide_once
 from application.idempotency import Idempotency
 from application.ports.event_store import EventStore
+from application.units import limits_given
+from domain.quota import UserWindowType
 from domain.user import Preferences, Role, User
 
 
@@ -84,6 +86,25 @@ class People:
         said = {"user": str(user_id), "role": role, "suspended": suspended}
         return await self._decide(user_id, decide, Idempotency.of(by, idempotency_key, said))
 
+    async def limit(
+        self,
+        user_id: UUID,
+        limits: Mapping[UserWindowType, int | None],
+        *,
+        by: UUID,
+        idempotency_key: str | None = None,
+    ) -> bool:
+        """Give them these limits of their own and no others, for whatever is recorded behind it.
+
+        None is no limit; where a type of window is absent the configured limit holds. Raises
+        LimitRefusedError.
+        """
+        return await self._decide(
+            user_id,
+            lambda user: user.limit(limits, by=by),
+            Idempotency.of(by, idempotency_key, {"user": str(user_id), "limit": dict(limits)}),
+        )
+
     async def end_sessions(
         self,
         user_id: UUID,
@@ -109,5 +130,6 @@ class People:
             decide,
             idempotency=idempotency,
             what="The user is",
+            limits=limits_given,
         )
         return before is not None

@@ -13,7 +13,7 @@ from eventsourcing.domain import event
 from domain.aggregate import Aggregate, Created, Value, usually
 from domain.aggregate import Event as DomainEvent
 from domain.image import Format, ImageSpec
-from domain.quota import UserWindowType
+from domain.quota import MOST_UNITS, LimitRefusedError, UserWindowType
 
 Role = Literal["user", "administrator"]
 
@@ -268,7 +268,12 @@ class User(Aggregate):
         self.role = role
 
     def limit(self, limits: Mapping[UserWindowType, int | None], *, by: UUID) -> None:
-        """Have limits of one's own: None is no limit; where none is named the configured one is."""
+        """Have limits of one's own: None is no limit; where none is named the configured one is.
+
+        Raises LimitRefusedError.
+        """
+        if any(units is not None and not 0 <= units <= MOST_UNITS for units in limits.values()):
+            raise LimitRefusedError
         if limits != self.limits:
             self._quota_changed(dict(limits), by)
 

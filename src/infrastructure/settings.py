@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from domain.quota import MOST_UNITS
 from infrastructure import settings_values as values
 from infrastructure.gatekeeping import rules
 from infrastructure.gatekeeping.rules import CircuitRules, Concurrency, Rates
@@ -68,7 +69,7 @@ class SettingsError(Exception):
 Secret = Annotated[SecretStr, AfterValidator(values.secret)]
 ProviderKey = Annotated[SecretStr, AfterValidator(values.provider_key)]
 WebAddress = Annotated[str, AfterValidator(values.web_address)]
-Quota = Annotated[Annotated[int, Field(ge=0, le=2**31 - 1)] | None, BeforeValidator(values.units)]
+Quota = Annotated[Annotated[int, Field(ge=0, le=MOST_UNITS)] | None, BeforeValidator(values.units)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 LongSeconds = Annotated[float, Field(gt=0, le=400 * 86_400, allow_inf_nan=False)]
 SomeSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

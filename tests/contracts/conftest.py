@@ -15,7 +15,8 @@ async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
     if request.param == "memory":
         yield memory_case()
         return
-    store = PostgresEventStore(request.getfixturevalue("database_url"))
+    database_url = request.getfixturevalue("database_url")
+    store = PostgresEventStore(database_url)
     await store.open()
-    yield postgres_case(store)
+    yield postgres_case(store, database_url)
     await store.close()

@@ -16,15 +16,19 @@ from application.ports.event_store import (
 from application.units import units_given_back
 from domain.generation import Generation
 from domain.quota import Window, windows_at
-from tests.contracts.stores import Case
+from tests.contracts.stores import Case, allowances_of
 from tests.generations import events_of, request_command
+
+
+def over_limit(generation: Generation, *held: tuple[int | None, int]) -> OverLimit:
+    """What is told of each window: its limit, and what is used of it."""
+    return OverLimit(allowances_of(generation, *held))
 
 
 async def test_units_are_taken_from_every_window_or_from_none(case: Case) -> None:
     generation = case.generation(count=3)
     outcome = await case.store.append(request_command(generation, daily=10, monthly=2))
-    month = generation.windows[1]
-    assert outcome == OverLimit(month, limit=2, used=0)
+    assert outcome == over_limit(generation, (10, 0), (2, 0))
     for window in generation.windows:
         assert await case.units_taken(generation.user_id, window) == 0
     assert await case.store.read(after=0, limit=1) == []
@@ -33,13 +37,13 @@ async def test_units_are_taken_from_every_window_or_from_none(case: Case) -> Non
 async def test_the_first_request_of_a_window_can_be_above_the_limit(case: Case) -> None:
     generation = case.generation(count=5)
     outcome = await case.store.append(request_command(generation, daily=4))
-    assert outcome == OverLimit(generation.windows[0], limit=4, used=0)
+    assert outcome == over_limit(generation, (4, 0), (None, 0))
 
 
 async def test_a_limit_of_zero_lets_nothing_through(case: Case) -> None:
-    outcome = await case.store.append(request_command(case.generation(), daily=0))
-    assert isinstance(outcome, OverLimit)
-    assert (outcome.limit, outcome.used) == (0, 0)
+    generation = case.generation()
+    outcome = await case.store.append(request_command(generation, daily=0))
+    assert outcome == over_limit(generation, (0, 0), (None, 0))
 
 
 async def test_exactly_the_limit_fits(case: Case) -> None:
@@ -48,17 +52,16 @@ async def test_exactly_the_limit_fits(case: Case) -> None:
     assert isinstance(await case.store.append(request_command(first, daily=5)), Accepted)
     assert isinstance(await case.store.append(request_command(second, daily=5)), Accepted)
     third = await case.store.append(request_command(case.generation(user_id=user), daily=5))
-    assert third == OverLimit(first.windows[0], limit=5, used=5)
+    assert third == over_limit(first, (5, 5), (None, 5))
 
 
 async def test_a_users_own_limit_wins_over_the_configured_one(case: Case) -> None:
     low, none = uuid4(), uuid4()
-    await case.limit_user(low, "daily", 1)
-    await case.limit_user(none, "daily", None)
-    refused = await case.store.append(
-        request_command(case.generation(user_id=low, count=2), daily=100)
-    )
-    assert isinstance(refused, OverLimit)
+    await case.limit(low, daily=1)
+    await case.limit(none, daily=None)
+    generation = case.generation(user_id=low, count=2)
+    refused = await case.store.append(request_command(generation, daily=100))
+    assert refused == over_limit(generation, (1, 0), (None, 0))
     passed = await case.store.append(
         request_command(case.generation(user_id=none, count=2), daily=1)
     )
@@ -91,7 +94,7 @@ async def test_units_are_taken_from_the_user_and_the_end_user_or_from_neither(ca
     generation = case.generation(count=3, end_user="customer 17")
     command = request_command(generation, daily=9, monthly=9, end_user_daily=3, end_user_monthly=2)
     outcome = await case.store.append(command)
-    assert outcome == OverLimit(generation.windows[3], limit=2, used=0)
+    assert outcome == over_limit(generation, (9, 0), (9, 0), (3, 0), (2, 0))
     for window in generation.windows:
         assert await case.units_taken(owner(generation, window), window) == 0
     assert await case.store.read(after=0, limit=1) == []
@@ -102,17 +105,9 @@ async def test_units_are_taken_from_the_user_and_the_end_user_or_from_neither(ca
 async def test_a_users_full_quota_takes_nothing_from_the_end_user(case: Case) -> None:
     generation = case.generation(count=2, end_user="customer 17")
     outcome = await case.store.append(request_command(generation, daily=1, end_user_daily=2))
-    assert outcome == OverLimit(generation.windows[0], limit=1, used=0)
+    assert outcome == over_limit(generation, (1, 0), (None, 0), (2, 0), (None, 0))
     end_users = generation.windows[2]
     assert await case.units_taken(owner(generation, end_users), end_users) == 0
-
-
-async def test_where_both_are_full_until_the_same_time_the_user_is_told_of_their_own(
-    case: Case,
-) -> None:
-    generation = case.generation(count=2, end_user="customer 17")
-    outcome = await case.store.append(request_command(generation, monthly=1, end_user_monthly=1))
-    assert outcome == OverLimit(generation.windows[1], limit=1, used=0)
 
 
 async def test_end_users_of_one_user_have_a_quota_each(case: Case) -> None:
@@ -134,7 +129,7 @@ async def test_an_end_users_own_limit_wins_over_the_configured_one(case: Case) -
     assert generation.end_user_id is not None
     await case.limit_user(generation.end_user_id, "end-user-daily", 1)
     outcome = await case.store.append(request_command(generation, end_user_daily=100))
-    assert outcome == OverLimit(generation.windows[2], limit=1, used=0)
+    assert outcome == over_limit(generation, (None, 0), (None, 0), (1, 0), (None, 0))
 
 
 async def test_units_go_back_to_the_user_and_the_end_user(case: Case) -> None:
@@ -152,7 +147,8 @@ async def test_commands_at_once_for_one_end_user_get_exactly_the_limit(case: Cas
     outcomes = await asyncio.gather(
         *(case.store.append(request_command(g, end_user_daily=25)) for g in generations)
     )
-    assert sum(isinstance(o, Accepted) for o in outcomes) == 25
+    told = [one.allowances[2].used for one in outcomes if isinstance(one, Accepted)]
+    assert sorted(told) == list(range(1, 26)), "each was told of those before it and its own"
     assert sum(isinstance(o, OverLimit) for o in outcomes) == 15
     windows = generations[0].windows
     taken = [await case.units_taken(owner(generations[0], window), window) for window in windows]

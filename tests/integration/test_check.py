@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from application.people import People
 from application.ports.event_store import (
     Accepted,
     ClaimWork,
@@ -27,6 +28,7 @@ from domain.failure import Failure
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from domain.quota import windows_at
+from domain.user import Profile, User
 from infrastructure.event_store import check as check_module
 from infrastructure.event_store import repair as repair_module
 from infrastructure.event_store.check import READ, Difference, check, compare
@@ -274,11 +276,62 @@ async def test_what_is_recorded_while_it_is_mended_counts(case: Case) -> None:
 # --- limits --------------------------------------------------------------------------------------
 
 
+LIMITS = "SELECT window_type, units FROM quota_limits ORDER BY 1"
+
+
+async def limited(case: Case, **limits: int | None) -> UUID:
+    """A user who had other limits before."""
+    user = User.register(issuer="a test", role="user", profile=Profile(subject="jane"))
+    await case.record(Command(events=user.collect_events()))
+    people = People(case.store)
+    await people.limit(user.id, {"daily": 99, "monthly": 999}, by=USER)
+    await people.limit(user.id, limits, by=USER)
+    return user.id
+
+
 async def test_a_limit_that_no_event_explains_is_named_and_removed(case: Case) -> None:
     await case.spoil("INSERT INTO quota_limits VALUES (%s, 'daily', NULL)", USER)
     found = await case.spoilt_once("limits", "unexplained")
     assert (found.place, found.found) == ({"window_type": "daily"}, {"units": None})
-    assert await rows(case.url, "SELECT * FROM quota_limits") == []
+    assert await rows(case.url, LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem", "place"),
+    [
+        ("DELETE FROM quota_limits WHERE window_type = 'daily'", "missing", "daily"),
+        ("DELETE FROM quota_limits WHERE window_type = 'monthly'", "missing", "monthly"),
+        ("UPDATE quota_limits SET units = 99 WHERE window_type = 'daily'", "differs", "daily"),
+        ("UPDATE quota_limits SET units = NULL WHERE window_type = 'daily'", "differs", "daily"),
+        ("UPDATE quota_limits SET units = 0 WHERE window_type = 'monthly'", "differs", "monthly"),
+    ],
+)
+async def test_a_limit_that_is_not_as_the_newest_event_says_is_named_and_mended(
+    case: Case, spoil: str, problem: str, place: str
+) -> None:
+    user = await limited(case, daily=0, monthly=None)
+    assert await check(case.url) == []
+    await case.spoil(spoil)
+    found = await case.spoilt_once("limits", problem)
+    assert (found.user_id, found.place) == (user, {"window_type": place})
+    assert await rows(case.url, LIMITS) == [("daily", 0), ("monthly", None)]
+
+
+async def test_a_limit_that_was_taken_back_is_as_if_it_had_never_been(case: Case) -> None:
+    user = await limited(case)
+    assert await rows(case.url, LIMITS) == []
+    assert await check(case.url) == []
+    await case.spoil("INSERT INTO quota_limits VALUES (%s, 'daily', 99)", user)
+    await case.spoilt_once("limits", "unexplained")
+
+
+async def test_a_limit_that_was_changed_after_the_snapshot_stays_as_it_is(case: Case) -> None:
+    user = await limited(case, daily=5)
+    await case.spoil("UPDATE quota_limits SET units = 99")
+    snapshot = await compare(case.url)
+    await People(case.store).limit(user, {"daily": 7}, by=USER)
+    assert [mended async for mended in repair(case.url, snapshot)] == []
+    assert await rows(case.url, LIMITS) == [("daily", 7)]
 
 
 # --- work ----------------------------------------------------------------------------------------
@@ -553,9 +606,10 @@ async def test_of_very_many_differences_the_first_are_named_and_mended(
     assert await check(case.url) == []
 
 
-def test_the_check_reads_every_event_of_a_generation_in_its_current_version() -> None:
-    """A new event or version: say in check.sql what it means to quota, work and keys."""
-    assert {event: event.version for event in event_classes([Generation]).values()} == READ
+def test_the_check_reads_every_event_of_a_generation_and_of_limits_in_its_current_version() -> None:
+    """A new event or version: say in check.sql what it means to quota, limits, work and keys."""
+    read = [*event_classes([Generation]).values(), User.QuotaChanged]
+    assert {event: event.version for event in read} == READ
 
 
 @pytest.mark.parametrize("topic", ["generation.requested@2", "user.quota_changed@2"])

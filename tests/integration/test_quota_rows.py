@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports.event_store import Accepted
-from infrastructure.event_store.quota import PostgresQuota, QuotaWindowRow
+from application.ports.event_store import Accepted, Command, OwnLimits
+from domain.quota import Allowance, windows_at
+from infrastructure.event_store.quota import PostgresQuota
 from infrastructure.event_store.store import PostgresEventStore
 from tests.generations import new_generation, request_command
 
@@ -25,34 +26,11 @@ async def take(store: PostgresEventStore, user_id: UUID, count: int) -> None:
     assert isinstance(await store.append(request_command(generation)), Accepted)
 
 
-async def own_limit(store: PostgresEventStore, user_id: UUID, window: str, units: str) -> None:
-    await store.fetch(
-        "INSERT INTO quota_limits VALUES (%s, %s, nullif(%s, 'none')::bigint) RETURNING units",
-        (user_id, window, units),
-    )
-
-
 async def test_before_the_first_request_nothing_is_used(quota: PostgresQuota) -> None:
     now = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 
-    assert await quota.of(uuid4(), now) == [
-        QuotaWindowRow(
-            type="daily",
-            limit=10,
-            used=0,
-            remaining=10,
-            starts_at=datetime(2026, 12, 31, tzinfo=UTC),
-            resets_at=datetime(2027, 1, 1, tzinfo=UTC),
-        ),
-        QuotaWindowRow(
-            type="monthly",
-            limit=None,
-            used=0,
-            remaining=None,
-            starts_at=datetime(2026, 12, 1, tzinfo=UTC),
-            resets_at=datetime(2027, 1, 1, tzinfo=UTC),
-        ),
-    ]
+    day, month = windows_at(now)
+    assert await quota.of(uuid4(), now) == [Allowance(day, 10, 0), Allowance(month, None, 0)]
 
 
 async def test_what_is_used_counts_in_both_windows_for_its_user_alone(
@@ -79,13 +57,13 @@ async def test_what_an_end_user_has_used_comes_behind_what_the_user_has(
     told = await quota.of(generation.user_id, store.now(), end_user_id=generation.end_user_id)
     other = await quota.of(generation.user_id, store.now(), end_user_id=uuid4())
 
-    assert [(row.type, row.used, row.remaining) for row in told] == [
+    assert [(one.window.type, one.used, one.remaining) for one in told] == [
         ("daily", 3, 7),
         ("monthly", 3, None),
         ("end-user-daily", 3, 1),
         ("end-user-monthly", 3, None),
     ]
-    assert [row.used for row in other] == [3, 3, 0, 0]
+    assert [one.used for one in other] == [3, 3, 0, 0]
 
 
 async def test_another_window_has_its_own_count(
@@ -99,19 +77,16 @@ async def test_another_window_has_its_own_count(
     assert (daily.used, monthly.used) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    ("units", "limit", "remaining"), [("5", 5, 2), ("0", 0, 0), ("2", 2, 0), ("none", None, None)]
-)
+@pytest.mark.parametrize(("limit", "remaining"), [(5, 2), (0, 0), (2, 0), (None, None)])
 async def test_a_limit_of_ones_own_wins(
     store: PostgresEventStore,
     quota: PostgresQuota,
-    units: str,
     limit: int | None,
     remaining: int | None,
 ) -> None:
     user = uuid4()
     await take(store, user, 3)
-    await own_limit(store, user, "daily", units)
+    await store.append(Command(limits=OwnLimits(user, {"daily": limit})))
 
     daily, _ = await quota.of(user, store.now())
 

@@ -17,7 +17,7 @@ import domain
 import interfaces.rest
 from domain.failure import FailureKind
 from domain.generation import Generation
-from domain.quota import QuotaExceededError, windows_at
+from domain.quota import Allowance, QuotaExceededError, windows_at
 from interfaces.rest.errors import FAILED, EndedWithoutPictureError, ended_without_picture
 from interfaces.rest.problem_pages import errors_markdown
 from interfaces.rest.problem_types import INTERNAL_ERROR, PROBLEM_TYPES
@@ -143,8 +143,8 @@ def test_who_asks_for_more_than_there_ever_is_is_not_told_to_come_back() -> None
     now = FakeClock().now
     daily, _ = windows_at(now)
 
-    never = told_of(QuotaExceededError(daily, limit=1, used=0, asked=2), now=lambda: now)
-    later = told_of(QuotaExceededError(daily, limit=2, used=1, asked=2), now=lambda: now)
+    never = told_of(QuotaExceededError([Allowance(daily, 1, 0)], asked=2), now=lambda: now)
+    later = told_of(QuotaExceededError([Allowance(daily, 2, 1)], asked=2), now=lambda: now)
 
     assert "Retry-After" not in never.headers
     assert int(later.headers["Retry-After"]) > 0

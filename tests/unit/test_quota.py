@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.quota import QuotaExceededError, windows_at
+from domain.quota import Allowance, QuotaExceededError, Window, windows_at
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,43 @@ def test_waiting_is_the_remedy_only_where_it_helps(
 ) -> None:
     daily, _ = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC))
 
-    error = QuotaExceededError(daily, limit=10, used=used, asked=asked)
+    error = QuotaExceededError([Allowance(daily, limit=10, used=used)], asked=asked)
 
     assert error.never_fits == never_fits
     assert remedy in str(error)
+
+
+def test_of_several_windows_the_one_is_told_that_is_waited_for_longest() -> None:
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    day, month, end_users_day, end_users_month = windows_at(now, end_user=True)
+
+    def told(*allowances: Allowance) -> Window:
+        return QuotaExceededError(allowances, asked=2).told.window
+
+    roomy, full = Allowance(month, 9, 0), Allowance(month, 9, 9)
+    assert told(Allowance(day, 2, 1), roomy) == day
+    assert told(Allowance(end_users_day, 2, 1), Allowance(day, 2, 1), roomy) == day
+    assert told(Allowance(end_users_month, 2, 1), full) == month
+    assert told(Allowance(day, 1, 0), full) == day, "waiting for the month does not help"
+
+
+def test_all_windows_that_are_exceeded_are_known() -> None:
+    day, month = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC))
+
+    error = QuotaExceededError([Allowance(day, 2, 2), Allowance(month, None, 9)], asked=1)
+    both = QuotaExceededError([Allowance(day, 2, 2), Allowance(month, 9, 9)], asked=1)
+
+    assert [one.window for one in error.exceeded] == [day]
+    assert [one.window for one in both.exceeded] == [day, month]
+
+
+def test_nothing_is_left_where_the_limit_was_lowered_below_what_is_used() -> None:
+    day, _ = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC))
+
+    assert Allowance(day, 3, 7).remaining == 0
+    assert "0 of 3 daily units are left" in str(QuotaExceededError([Allowance(day, 3, 7)], asked=1))
+    assert Allowance(day, None, 7).remaining is None
+    assert Allowance(day, 0, 0).remaining == 0
 
 
 @pytest.mark.parametrize(
@@ -81,5 +114,7 @@ def test_waiting_is_the_remedy_only_where_it_helps(
 def test_whose_quota_it_is_is_told(window: int, told: str, never: str) -> None:
     full = windows_at(datetime(2026, 11, 23, 12, tzinfo=UTC), end_user=True)[window]
 
-    assert told in str(QuotaExceededError(full, limit=3, used=2, asked=2))
-    assert never in str(QuotaExceededError(full, limit=3, used=2, asked=4))
+    allowance = Allowance(full, limit=3, used=2)
+
+    assert told in str(QuotaExceededError([allowance], asked=2))
+    assert never in str(QuotaExceededError([allowance], asked=4))

@@ -11,7 +11,7 @@ from uuid import UUID
 from eventsourcing.domain import BaseAggregate
 
 from domain.aggregate import Event
-from domain.quota import Window, WindowType
+from domain.quota import Allowance, UserWindowType, Window, WindowType
 
 A = TypeVar("A", bound=BaseAggregate[UUID])
 WorkKind = Literal["generate", "delete"]
@@ -43,6 +43,17 @@ class Units:
         if self.end_user_id is None:
             raise ValueError(f"{window.type} units are an end user's, and none is named.")
         return self.end_user_id
+
+
+@dataclass(frozen=True)
+class OwnLimits:
+    """All limits of a user's own, for whatever is recorded behind this command.
+
+    None is no limit; where a type of window is absent the configured one holds.
+    """
+
+    user_id: UUID
+    limits: Mapping[UserWindowType, int | None]
 
 
 @dataclass(frozen=True)
@@ -147,15 +158,21 @@ class Command:
     units: Units | None = None
     idempotency: IdempotencyKey | None = None
     work: Work | None = None
+    limits: OwnLimits | None = None
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Recorded; `position` is the last event's, None without events."""
+    """Recorded; `position` is the last event's, None without events.
+
+    `allowances` are of the windows that units were taken from, as these leave them: of nothing
+    else, and not of a command that was recorded before (`repeated`).
+    """
 
     position: int | None
     recorded_at: datetime
     repeated: bool = False
+    allowances: tuple[Allowance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,11 +182,9 @@ class Conflict:
 
 @dataclass(frozen=True)
 class OverLimit:
-    """The units do not fit into this window."""
+    """The units do not fit into one or more of these windows, from which they were to be taken."""
 
-    window: Window
-    limit: int
-    used: int
+    allowances: tuple[Allowance, ...]
 
 
 @dataclass(frozen=True)

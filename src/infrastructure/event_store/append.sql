@@ -1,11 +1,12 @@
 -- append_v1(commands) -> outcomes: one round trip, lock first and rows after.
 --
 -- Each command is independent of the others; each gets its own outcome, at the same place, as data:
---   {"outcome": "accepted", "position": n|null, "repeated": bool, "recorded_at": t}
+--   {"outcome": "accepted", "position": n|null, "repeated": bool, "recorded_at": t, "windows": [...]}
 --   {"outcome": "conflict"} {"outcome": "fenced"} {"outcome": "window_closed"}
---   {"outcome": "over_limit", "window": {...}, "limit": n, "used": n}
+--   {"outcome": "over_limit", "windows": [...]}
 --   {"outcome": "duplicate", "ref": id, "same_fingerprint": bool}
--- and "now", the time under the lock. A command checks everything before it writes anything.
+-- and "now", the time under the lock. "windows" has, of each that units were to be taken from, in the
+-- order of the command, [units used before, limit|null]. A command checks everything before it writes anything.
 -- The channel stored_events says that the log grew, the channel work that something became due or
 -- somebody free.
 --
@@ -13,7 +14,8 @@
 --    "units":       {"units": n, "windows": [{"owner": uuid, "type", "starts_at", "ends_at", "limit"}]},
 --    "idempotency": {"user": uuid, "key": text, "fingerprint": text, "ref": uuid, "keep": seconds,
 --                    "sending": n|null, "arrived_at": t|null, "only_a_repeat": bool},
---    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...}}
+--    "work":        {"op": "open|claim|hold|release|close", "kind", "ref", ...},
+--    "limits":      {"user": uuid, "units": {"daily"|"monthly": n|null}}}
 
 CREATE FUNCTION lock_log_v1() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -70,23 +72,22 @@ CREATE FUNCTION streams_continue_v1(events jsonb) RETURNS boolean LANGUAGE sql S
               FROM jsonb_to_recordset(events) AS e(id uuid, version bigint) GROUP BY id) stream
 $$;
 
--- The first window that the units do not fit into, or that is not open now; null when all is well.
-CREATE FUNCTION refused_units_v1(wanted jsonb, moment timestamptz) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT CASE
-           WHEN moment < w.starts_at OR moment >= w.ends_at THEN '{"outcome": "window_closed"}'::jsonb
-           ELSE jsonb_build_object('outcome', 'over_limit', 'limit', allowed.units, 'used', coalesce(c.units, 0),
-                    'window', jsonb_build_object('type', w.type, 'starts_at', w.starts_at, 'ends_at', w.ends_at))
-           END
-      FROM jsonb_to_recordset(wanted -> 'windows')
-           AS w(owner uuid, type text, starts_at timestamptz, ends_at timestamptz, "limit" bigint)
+-- Whether the units can be taken, as an outcome; and what their windows hold before. A user's own limit
+-- wins over the one that comes with the command.
+CREATE FUNCTION room_for_units_v1(wanted jsonb, moment timestamptz) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object(
+           'outcome', CASE WHEN bool_or(moment < w.starts_at OR moment >= w.ends_at) THEN 'window_closed'
+                           WHEN bool_or(used.units + (wanted ->> 'units')::bigint > allowed.units) THEN 'over_limit'
+                           ELSE 'accepted' END,
+           'windows', jsonb_agg(jsonb_build_array(used.units, allowed.units) ORDER BY w.place))
+      FROM ROWS FROM (jsonb_to_recordset(wanted -> 'windows')
+                      AS (owner uuid, type text, starts_at timestamptz, ends_at timestamptz, "limit" bigint))
+           WITH ORDINALITY AS w(owner, type, starts_at, ends_at, "limit", place)
       LEFT JOIN quota_counters c ON c.user_id = w.owner
                                 AND c.window_type = w.type AND c.starts_at = w.starts_at
       LEFT JOIN quota_limits own ON own.user_id = w.owner AND own.window_type = w.type
+     CROSS JOIN LATERAL (SELECT coalesce(c.units, 0)) used(units)
      CROSS JOIN LATERAL (SELECT CASE WHEN own.user_id IS NULL THEN w."limit" ELSE own.units END) allowed(units)
-     WHERE moment < w.starts_at OR moment >= w.ends_at
-        OR coalesce(c.units, 0) + (wanted ->> 'units')::bigint > allowed.units
-     ORDER BY w.ends_at DESC, w.type LIKE 'end-user-%'
-     LIMIT 1
 $$;
 
 CREATE FUNCTION count_units_v1(taken jsonb) RETURNS void LANGUAGE sql AS $$
@@ -96,6 +97,16 @@ CREATE FUNCTION count_units_v1(taken jsonb) RETURNS void LANGUAGE sql AS $$
       FROM jsonb_to_recordset(taken -> 'windows') AS w(owner uuid, type text, starts_at timestamptz)
         ON CONFLICT (user_id, window_type, starts_at)
         DO UPDATE SET units = c.units + excluded.units, requests = c.requests + excluded.requests
+$$;
+
+-- From now on these are all limits of the user's own, for the next command of the same batch too.
+CREATE FUNCTION set_limits_v1(given jsonb) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM quota_limits
+     WHERE user_id = (given ->> 'user')::uuid AND NOT (given -> 'units') ? window_type;
+    INSERT INTO quota_limits (user_id, window_type, units)
+    SELECT (given ->> 'user')::uuid, l.window_type, l.units::bigint
+      FROM jsonb_each_text(given -> 'units') AS l(window_type, units)
+        ON CONFLICT (user_id, window_type) DO UPDATE SET units = excluded.units
 $$;
 
 -- Whether the work is this command's to change; if so, changes it.
@@ -161,7 +172,9 @@ DECLARE
     units       jsonb := command -> 'units';
     idempotency jsonb := command -> 'idempotency';
     change      jsonb := command -> 'work';
+    limits      jsonb := command -> 'limits';
     refusal     jsonb;
+    room        jsonb;
     known       record;
     sent_before uuid;
     last        bigint;
@@ -186,8 +199,8 @@ BEGIN
         END IF;
     END IF;
     IF (units ->> 'units')::bigint > 0 THEN
-        refusal := refused_units_v1(units, moment);
-        IF refusal IS NOT NULL THEN RETURN refusal; END IF;
+        room := room_for_units_v1(units, moment);
+        IF room ->> 'outcome' <> 'accepted' THEN RETURN room; END IF;
     END IF;
     -- The last check, and the first write.
     IF change IS NOT NULL AND NOT change_work_v1(change, moment) THEN
@@ -195,6 +208,9 @@ BEGIN
     END IF;
     IF units IS NOT NULL THEN
         PERFORM count_units_v1(units);
+    END IF;
+    IF limits IS NOT NULL THEN
+        PERFORM set_limits_v1(limits);
     END IF;
     IF idempotency IS NOT NULL THEN
         INSERT INTO idempotency_keys (user_id, key, fingerprint, ref, expires_at, sendings)
@@ -215,7 +231,8 @@ BEGIN
             RETURNING notification_id)
         SELECT max(notification_id) INTO last FROM recorded;
     END IF;
-    RETURN jsonb_build_object('outcome', 'accepted', 'repeated', false, 'position', last, 'recorded_at', moment);
+    RETURN jsonb_build_object('outcome', 'accepted', 'repeated', false, 'position', last, 'recorded_at', moment,
+        'windows', room -> 'windows');
 END $$;
 
 -- Plans must not depend on statistics: a session may begin on empty tables and stay for weeks.

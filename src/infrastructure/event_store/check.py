@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from application.ports.event_store import KEEP_KEYS
 from domain.aggregate import Event
 from domain.generation import Generation
+from domain.user import User
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.mapper import JsonMapper, UnknownEventError, stored_topic
 
@@ -33,10 +34,12 @@ READ: Mapping[type[Event], int] = {
     Generation.Failed: 1,
     Generation.Cancelled: 1,
     Generation.Deleted: 1,
+    User.QuotaChanged: 1,
 }
 TOPICS = [stored_topic(event.topic, version) for event, version in READ.items()]
 # What events of other topics say is nothing that the tables hold, as far as this release knows.
-KNOWN = [*TOPICS, *(t for t in JsonMapper().topics if not t.startswith("generation."))]
+OTHERS = (t for t in JsonMapper().topics if not t.startswith(("generation.", "user.quota_")))
+KNOWN = [*TOPICS, *OTHERS]
 UNKNOWN = "SELECT topic FROM stored_events WHERE topic <> ALL (%s) LIMIT 1"
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 MOMENT = "SELECT coalesce(max(notification_id), 0), log_now_v1() FROM stored_events"
@@ -52,7 +55,8 @@ COMPARE: Mapping[Part, str] = {
     " notification_id, 'topic', topic, 'ref', originator_id), NULL, NULL"
     " FROM stored_events WHERE event_v1(state) IS NULL",
     "quota": "SELECT * FROM unit_differences_v1()",
-    "limits": "SELECT * FROM limit_differences_v1",
+    "limits": "SELECT found.* FROM limit_places_v1 place"
+    " CROSS JOIN LATERAL limit_differences_v1(place.user_id) found",
     "work": "SELECT found.* FROM work_places_v1 place"
     " CROSS JOIN LATERAL work_differences_v1(place.kind, place.ref, %(moment)s) found",
     "idempotency": "SELECT * FROM key_differences_v1(%(moment)s, %(longest)s)",

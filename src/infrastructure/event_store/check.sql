@@ -73,20 +73,34 @@ END $$;
 
 -- Limits --------------------------------------------------------------------------------------------
 
--- The limits of their own that events gave to users: no event does, yet.
-CREATE VIEW explained_limits_v1 AS
-SELECT NULL::uuid AS user_id, NULL::text AS window_type, NULL::bigint AS units WHERE false;
+-- All limits of their own that a user was given at last.
+CREATE FUNCTION explained_limits_v1(its_user uuid) RETURNS TABLE (window_type text, units bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT l.window_type, l.units::bigint
+      FROM (SELECT event_v1(state) -> 'limits' AS limits FROM stored_events
+             WHERE originator_id = its_user AND topic = 'user.quota_changed@1'
+             ORDER BY originator_version DESC LIMIT 1) changed
+     CROSS JOIN LATERAL jsonb_each_text(changed.limits) AS l(window_type, units)
+$$;
 
-CREATE VIEW limit_differences_v1 AS
-SELECT 'limits' AS part, user_id,
-       CASE WHEN NOT coalesce(kept.is_there, false) THEN 'missing'
-            WHEN NOT coalesce(said.is_there, false) THEN 'unexplained' ELSE 'differs' END AS problem,
-       jsonb_build_object('window_type', window_type) AS place,
-       CASE WHEN kept.is_there THEN jsonb_build_object('units', kept.units) END AS found,
-       CASE WHEN said.is_there THEN jsonb_build_object('units', said.units) END AS expected
-  FROM (SELECT true AS is_there, * FROM quota_limits) kept
-  FULL JOIN (SELECT true AS is_there, * FROM explained_limits_v1) said USING (user_id, window_type)
- WHERE (kept.is_there, kept.units) IS DISTINCT FROM (said.is_there, said.units);
+-- Whose limits there are, and whose some may be missing.
+CREATE VIEW limit_places_v1 AS
+SELECT user_id FROM quota_limits
+UNION
+SELECT originator_id FROM stored_events WHERE topic = 'user.quota_changed@1';
+
+-- What is wrong with the limits of one user.
+CREATE FUNCTION limit_differences_v1(its_user uuid) RETURNS SETOF difference_v1 LANGUAGE sql STABLE AS $$
+    SELECT 'limits', its_user,
+           CASE WHEN kept.user_id IS NULL THEN 'missing' WHEN NOT coalesce(said.is_there, false) THEN 'unexplained'
+                ELSE 'differs' END,
+           jsonb_build_object('window_type', window_type),
+           CASE WHEN kept.user_id IS NOT NULL THEN jsonb_build_object('units', kept.units) END,
+           CASE WHEN said.is_there THEN jsonb_build_object('units', said.units) END
+      FROM (SELECT * FROM quota_limits WHERE user_id = its_user) kept
+      FULL JOIN (SELECT true AS is_there, * FROM explained_limits_v1(its_user)) said USING (window_type)
+     WHERE (kept.user_id IS NOT NULL, kept.units) IS DISTINCT FROM (coalesce(said.is_there, false), said.units)
+$$;
 
 -- Work ----------------------------------------------------------------------------------------------
 
@@ -262,9 +276,8 @@ RETURNS SETOF difference_v1 LANGUAGE plpgsql AS $$
 DECLARE
     wrong difference_v1;
 BEGIN
-    FOR wrong IN SELECT d.* FROM limit_differences_v1 d
-                  WHERE d.user_id = its_user
-                    AND d.place IN (SELECT place FROM unnest(seen) WHERE part = 'limits') LOOP
+    FOR wrong IN SELECT d.* FROM limit_differences_v1(its_user) d
+                  WHERE d.place IN (SELECT place FROM unnest(seen) WHERE part = 'limits') LOOP
         IF wrong.expected IS NULL THEN
             DELETE FROM quota_limits WHERE user_id = its_user AND window_type = wrong.place ->> 'window_type';
         ELSE

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain.quota import WindowType, windows_at
+from domain.quota import Allowance, WindowType, windows_at
 from infrastructure.read_models import Fetch
 
 QUERY = """
@@ -21,18 +20,6 @@ SELECT coalesce(c.units, 0), own.user_id IS NOT NULL, own.units
 """
 
 
-@dataclass(frozen=True)
-class QuotaWindowRow:
-    """Units of one window; without a limit both `limit` and `remaining` are None."""
-
-    type: WindowType
-    limit: int | None
-    used: int
-    remaining: int | None
-    starts_at: datetime
-    resets_at: datetime
-
-
 class PostgresQuota:
     """Reads counters and limits; `limits` hold for whoever has none of their own."""
 
@@ -42,8 +29,8 @@ class PostgresQuota:
 
     async def of(
         self, user_id: UUID, now: datetime, *, end_user_id: UUID | None = None
-    ) -> list[QuotaWindowRow]:
-        """The windows of this user that are open at `now`, then those of the end user.
+    ) -> list[Allowance]:
+        """Of the windows of this user that are open at `now`, then of those of the end user.
 
         Raises StoreUnavailableError.
         """
@@ -53,14 +40,6 @@ class PostgresQuota:
         starts = [window.starts_at for window in windows]
         rows = await self._fetch(QUERY, (owners, types, starts))
         return [
-            _row(window.type, used, limit, window.starts_at, window.ends_at)
+            Allowance(window, own if has_own else self._limits.get(window.type), used)
             for window, (used, has_own, own) in zip(windows, rows, strict=True)
-            for limit in (own if has_own else self._limits.get(window.type),)
         ]
-
-
-def _row(
-    type_: WindowType, used: int, limit: int | None, starts_at: datetime, resets_at: datetime
-) -> QuotaWindowRow:
-    remaining = None if limit is None else max(limit - used, 0)
-    return QuotaWindowRow(type_, limit, used, remaining, starts_at, resets_at)

@@ -101,7 +101,7 @@ class PostgresEventStore:
     async def append(self, command: Command) -> Outcome:
         fields = await self._appender.append(encode(command, self.mapper))
         self._learn_clock(datetime.fromisoformat(fields["now"]))
-        return decode(fields)
+        return decode(fields, command)
 
     async def used_key(self, user_id: UUID, key: str) -> UsedKey | None:
         rows = await self.fetch(USED_KEY, (user_id, key))

@@ -21,13 +21,14 @@ from application.ports.event_store import (
     OpenWork,
     Outcome,
     OverLimit,
+    OwnLimits,
     ReleaseWork,
     Units,
     WindowClosed,
     Work,
 )
 from domain.generation import Generation
-from domain.quota import Window
+from domain.quota import Allowance
 from infrastructure.event_store.mapper import JsonMapper
 
 
@@ -50,22 +51,25 @@ def encode(command: Command, mapper: JsonMapper) -> str:
         fields["idempotency"] = _idempotency(command.idempotency)
     if command.work is not None:
         fields["work"] = _work(command.work, calls=_calls_started(command))
+    if command.limits is not None:
+        fields["limits"] = _limits(command.limits)
     return to_json(fields).decode()
 
 
-def decode(fields: Mapping[str, Any]) -> Outcome:
-    """The outcome that `append_v1` gave for one command."""
+def decode(fields: Mapping[str, Any], command: Command) -> Outcome:
+    """The outcome that `append_v1` gave for this command."""
     match fields["outcome"]:
         case "accepted":
             return Accepted(
                 position=fields["position"],
                 recorded_at=datetime.fromisoformat(fields["recorded_at"]),
                 repeated=fields["repeated"],
+                allowances=_allowances(command, fields, taken=True),
             )
         case "conflict":
             return Conflict()
         case "over_limit":
-            return OverLimit(_window(fields["window"]), fields["limit"], fields["used"])
+            return OverLimit(_allowances(command, fields, taken=False))
         case "window_closed":
             return WindowClosed(now=datetime.fromisoformat(fields["now"]))
         case "duplicate":
@@ -87,6 +91,24 @@ def _units(units: Units) -> dict[str, Any]:
             for window in units.windows
         ],
     }
+
+
+def _allowances(
+    command: Command, fields: Mapping[str, Any], *, taken: bool
+) -> tuple[Allowance, ...]:
+    """Told is, window by window, what was used before the command, and the limit."""
+    units, told = command.units, fields.get("windows")
+    if units is None or told is None:
+        return ()
+    more = units.units if taken else 0
+    return tuple(
+        Allowance(window, limit, used + more)
+        for window, (used, limit) in zip(units.windows, told, strict=True)
+    )
+
+
+def _limits(own: OwnLimits) -> dict[str, Any]:
+    return {"user": own.user_id, "units": own.limits}
 
 
 def _idempotency(key: IdempotencyKey) -> dict[str, Any]:
@@ -119,7 +141,3 @@ def _work(work: Work, *, calls: int) -> dict[str, Any]:
 
 def _calls_started(command: Command) -> int:
     return sum(isinstance(event, Generation.CallStarted) for event in command.events)
-
-
-def _window(fields: Mapping[str, str]) -> Window:
-    return Window.model_validate_strings(fields)

@@ -25,6 +25,7 @@ from interfaces.rest.answers import replayed
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.headers import idempotency_key
+from interfaces.rest.rate_limit import rate_limit
 
 router = APIRouter(prefix=f"{PREFIX}/images", include_in_schema=False)
 
@@ -43,12 +44,22 @@ async def edits(request: Request, caller: Authenticated) -> Response:
 
 async def _answer(request: Request, caller: Caller, operation: Operation) -> Response:
     placed, form = await _ask(request, caller, operation)
+    container = container_of(request)
     headers = {GENERATION: str(placed.id), **replayed(placed.repeated)}
     if form.stream:
-        return PictureStream(request, placed, form, headers)
-    container = container_of(request)
+        return PictureStream(request, placed, form, headers | _quota(container, placed))
     generation = await pictures_of(container, placed, client_goes(request))
-    return PicturesResponse(generation, form, container.pictures(), room_of(request), headers)
+    return PicturesResponse(
+        generation,
+        form,
+        container.pictures(),
+        room_of(request),
+        headers | _quota(container, placed),
+    )
+
+
+def _quota(container: Container, placed: Placed) -> dict[str, str]:
+    return rate_limit(placed.allowances, container.store().now())
 
 
 async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[Placed, Form]:

@@ -21,6 +21,17 @@ HEADERS = {
     "Applied": ("Preference-Applied", "What of `Prefer` was followed."),
     "Challenge": ("WWW-Authenticate", "How to authenticate: `Bearer`."),
     "ContentRange": ("Content-Range", "Which bytes, of how many."),
+    "RateLimitPolicy": (
+        "RateLimit-Policy",
+        "Your limits, as draft-ietf-httpapi-ratelimit-headers-11 has them, such as"
+        ' `"daily";q=500;w=86400;darkroom-unit="images"`: `q` pictures in a window of `w` seconds.'
+        " Windows without a limit are left out, and the header where none has one.",
+    ),
+    "RateLimit": (
+        "RateLimit",
+        'What is left, such as `"daily";r=497;t=3600`: `r` pictures for another `t` seconds, as'
+        " this request left it. Not told again when a request is repeated.",
+    ),
 }
 OF_STATUS = {
     "201": ("Location", "Applied", "Replayed"),
@@ -39,6 +50,7 @@ IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
+QUOTA = ("RateLimitPolicy", "RateLimit")
 MADE = ("createGeneration", "generateImage", "retryGeneration")
 LISTS = ("listGenerations", "listKeys", "listKeysOf")
 LEADS_TO = (
@@ -71,6 +83,7 @@ def complete_answers(document: dict[str, Any]) -> None:
             if status == "201" and operation["operationId"] not in MADE:
                 _leave_out(answer, "Location", "Applied")
             _share_examples(answer, components["examples"])
+        _add_quota(operation)
         _add_examples(operation, examples)
         _add_links(operation)
 
@@ -98,6 +111,15 @@ def _add_headers(path: str, method: str, status: str, answer: dict[str, Any]) ->
 def _leave_out(answer: dict[str, Any], *names: str) -> None:
     for name in names:
         del answer["headers"][HEADERS[name][0]]
+
+
+def _add_quota(operation: Operation) -> None:
+    """Where units are taken, or told of, what is left is told."""
+    by_operation = {**dict.fromkeys(MADE, ("201", "202", "429")), "getQuota": ("200", "304")}
+    for status in by_operation.get(operation["operationId"], ()):
+        for name in QUOTA:
+            told = {"$ref": f"#/components/headers/{name}"}
+            operation["responses"][status]["headers"][HEADERS[name][0]] = told
 
 
 def _share_examples(answer: dict[str, Any], shared: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +33,7 @@ from interfaces.rest.openapi import (
 )
 from interfaces.rest.own import GenerationId, OwnGeneration
 from interfaces.rest.problems import RETRY_AFTER
+from interfaces.rest.rate_limit import rate_limit
 from interfaces.rest.representation import location, of_generation
 from interfaces.rest.shapes import (
     GenerationRequest,
@@ -244,7 +246,8 @@ async def _wait_for(request: Request, placed: Placed, prefer: Patience) -> Respo
         raise AcceptedUnreadableError(placed.id) from error
     if generation is None:
         raise ClientDisconnect
-    return _answer(generation, placed, prefer)
+    quota = rate_limit(placed.allowances, container_of(request).store().now())
+    return _answer(generation, placed, prefer, quota)
 
 
 def _spec(asked: GenerationRequest) -> ImageSpec:
@@ -258,14 +261,17 @@ def _wish(asked: GenerationRequest) -> Wish:
 # --- answering -----------------------------------------------------------------------------------
 
 
-def _answer(generation: Generation, placed: Placed, prefer: Patience) -> Response:
+def _answer(
+    generation: Generation, placed: Placed, prefer: Patience, quota: Mapping[str, str]
+) -> Response:
+    """What is left of the quota is not told of pictures that failed: their units went back."""
     headers = {"Vary": "Prefer", **replayed(placed.repeated)}
     if applied := prefer.applied(ended=generation.closed):
         headers["Preference-Applied"] = applied
     if error := ended_without_picture(generation):
         error.headers = headers
         raise error
-    headers["Location"] = location(generation.id)
+    headers |= {"Location": location(generation.id), **quota}
     if not generation.closed:
         headers["Retry-After"] = f"{RETRY_AFTER}"
     return json_answer(of_generation(generation), 201 if generation.closed else 202, headers)

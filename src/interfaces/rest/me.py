@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -21,7 +20,9 @@ from interfaces.rest.fields import EndUser
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.people import of_user
-from interfaces.rest.shapes import QuotaShape, QuotaWindowShape
+from interfaces.rest.rate_limit import rate_limit
+from interfaces.rest.representation import of_allowances
+from interfaces.rest.shapes import QuotaShape
 
 router = APIRouter(prefix="/api/v1/me", tags=["me"])
 
@@ -104,10 +105,10 @@ async def quota(
 ) -> Response:
     """A picture is a unit; windows are days and months in UTC."""
     container = container_of(request)
-    rows = await container.quota().of(
+    now = container.store().now()
+    allowances = await container.quota().of(
         caller.user_id,
-        container.store().now(),
+        now,
         end_user_id=None if end_user is None else end_user_id(caller.user_id, end_user),
     )
-    shape = QuotaShape(windows=tuple(QuotaWindowShape(**asdict(row)) for row in rows))
-    return resource(request, shape)
+    return resource(request, of_allowances(allowances), rate_limit(allowances, now))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ from application.references import TooManyReferencesError
 from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
 from domain.generation import GenerationClosedError, GenerationOpenError
-from domain.quota import QuotaExceededError
+from domain.quota import LimitRefusedError, QuotaExceededError
 from domain.user import LinkUsedError, SuspendedError
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.carried import TooMuchCarriedError
@@ -79,6 +78,7 @@ from interfaces.rest.errors import (
     UnreadableRequestError,
 )
 from interfaces.rest.problem_types import PROBLEM_JSON, ProblemType
+from interfaces.rest.rate_limit import rate_limit, seconds_until
 from interfaces.rest.representation import location
 from interfaces.rest.sentences import NO_SUCH_PARAMETER, sentence
 
@@ -96,6 +96,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     UnusableReferencesError: kinds.UNUSABLE_REFERENCE_IMAGE,
     DeadlineTooLongError: kinds.DEADLINE_TOO_LONG,
     QuotaExceededError: kinds.QUOTA_EXCEEDED,
+    LimitRefusedError: kinds.INVALID_REQUEST,
     IdempotencyKeyReusedError: kinds.IDEMPOTENCY_KEY_REUSED,
     GenerationNotFoundError: kinds.NOT_FOUND,
     UserNotFoundError: kinds.NOT_FOUND,
@@ -244,11 +245,7 @@ def _matches(route: BaseRoute, scope: Scope) -> bool:
 def told_of(error: Exception, *, now: Callable[[], datetime]) -> Told:
     """The sentence, and what stands beside it."""
     if isinstance(error, QuotaExceededError):
-        windows = {"violated-policies": [error.window.type]}
-        if error.never_fits:
-            return Told(str(error), windows)
-        seconds = seconds_until(error.window.ends_at, now())
-        return Told(str(error), windows, {"Retry-After": f"{seconds}"})
+        return _of_quota(error, now())
     if isinstance(error, OfGenerationError):
         headers = {"Location": location(error.generation_id), **error.headers}
         if problem_type(error) is kinds.BUSY:
@@ -262,6 +259,15 @@ def told_of(error: Exception, *, now: Callable[[], datetime]) -> Told:
     if problem_type(error) is kinds.INTERNAL_ERROR:
         return Told("It was logged under this requestId. Try again; tell us if it stays so.")
     return _of_mistakes(error)
+
+
+def _of_quota(error: QuotaExceededError, now: datetime) -> Told:
+    """Waiting is until the last of the exceeded windows is over."""
+    policies = {"violated-policies": [one.window.type for one in error.exceeded]}
+    headers = rate_limit(error.allowances, now)
+    if not error.never_fits:
+        headers["Retry-After"] = f"{seconds_until(error.told.window.ends_at, now)}"
+    return Told(str(error), policies, headers)
 
 
 def _of_mistakes(error: Exception) -> Told:
@@ -287,11 +293,6 @@ _SENTENCES = {
     404: NotFoundError.sentence,
     405: "The header Allow names the methods that are.",
 }
-
-
-def seconds_until(moment: datetime, now: datetime) -> int:
-    """Whole seconds, never too few."""
-    return max(1, math.ceil((moment - now).total_seconds()))
 
 
 def _reference_mistakes(reasons: Mapping[Place, str]) -> list[Mistake]:

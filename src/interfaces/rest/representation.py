@@ -1,4 +1,4 @@
-"""Generations and events as JSON."""
+"""Generations, events and what is left of a quota as JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from application.ports.event_store import Recorded
 from application.queue_places import QueuePlace
 from domain.generation import Call, Generation
 from domain.image import PublishedImage, ReferenceImage
+from domain.quota import Allowance
 from infrastructure.read_models.image_generations import ImageGenerationRow
 from interfaces.rest.shapes import (
     BridgeShape,
@@ -28,6 +29,8 @@ from interfaces.rest.shapes import (
     JobShape,
     LinksShape,
     QueueShape,
+    QuotaShape,
+    QuotaWindowShape,
     ReferenceImageShape,
 )
 
@@ -155,6 +158,23 @@ def of_job(generation: Generation, place: QueuePlace | None) -> JobShape:
 def of_place(place: QueuePlace) -> QueueShape:
     """Where a queued generation stands."""
     return QueueShape(place=place.place, reason=place.reason, detail=place.detail)
+
+
+def of_allowances(allowances: Iterable[Allowance]) -> QuotaShape:
+    """What each window allows, and how much of that is used."""
+    return QuotaShape(
+        windows=tuple(
+            QuotaWindowShape(
+                type=one.window.type,
+                limit=one.limit,
+                used=one.used,
+                remaining=one.remaining,
+                starts_at=one.window.starts_at,
+                resets_at=one.window.ends_at,
+            )
+            for one in allowances
+        )
+    )
 
 
 def location(id_: object) -> str:
