@@ -11,6 +11,7 @@ from domain.aggregate import Value
 
 UserWindowType = Literal["daily", "monthly"]
 WindowType = Literal["daily", "monthly", "end-user-daily", "end-user-monthly"]
+USER_WINDOWS: tuple[UserWindowType, ...] = ("daily", "monthly")
 END_USERS: tuple[WindowType, ...] = ("end-user-daily", "end-user-monthly")
 MOST_UNITS = 2**31 - 1  # that a limit may be
 

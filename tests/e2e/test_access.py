@@ -45,6 +45,8 @@ LET_THROUGH: Mapping[str, str] = {
     "DELETE /api/v1/me/keys/{id}": "---sa",
     "GET /api/v1/admin/users/{id}": "----a",
     "PATCH /api/v1/admin/users/{id}": "----a",
+    "GET /api/v1/admin/users/{id}/quota": "----a",
+    "PUT /api/v1/admin/users/{id}/quota": "----a",
     "GET /api/v1/admin/users/{id}/events": "----a",
     "POST /api/v1/admin/users/{id}/keys": "----a",
     "GET /api/v1/admin/users/{id}/keys": "----a",

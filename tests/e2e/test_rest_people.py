@@ -230,6 +230,43 @@ async def test_an_administrator_makes_another_who_then_may(
     assert first.status_code == 403
 
 
+async def test_an_administrator_gives_a_user_limits_and_takes_them_back(
+    stack: Stack, person: httpx.AsyncClient, user: User
+) -> None:
+    async def limits() -> list[int | None]:
+        windows = (await person.get(f"{ME}/quota")).json()["windows"]
+        return [window["limit"] for window in windows]
+
+    async def ask(count: int) -> int:
+        body = {"prompt": "x", "count": count}
+        headers = {"Prefer": "respond-async"}
+        return (await person.post("/api/v1/generations", json=body, headers=headers)).status_code
+
+    configured = await limits()
+    url = f"{USERS}/{user.id}/quota"
+    given = await stack.client.put(url, json={"daily": 3, "monthly": None})
+    assert [window["limit"] for window in given.json()["windows"]] == [3, None] == await limits()
+    assert [await ask(2), await ask(2), await ask(1)] == [202, 429, 202]
+    await stack.client.put(url, json={"daily": 1})
+    (day, month) = (await stack.client.get(url)).json()["windows"]
+    assert (day["limit"], day["used"], day["remaining"]) == (1, 3, 0)
+    assert month["limit"] == configured[1]
+    assert await ask(1) == 429
+    await stack.client.put(url, json={})
+    assert await limits() == configured
+    assert await ask(1) == 202
+
+
+@pytest.mark.parametrize("limits", [{"daily": -1}, {"daily": "3"}, {"weekly": 3}, {"daily": 2**31}])
+async def test_limits_that_mean_nothing_are_refused(
+    stack: Stack, user: User, limits: dict[str, object]
+) -> None:
+    refused = await stack.client.put(f"{USERS}/{user.id}/quota", json=limits)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid-request")
+    nobody = await stack.client.put(f"{USERS}/{uuid4()}/quota", json={})
+    assert nobody.status_code == 404
+
+
 async def test_what_was_decided_about_a_user_is_listed_with_who_did(
     stack: Stack, user: User
 ) -> None:

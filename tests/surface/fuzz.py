@@ -30,6 +30,7 @@ OF_A_GENERATION = (
 OF_A_USER = (
     "GET /api/v1/admin/users/{id}",
     "PATCH /api/v1/admin/users/{id}",
+    "GET /api/v1/admin/users/{id}/quota",
     "GET /api/v1/admin/users/{id}/events",
     "POST /api/v1/admin/users/{id}/keys",
     "GET /api/v1/admin/users/{id}/keys",

@@ -138,6 +138,9 @@ async def _administers(api: generated.Api) -> None:
     assert refused.parsed.code == "locks-out"
     trail = (await api("listUserEvents", me.id)).parsed.items
     assert trail[0].type_ == "user.registered"
+    limited = (await api("limitUser", me.id, body=api.models.Limits(daily=400))).parsed
+    assert limited.windows[0].limit == 400
+    assert (await api("getQuotaOf", me.id)).parsed == limited
     wanted = api.models.KeyRequest(name="for them")
     issued = (await api("issueKeyFor", me.id, body=wanted)).parsed
     assert (await api("listKeysOf", me.id, limit=1)).status_code == 200

@@ -66,6 +66,8 @@ NEEDS: Mapping[str, Need] = {
     "DELETE /api/v1/me/keys/{id}": IN_PERSON,
     "GET /api/v1/admin/users/{id}": ADMIN,
     "PATCH /api/v1/admin/users/{id}": ADMIN,
+    "GET /api/v1/admin/users/{id}/quota": ADMIN,
+    "PUT /api/v1/admin/users/{id}/quota": ADMIN,
     "GET /api/v1/admin/users/{id}/events": ADMIN,
     "POST /api/v1/admin/users/{id}/keys": ADMIN,
     "GET /api/v1/admin/users/{id}/keys": ADMIN,

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from domain.api_key import Scope
 from domain.image import Format
+from domain.quota import MOST_UNITS
 from domain.user import Role
 from interfaces.rest.fields import ONE_SHAPE, AspectRatio, Name, Size, Text
 from interfaces.rest.shapes import Shape
@@ -101,13 +102,16 @@ class MeShape(UserShape):
     session_id: UUID | None = Field(description="Of the login that was shown.")
 
 
+Limit = Annotated[int, Field(ge=0, le=MOST_UNITS)]
+
+
 class LimitsShape(Shape):
-    """Units that a user may take in a day and a month, in UTC; null is no limit."""
+    """Limits of a user's own: null is no limit, and what is left out is as configured."""
 
     model_config = ConfigDict(strict=True, extra="forbid", validate_by_name=False)
 
-    daily: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    monthly: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    daily: Limit | None = Field(None, description="Units in a day, in UTC.")
+    monthly: Limit | None = Field(None, description="Units in a calendar month, in UTC.")
 
 
 class UserChange(Shape):

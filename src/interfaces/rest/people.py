@@ -8,9 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from application.people import UserNotFoundError
+from domain.quota import USER_WINDOWS
 from domain.user import User
 from interfaces.rest import problem_types as kinds
-from interfaces.rest.account_shapes import UserChange, UserShape
+from interfaces.rest.account_shapes import LimitsShape, UserChange, UserShape
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
@@ -20,12 +21,13 @@ from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import link_to_next
-from interfaces.rest.representation import of_event
-from interfaces.rest.shapes import EventList
+from interfaces.rest.representation import of_allowances, of_event
+from interfaces.rest.shapes import EventList, QuotaShape
 
 router = APIRouter(prefix="/api/v1/admin/users", tags=["admin"])
 
 SECRETS = frozenset({"token_hash", "link"})  # of no use to anybody, but to who tries them out
+LIMIT: dict[str, Any] = {**COMMAND, **json_body(LimitsShape)}
 CHANGE: dict[str, Any] = {**COMMAND, **json_body(UserChange)}
 
 
@@ -83,6 +85,58 @@ async def change(request: Request, caller: Authenticated, id_: UserId) -> Respon
         id_, role=asked.role, suspended=asked.suspended, by=caller.user_id, idempotency_key=key
     )
     return json_answer(of_user(await people.user(id_)), headers=replayed(repeated))
+
+
+@router.get(
+    "/{id}/quota",
+    operation_id="getQuotaOf",
+    summary="See what a user has used, and their limits",
+    responses={
+        200: {"model": QuotaShape},
+        **problems(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.BUSY),
+    },
+)
+async def quota(request: Request, id_: UserId) -> Response:
+    """Their own limits where they have any, else those that are configured."""
+    await container_of(request).people().user(id_)
+    return resource(request, await _quota(request, id_))
+
+
+@router.put(
+    "/{id}/quota",
+    operation_id="limitUser",
+    summary="Give a user limits of their own",
+    openapi_extra=LIMIT,
+    responses={
+        200: {"model": QuotaShape, "description": "The limits hold", "headers": REPLAYED},
+        **problems(
+            *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
+            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
+            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
+            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
+            *(kinds.CONTENDED, kinds.BUSY),
+        ),
+    },
+)
+async def limit(request: Request, caller: Authenticated, id_: UserId) -> Response:
+    """All of them at once, from the next request on: `{}` takes them back, null is no limit.
+
+    Below what is used already nothing more is accepted until the window resets.
+    """
+    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    asked = await read_json(request, LimitsShape)
+    limits = {name: getattr(asked, name) for name in USER_WINDOWS if name in asked.model_fields_set}
+    repeated = (
+        await container_of(request)
+        .people()
+        .limit(id_, limits, by=caller.user_id, idempotency_key=key)
+    )
+    return json_answer(await _quota(request, id_), headers=replayed(repeated))
+
+
+async def _quota(request: Request, id_: UUID) -> QuotaShape:
+    container = container_of(request)
+    return of_allowances(await container.quota().of(id_, container.store().now()))
 
 
 @router.get(
