@@ -16,8 +16,8 @@ class GuardedAccess:
     """Access for what is shown from an address.
 
     What is known here as somebody's is let in from wherever it comes. Anything else is looked for
-    as long as the address did not show too much that was not valid. What was refused is never good
-    again, so it is remembered, and shown again it counts no more.
+    as long as the address did not show too much that never was anybody's. That is remembered, and
+    shown again it counts no more. What was revoked or is over is no guess.
     """
 
     def __init__(self, access: Access, limits: RateLimits) -> None:
@@ -26,23 +26,26 @@ class GuardedAccess:
 
     async def by_key(self, key: str, *, address: str | None) -> Caller:
         """As Access has it; also raises RateLimitedError."""
-        if self._access.knows_key(key):
-            return await self._access.by_key(key)
-        return await self._guarded(self._access.by_key, key, KeyRefusedError, address)
+        access = self._access
+        return await self._guarded(access.by_key, access.knows_key, KeyRefusedError, key, address)
 
     async def by_session(self, token: str, *, address: str | None) -> Caller:
         """As Access has it; also raises RateLimitedError."""
-        if self._access.knows_session(token):
-            return await self._access.by_session(token)
-        return await self._guarded(self._access.by_session, token, SessionOverError, address)
+        access = self._access
+        return await self._guarded(
+            access.by_session, access.knows_session, SessionOverError, token, address
+        )
 
     async def _guarded(
         self,
         judge: Callable[[str], Awaitable[Caller]],
-        shown: str,
+        knows: Callable[[str], bool],
         refusal: type[KeyRefusedError | SessionOverError],
+        shown: str,
         address: str | None,
     ) -> Caller:
+        if knows(shown):
+            return await judge(shown)
         digest = sha256(shown.encode()).digest()
         if digest in self._refused:
             self._refused.move_to_end(digest)
@@ -51,8 +54,9 @@ class GuardedAccess:
         try:
             return await judge(shown)
         except refusal:
-            self._remember(digest)
-            await self._limits.guessed(address)
+            if not knows(shown):
+                self._remember(digest)
+                await self._limits.guessed(address)
             raise
 
     def _remember(self, digest: bytes) -> None:

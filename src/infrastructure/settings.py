@@ -100,8 +100,8 @@ class Settings(BaseSettings):
     session_idle_seconds: LongSeconds = 43_200.0
     key_rate: RatesOfOne = RateList.read("500/second,10000/minute")
     user_rate: RatesOfOne = RateList.read("1000/second,20000/minute")
-    login_rate: RatesOfOne = RateList.read("30/minute,300/hour")
-    guess_rate: RatesOfOne = RateList.read("20/minute,200/hour")
+    login_rate: RatesOfOne = RateList.read("60/minute,600/hour")
+    guess_rate: RatesOfOne = RateList.read("30/minute,300/hour")
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(values.origins)] = ()
     openai_api_key: ProviderKey | None = None
     openai_base_url: WebAddress | None = None

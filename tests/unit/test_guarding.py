@@ -14,7 +14,7 @@ from application.guarding import MOST_REMEMBERED, GuardedAccess
 from application.last_uses import LastUses
 from application.ports.event_store import StoreUnavailableError
 from application.rate_limits import RateLimitedError
-from domain.api_key import BEGINS, ApiKey, key_id
+from domain.api_key import BEGINS, ApiKey
 from domain.user import SuspendedError
 from tests.fakes import FakeClock, MemoryEventStore
 from tests.fakes_access import MemoryUses
@@ -30,7 +30,8 @@ class Door:
     """One process's door: three failures an hour for each address."""
 
     def __init__(self) -> None:
-        self.store = MemoryEventStore(FakeClock())
+        self.clock = FakeClock()
+        self.store = MemoryEventStore(self.clock)
         access = Access(
             self.store,
             LastUses(MemoryUses(), every=15),
@@ -139,13 +140,25 @@ async def test_what_was_refused_once_is_refused_again_without_a_look(door: Door)
 
 async def test_a_revoked_key_says_so_however_often(door: Door) -> None:
     user = await new_user(door.store)
-    key = await new_key(door.store, user, "read")
-    revoked = await door.store.load(ApiKey, key_id(key))
-    revoked.revoke(by=ADMINISTRATOR)
-    await record(door.store, revoked)
-    for _ in range(5 * MOST):
-        with pytest.raises(KeyRefusedError, match="was revoked"):
-            await door.access.by_key(key, address=HERE)
+    for _ in range(2 * MOST):
+        key = a_guess()
+        issued = ApiKey.issue(
+            key, user_id=user.id, name="k", scopes=("read",), expires_at=None, by=user.id
+        )
+        issued.revoke(by=ADMINISTRATOR)
+        await record(door.store, issued)
+        for _ in range(2):
+            with pytest.raises(KeyRefusedError, match="was revoked"):
+                await door.access.by_key(key, address=HERE)
+    assert not await door.is_slowed()
+
+
+async def test_sessions_that_ran_out_overnight_are_no_guesses(door: Door) -> None:
+    tokens = [await new_session(door.store, await new_user(door.store)) for _ in range(2 * MOST)]
+    door.clock.advance(days=2)
+    for token in tokens:
+        with pytest.raises(SessionOverError):
+            await door.access.by_session(token, address=HERE)
     assert not await door.is_slowed()
 
 
