@@ -21,7 +21,7 @@ def create_plain_app(settings: Settings) -> FastAPI:
     app = FastAPI()
     app.add_api_route("/api/v1/generations", create, methods=["POST"], status_code=202)
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES)
-    access = Container(settings=settings).access
+    access = Container(settings=settings).guarded_access
     app.add_middleware(Requests, authentication=Authentication(access, cookie=SESSION))
     return app
 

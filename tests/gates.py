@@ -10,8 +10,8 @@ from application.switches import Switches
 from domain.failure import Failure, FailureKind
 from infrastructure.gatekeeping.doors import Door
 from infrastructure.gatekeeping.gatekeeper import RedisGatekeeper
-from infrastructure.gatekeeping.line import Line
 from infrastructure.gatekeeping.rules import CircuitRules
+from infrastructure.redis_line import Line
 from tests.fakes import MemoryEventStore
 from tests.fakes_gate import LIFE
 

@@ -82,7 +82,7 @@ class Access:
 
     async def by_key(self, key: str) -> Caller:
         """Who may use this key. Raises KeyRefusedError, SuspendedError."""
-        if self._admin_key and compare_digest(sha256(key.encode()).digest(), self._admin_key):
+        if self._is_admin_key(key):
             return Caller(ADMINISTRATOR, "administrator", EVERYTHING, api_key_id=BOOTSTRAP_KEY)
         if not key.startswith(BEGINS) or len(key) > LONGEST_KEY:
             raise KeyRefusedError
@@ -92,6 +92,13 @@ class Access:
         caller = await self._owner(shown)
         self._uses.use(shown.id, self._store.now())
         return caller
+
+    def knows_key(self, key: str) -> bool:
+        """Whether it is the operator's, or somebody's that is known here without a look."""
+        if self._is_admin_key(key):
+            return True
+        known = self._fresh.known(ApiKey, key_id(key))
+        return known is not None and known.is_this(key)
 
     async def by_session(self, token: str) -> Caller:
         """Who keeps this `session_token`. Raises SessionOverError, SuspendedError."""
@@ -140,6 +147,14 @@ class Access:
         """Something was decided here, and is seen here at once."""
         self._fresh.look_again(stream)
 
+    def knows_session(self, token: str) -> bool:
+        """Whether it is one that is known here without a look."""
+        match = SESSION_TOKEN.fullmatch(token)
+        if match is None:
+            return False
+        user = self._fresh.known(User, UUID(match[1]))
+        return _session_of(user, token_hash(match[2])) is not None
+
     async def keep(self) -> None:
         """Look again at what is in use, and note that it is, for ever."""
         keeping = asyncio.create_task(self._fresh.keep())
@@ -147,6 +162,10 @@ class Access:
             await self._uses.keep()
         finally:
             await end(keeping)
+
+    def _is_admin_key(self, key: str) -> bool:
+        given = self._admin_key
+        return given is not None and compare_digest(sha256(key.encode()).digest(), given)
 
     async def _owner(self, shown: ApiKey) -> Caller:
         if shown.is_revoked:
@@ -172,9 +191,7 @@ class Access:
         self, user_id: UUID, hashed: str, *, as_of_now: bool
     ) -> tuple[User | None, Session | None]:
         user = await self._fresh.get(User, user_id, as_of_now=as_of_now)
-        theirs = user.sessions.values() if user else ()
-        found = [one for one in theirs if compare_digest(one.token_hash, hashed)]
-        return user, found[0] if found else None
+        return user, _session_of(user, hashed)
 
     async def _is_over(self, session: Session) -> bool:
         now = self._store.now()
@@ -187,3 +204,9 @@ class Access:
 def scopes_of(role: Role) -> frozenset[Scope]:
     """What whoever has this role may do, and their keys at most."""
     return EVERYTHING if role == "administrator" else EVERYTHING - {"admin"}
+
+
+def _session_of(user: User | None, hashed: str) -> Session | None:
+    theirs = user.sessions.values() if user else ()
+    found = [one for one in theirs if compare_digest(one.token_hash, hashed)]
+    return found[0] if found else None

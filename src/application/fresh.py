@@ -69,6 +69,12 @@ class Fresh:
         if stream in self._kept:
             self._kept[stream].read_at = float("-inf")
 
+    def known(self, aggregate: type[A], stream: UUID) -> A | None:
+        """As it was when it was last looked at, however long ago; None when it is not kept."""
+        kept = self._kept.get(stream)
+        found = kept.aggregate if kept else None
+        return found if isinstance(found, aggregate) else None
+
     async def keep(self) -> None:
         """Read again what is in use, and forget what is not, for ever."""
         while True:

@@ -18,6 +18,7 @@ from application.dispatch import Dispatcher
 from application.earlier_pictures import EarlierPictures
 from application.following import Following
 from application.generations import Generations
+from application.guarding import GuardedAccess
 from application.last_uses import LastUses
 from application.leases import LeaseSweep
 from application.missing_work import MissingWorkSweep
@@ -54,6 +55,7 @@ from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
 from infrastructure.providers import gemini_models, openai_models, stability_models
 from infrastructure.providers.at_first_call import AtFirstCall
+from infrastructure.rate_limiting.making import limits_of, redis_counters
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.readiness import Readiness
@@ -295,6 +297,9 @@ class Container(containers.DeclarativeContainer):
         admin_key=providers.Callable(_secret, settings.provided.admin_key),
         idle=providers.Callable(_seconds, settings.provided.session_idle_seconds),
     )
+    counters = providers.Singleton(redis_counters, redis_url)
+    rate_limits = providers.Singleton(limits_of, counters, settings)
+    guarded_access = providers.Singleton(GuardedAccess, access, rate_limits)
     provider_changes = providers.Singleton(
         ProviderChanges, store, switches, configured=settings.provided.providers
     )

@@ -11,7 +11,6 @@ import logging
 import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -20,28 +19,25 @@ from arq import Worker, func
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Function
-from redis.asyncio import BlockingConnectionPool
-from redis.exceptions import RedisError
 
 from application.ports.event_store import WorkKind
 from application.ports.workers import DueWork, QueueUnavailableError
 from application.tasks import end
+from infrastructure.redis_line import LOST, disconnect, pool_of
 
 log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
 WAKE_UPS = "darkroom:wake-ups"  # one for each piece handed over: who takes it looks at the queue
 MOST_WAKE_UPS = 1000
-CONNECTIONS = 8  # at most; who wants one more waits
+CONNECTIONS = 8
 EXPIRES = timedelta(minutes=10)
-REDIS_SECONDS = 2.0  # for an answer; a connection that is silent for longer is given up
 # How long a worker waits for a wake-up, at most; then it looks without. Well below REDIS_SECONDS.
 LOOK_ANYHOW = 1.0
 NO_SLOT_SECONDS = 0.02  # between looks for a free slot
 CLOCKS_DIFFER = timedelta(minutes=5)  # at most, between machines
 RECONNECT_SECONDS = 0.5
 SECONDS_TO_CLOSE = 5.0
-LOST = (RedisError, OSError, TimeoutError)
 
 Perform = Callable[[UUID], Awaitable[None]]
 """What is done with one piece of work of some kind, named by its ref."""
@@ -52,25 +48,12 @@ def _serialize(job: dict[str, Any]) -> bytes:
 
 
 def _redis(redis_url: str) -> ArqRedis:
-    pool = BlockingConnectionPool.from_url(
-        redis_url,
-        max_connections=CONNECTIONS,
-        timeout=REDIS_SECONDS,  # for one to be free
-        socket_connect_timeout=2.0,
-        socket_timeout=REDIS_SECONDS,
-        socket_keepalive=True,
-    )
     return ArqRedis(
-        pool,
+        pool_of(redis_url, most=CONNECTIONS),
         job_serializer=_serialize,
         job_deserializer=json.loads,
         default_queue_name=QUEUE,
     )
-
-
-async def _disconnect(redis: ArqRedis) -> None:
-    with suppress(*LOST):
-        await redis.aclose(close_connection_pool=True)
 
 
 class ArqQueue:
@@ -115,7 +98,7 @@ class ArqQueue:
 
     async def close(self) -> None:
         """Disconnect."""
-        await _disconnect(self._redis)
+        await disconnect(self._redis)
 
 
 class _Worker(Worker):
@@ -258,4 +241,4 @@ class ArqWorker:
         ended = await end(running, *worker.tasks.values())
         if isinstance(ended[0], Exception):
             log.warning("lost Redis, reconnecting: %s", type(ended[0]).__name__)
-        await _disconnect(worker.pool)
+        await disconnect(worker.pool)

@@ -61,7 +61,7 @@ class Check:
 SILENT = Check("failing", "The database does not answer.", "Look at DATABASE_URL and at it.")
 REDIS_SILENT = Check(
     "degraded",
-    "Redis does not answer; what is due waits in PostgreSQL.",
+    "Redis does not answer; what is due waits in PostgreSQL, each process limits requests alone.",
     "Bring it back: nothing needs repair.",
 )
 IMAGES_SILENT = Check(

@@ -23,6 +23,8 @@ from domain.quota import MOST_UNITS
 from infrastructure import settings_values as values
 from infrastructure.gatekeeping import rules
 from infrastructure.gatekeeping.rules import CircuitRules, Concurrency, Rates
+from infrastructure.rate_limiting import rates
+from infrastructure.rate_limiting.rates import RateList
 from infrastructure.settings_values import SketchFaults
 
 __all__ = [
@@ -70,6 +72,7 @@ Secret = Annotated[SecretStr, AfterValidator(values.secret)]
 ProviderKey = Annotated[SecretStr, AfterValidator(values.provider_key)]
 WebAddress = Annotated[str, AfterValidator(values.web_address)]
 Quota = Annotated[Annotated[int, Field(ge=0, le=MOST_UNITS)] | None, BeforeValidator(values.units)]
+RatesOfOne = Annotated[RateList, BeforeValidator(rates.rate_list)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 LongSeconds = Annotated[float, Field(gt=0, le=400 * 86_400, allow_inf_nan=False)]
 SomeSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -96,6 +99,11 @@ class Settings(BaseSettings):
     admin_key: Secret | None = None
     session_seconds: LongSeconds = 7 * 86_400.0
     session_idle_seconds: LongSeconds = 43_200.0
+    key_rate: RatesOfOne = RateList.read("500/second,10000/minute")
+    user_rate: RatesOfOne = RateList.read("1000/second,20000/minute")
+    login_rate: RatesOfOne = RateList.read("60/minute,600/hour")
+    guess_rate: RatesOfOne = RateList.read("30/minute,300/hour")
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(values.origins)] = ()
     openai_api_key: ProviderKey | None = None
     openai_base_url: WebAddress | None = None
     gemini_api_key: ProviderKey | None = None

@@ -22,6 +22,7 @@ SHORTEST_SECRET = 16  # characters
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", str(ipaddress.IPv4Address(0)), "::"})
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
 _ROUNDING = 1e-9
@@ -121,6 +122,26 @@ def web_address(url: str) -> str:
     if not starts_well or not _has_host_and_port(url) or set(url) & set("?#@ "):
         raise ValueError("must be an address such as https://pictures.example.com, and no more")
     return url.rstrip("/")
+
+
+def origins(text: object) -> object:
+    """Return the origins of other sites' pages, as browsers write them."""
+    given = tuple(_parts(text)) if isinstance(text, str) else text
+    for origin in given if isinstance(given, tuple) else ():
+        if not _is_origin(origin):
+            raise ValueError(
+                f"must be origins such as https://app.example.com, in lower case, without a path,"
+                f" and http only for this machine, not {origin!r}"
+            )
+    return given
+
+
+def _is_origin(text: str) -> bool:
+    if not _ORIGIN.fullmatch(text) or not _has_host_and_port(text):
+        return False
+    parts = urlsplit(text)
+    is_usual = parts.port == {"http": 80, "https": 443}[parts.scheme]  # which browsers leave out
+    return not is_usual and (parts.scheme == "https" or parts.hostname in LOOPBACK)
 
 
 def _has_host_and_port(url: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from application.ports.health import Circuit, Gatekeeper
 from domain.failure import FailureKind
-from infrastructure.gatekeeping.line import Line
+from infrastructure.redis_line import Line
 from tests.fakes import FakeClock
 from tests.fakes_gate import LIFE, FakeGatekeeper
 from tests.gates import (

@@ -126,6 +126,8 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
         "DARKROOM_PORT": str(free_port()),
         "DARKROOM_WAIT_SECONDS": "20",
         "DARKROOM_LEAVE_SECONDS": "0",
+        "DARKROOM_LOGIN_RATE": "none",  # all tests come from one address
+        "DARKROOM_GUESS_RATE": "none",
     }
     named = {f"DARKROOM_{name.upper()}": value for name, value in changed.items()}
     return load_settings({**given, **named})

@@ -14,7 +14,7 @@ from redis import Redis
 
 from application.ports.health import Admitted
 from infrastructure.gatekeeping.gatekeeper import RedisGatekeeper
-from infrastructure.gatekeeping.line import Line
+from infrastructure.redis_line import Line
 from tests.fakes import FakeClock
 from tests.gates import (
     DOORS,

@@ -68,7 +68,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infrastructure.queue.LOOK_ANYHOW", NEVER)
-    monkeypatch.setattr("infrastructure.queue.REDIS_SECONDS", 2 * NEVER)
+    monkeypatch.setattr("infrastructure.redis_line.REDIS_SECONDS", 2 * NEVER)
 
 
 def pieces(count: int) -> list[DueWork]:

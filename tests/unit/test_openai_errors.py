@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from interfaces.openai.errors import ERRORS, OF_IMAGE, OF_LIMIT, OF_REQUEST, OF_SERVER, param
+from interfaces.openai.errors import (
+    ERRORS,
+    OF_IMAGE,
+    OF_LIMIT,
+    OF_RATE,
+    OF_REQUEST,
+    OF_SERVER,
+    param,
+)
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.problem_types import PROBLEM_TYPES
 
@@ -16,7 +24,7 @@ def test_every_kind_of_problem_is_in_the_table() -> None:
 def test_what_is_ours_is_never_told_as_the_clients_and_the_other_way_round() -> None:
     for kind, row in ERRORS.items():
         assert (row.status >= 500) == (kind.status >= 500) == (row.type == OF_SERVER), kind.code
-        assert row.type in (OF_REQUEST, OF_IMAGE, OF_LIMIT, OF_SERVER)
+        assert row.type in (OF_REQUEST, OF_IMAGE, OF_LIMIT, OF_RATE, OF_SERVER)
 
 
 def test_what_has_ended_is_not_sent_again_by_an_sdk() -> None:

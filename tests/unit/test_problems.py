@@ -130,6 +130,7 @@ def test_types_never_change() -> None:
         (422, "/problems/no-provider"),
         (422, "/problems/request-refused"),
         (422, "/problems/unusable-reference-image"),
+        (429, "/problems/rate-limited"),
         (429, "https://iana.org/assignments/http-problem-types#quota-exceeded"),
         (431, "/problems/head-too-large"),
         (500, "/problems/internal-error"),

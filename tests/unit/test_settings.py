@@ -9,6 +9,7 @@ import pytest
 from limits import parse
 from pydantic import SecretStr, ValidationError
 
+from application.rate import Rate
 from infrastructure.gatekeeping.rules import CircuitRules
 from infrastructure.settings import (
     Settings,
@@ -153,6 +154,18 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("PROVIDER_RATES", "openai=1/day,openai=2/day", "names openai twice."),
         ("PROVIDER_CONCURRENCY", "openai=0", "must look like openai=8,gemini=4, at least 1 each"),
         ("PROVIDER_CONCURRENCY", "openai", "must look like openai=8,gemini=4"),
+        ("KEY_RATE", "fast", "must look like 20/second,600/minute, or be none, not 'fast'."),
+        ("USER_RATE", "0/second", "must look like 20/second"),
+        ("LOGIN_RATE", "5/2 days", "must be for a day at most, and 5/2 days is not."),
+        ("GUESS_RATE", "5/minute,9/60 seconds", "has two rates for the same time"),
+        ("CORS_ORIGINS", "*", "must be origins such as https://app.example.com, in lower case"),
+        ("CORS_ORIGINS", "https://a.example/", "not 'https://a.example/'."),
+        ("CORS_ORIGINS", "https://A.example", "not 'https://A.example'."),
+        ("CORS_ORIGINS", "https://a.example:443", "must be origins"),
+        ("CORS_ORIGINS", "https://*.example", "must be origins"),
+        ("CORS_ORIGINS", "https://u:p@a.example", "must be origins"),
+        ("CORS_ORIGINS", "http://a.example", "http only for this machine"),
+        ("CORS_ORIGINS", "null", "must be origins"),
         ("WORKER_SLOTS", "0", "must be at least 1, not 0."),
         ("LOG_FORMAT", "xml", "must be 'auto', 'json' or 'console', not 'xml'."),
     ],
@@ -342,3 +355,26 @@ def test_circuits_and_limits_of_providers_are_read() -> None:
         "stability": 150,
     }
     assert settings.provider_concurrency.by_provider == {"gemini": 4}
+
+
+def test_rates_of_callers_are_read_and_can_be_switched_off() -> None:
+    nothing = load_settings({})
+    assert f"{nothing.key_rate} {nothing.guess_rate}" == (
+        "500/second,10000/minute 30/minute,300/hour"
+    )
+    settings = load_settings(
+        {"DARKROOM_KEY_RATE": "600/Minute, 20/second", "DARKROOM_USER_RATE": "None"}
+    )
+    assert settings.key_rate.rates == (Rate(20, 1), Rate(600, 60))
+    assert settings.user_rate.rates == ()
+    assert load_settings(settings.environ()) == settings
+
+
+def test_origins_of_other_sites_are_read() -> None:
+    assert load_settings({}).cors_origins == ()
+    origins = "https://app.example.com, https://b.example:8443,http://localhost:3000"
+    assert load_settings({"DARKROOM_CORS_ORIGINS": origins}).cors_origins == (
+        "https://app.example.com",
+        "https://b.example:8443",
+        "http://localhost:3000",
+    )

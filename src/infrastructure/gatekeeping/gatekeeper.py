@@ -14,10 +14,10 @@ from uuid import uuid4
 from application.ports.health import Admitted, Circuit, Health, TurnedAway, Verdict
 from application.switches import Switches
 from infrastructure.gatekeeping.doors import Door, KeptOut, lessons_of
-from infrastructure.gatekeeping.line import AwayError, Line
 from infrastructure.gatekeeping.own import OwnGates
 from infrastructure.gatekeeping.rules import CircuitRules
 from infrastructure.gatekeeping.shared import SharedGates
+from infrastructure.redis_line import AwayError, Line
 
 AGAIN = timedelta(seconds=1)  # for a ticket, a probe's end, or a switch
 MOST_UNSAID = 1000

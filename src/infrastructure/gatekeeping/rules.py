@@ -9,7 +9,7 @@ from typing import Self
 
 from infrastructure.settings_values import PROVIDERS
 
-_RATE = re.compile(r"([1-9][0-9]{0,6})/(?:([1-9][0-9]{0,4}) ?)?(second|minute|hour|day)s?")
+RATE = re.compile(r"([1-9][0-9]{0,6})/(?:([1-9][0-9]{0,4}) ?)?(second|minute|hour|day)s?")
 _THERE_ARE = ", ".join(PROVIDERS)
 LONGEST = 3600.0  # seconds
 MOST_FAILURES = 100
@@ -107,7 +107,7 @@ def concurrency(text: object) -> object:
 
 
 def _rate(said: str) -> str | None:
-    found = _RATE.fullmatch(said.lower())
+    found = RATE.fullmatch(said.lower())
     if found is None:
         return None
     amount, multiples, unit = found.groups()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, cast
@@ -11,16 +10,15 @@ from typing import Any, cast
 from limits import parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 
 from application.ports.health import Circuit, Health
 from infrastructure.gatekeeping.doors import Door, KeptOut, Lesson, Lessons, circuit_of
-from infrastructure.gatekeeping.line import LOST
 from infrastructure.gatekeeping.rules import CircuitRules
+from infrastructure.redis_line import disconnect, pool_of
 
 PREFIX = "darkroom:gate:"
-CONNECTIONS = 4  # at most; who wants one more waits
-REDIS_SECONDS = 2.0  # to connect, and to answer; who asks waits for less
+CONNECTIONS = 4
 WHOLE = "*"  # the scope of a circuit that is the whole provider's
 
 Texts = list[Any]
@@ -43,15 +41,7 @@ class SharedGates:
         again: timedelta,
         clock: Callable[[], datetime],
     ) -> None:
-        pool = BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=CONNECTIONS,
-            timeout=REDIS_SECONDS,  # for one to be free
-            socket_connect_timeout=REDIS_SECONDS,
-            socket_timeout=REDIS_SECONDS,
-            socket_keepalive=True,
-            decode_responses=True,
-        )
+        pool = pool_of(redis_url, most=CONNECTIONS, decode_responses=True)
         self._redis: Redis = Redis(connection_pool=pool)
         self._rules, self._clock = rules, clock
         self._life, self._again = _milliseconds(life), _milliseconds(again)
@@ -70,9 +60,7 @@ class SharedGates:
 
     async def close(self) -> None:
         """Disconnect."""
-        with suppress(*LOST):
-            await self._redis.aclose()
-            await self._redis.connection_pool.disconnect()
+        await disconnect(self._redis)
 
     async def enter(self, door: Door, model: str, ticket: str) -> KeptOut | None:
         """Let a call in under this ticket; None when it is."""

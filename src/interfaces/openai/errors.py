@@ -24,6 +24,7 @@ OF_REQUEST = "invalid_request_error"
 OF_IMAGE = "image_generation_user_error"
 OF_SERVER = "server_error"
 OF_LIMIT = "insufficient_quota"
+OF_RATE = "requests"
 
 NO_SUCH_URL = (
     "There is nothing at this address. Here are POST /v1/images/generations, POST "
@@ -58,6 +59,7 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.GENERATION_CANCELLED: OpenAIError(409, OF_REQUEST, "generation_cancelled"),
     kinds.CONTENDED: OpenAIError(409, OF_REQUEST, "contended", again=True),
     kinds.QUOTA_EXCEEDED: OpenAIError(429, OF_LIMIT, "insufficient_quota"),
+    kinds.RATE_LIMITED: OpenAIError(429, OF_RATE, "rate_limit_exceeded", again=True),
     kinds.PROVIDER_FAILED: OpenAIError(502, OF_SERVER, "provider_failed"),
     kinds.DEADLINE_PASSED: OpenAIError(504, OF_SERVER, "deadline_passed"),
     # capacity, and ourselves

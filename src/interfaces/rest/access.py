@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from application.access import Caller
 from domain.api_key import Scope
-from interfaces.rest.context import caller_of
+from interfaces.rest.context import caller_of, container_of
 from interfaces.rest.cross_site import refuse_other_sites
 from interfaces.rest.docs import SCALAR
 from interfaces.rest.errors import NotAllowedError, NotInPersonError
@@ -19,10 +19,14 @@ from interfaces.rest.errors import NotAllowedError, NotInPersonError
 
 @dataclass(frozen=True)
 class Need:
-    """What a caller needs: one of `scopes`, or to be there in person, not by a key."""
+    """What a caller needs: one of `scopes`, or to be there in person, not by a key.
+
+    Where nothing is known of who asks, it may be limited by address how often they log in.
+    """
 
     scopes: frozenset[Scope] = field(default=frozenset())
     in_person: bool = False
+    limited_by_address: bool = False
 
     @property
     def is_nothing(self) -> bool:
@@ -38,6 +42,7 @@ class Need:
 
 
 ANYBODY = Need()
+LOGIN = Need(limited_by_address=True)
 GENERATE = Need(frozenset({"generate"}))
 READ = Need(frozenset({"read"}))
 READ_OR_EVENTS = Need(frozenset({"read", "events"}))
@@ -114,13 +119,17 @@ async def admitted(request: Request) -> None:
     """What stands before every route.
 
     Raises NotAuthenticatedError, SessionOverError, KeyRefusedError, SuspendedError,
-    NotAllowedError, NotInPersonError, OtherSiteError, StoreUnavailableError.
+    NotAllowedError, NotInPersonError, OtherSiteError, RateLimitedError, StoreUnavailableError.
     """
-    need = _need(request)
+    need, limits = _need(request), container_of(request).rate_limits()
+    if need.limited_by_address:
+        address = request.client.host if request.client else None
+        request.state.standings = await limits.admit_login(address)
     if need.is_nothing:
         return
     caller = caller_of(request)
     refuse_other_sites(request, caller)
+    request.state.standings = await limits.admit(caller)
     need.refuse_without(caller)
 
 

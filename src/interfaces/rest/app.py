@@ -40,6 +40,7 @@ from interfaces.rest.carried import Carrying
 from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.problems import PROBLEMS, problem
+from interfaces.rest.security import for_pages_of, security_headers
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +77,16 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
         app.include_router(module.router)
         app.include_router(_heads(module.router))
     refuse_gaps(app.routes)
+    settings = container.settings()
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES, stalled_after=stalled_after)
     app.add_middleware(
         Requests,
         authentication=Authentication(
-            container.access, cookie=session_cookie(container.settings().public_url)
+            container.guarded_access, cookie=session_cookie(settings.public_url)
         ),
         answer=_error,
+        headers=security_headers(settings.public_url),
+        around=for_pages_of(settings.cors_origins),
     )
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
@@ -126,6 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await container.last_uses().note()
         await container.news().close()
         await container.gate().close()
+        await container.counters().close()
         await container.close_providers()
         await container.queue().close()
         await container.image_store().close()

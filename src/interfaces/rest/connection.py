@@ -17,9 +17,10 @@ from interfaces.rest.errors import (
     TooManyConnectionsError,
     UnreadableRequestError,
 )
-from interfaces.rest.middleware import SECURITY_HEADERS, STALLED_AFTER
+from interfaces.rest.middleware import STALLED_AFTER
 from interfaces.rest.problem_types import BUSY, PROBLEM_JSON
 from interfaces.rest.problems import RETRY_AFTER, problem_type, to_problem
+from interfaces.rest.security import SECURITY_HEADERS
 
 log = logging.getLogger(__name__)
 

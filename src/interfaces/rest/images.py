@@ -20,6 +20,7 @@ from interfaces.rest.errors import NotFoundError
 from interfaces.rest.headers import names_etag
 from interfaces.rest.openapi import problems
 from interfaces.rest.ranges import part_of
+from interfaces.rest.security import FOR_ALL_SITES, PICTURE
 
 PUBLIC = "public, max-age=31536000, immutable"
 PRIVATE = "private, max-age=31536000, immutable"
@@ -60,7 +61,7 @@ async def image(request: Request, generation: Of, name: File) -> Response:
     """Whoever has the URL can see it. It never changes."""
     key, container = f"images/{generation}/{name}", container_of(request)
     if container.files() is None:  # also what was served from here before
-        return RedirectResponse(container.image_store().url(key))
+        return RedirectResponse(container.image_store().url(key), headers=FOR_ALL_SITES)
     return await _serve(request, key, caching=PUBLIC)
 
 
@@ -118,7 +119,12 @@ async def _carry(request: Request, key: str, *, caching: str) -> Response:
 
 def _headers(key: str, caching: str) -> dict[str, str]:
     stem = key.rpartition(".")[0]
-    return {"ETag": f'"{re.split("[-/]", stem)[-1]}"', "Cache-Control": caching}  # the hash
+    return {
+        "ETag": f'"{re.split("[-/]", stem)[-1]}"',  # the hash
+        "Cache-Control": caching,
+        "Content-Security-Policy": PICTURE,
+        **(FOR_ALL_SITES if caching == PUBLIC else {}),
+    }
 
 
 def _is_known(request: Request, headers: dict[str, str]) -> bool:

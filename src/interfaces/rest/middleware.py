@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,6 +17,7 @@ from application.access import Caller
 from domain.aggregate import caused_by
 from interfaces.rest.authentication import Authentication
 from interfaces.rest.body_budget import BodyBudget, Share
+from interfaces.rest.bursts import with_bursts
 from interfaces.rest.errors import (
     BodyTooLargeError,
     ProcessEndsError,
@@ -24,6 +25,7 @@ from interfaces.rest.errors import (
     TooMuchInFlightError,
 )
 from interfaces.rest.problems import problem
+from interfaces.rest.security import SECURITY_HEADERS, Around, Header, for_no_page
 
 log = logging.getLogger(__name__)
 
@@ -36,25 +38,25 @@ STALLED_AFTER = 60.0  # seconds
 LEAST_SPEED = 128 * 1024  # bytes a second: 1 Mbit/s, which takes 4 minutes for the largest body
 AHEAD = 64 * 1024  # bytes that a connection may have read when nobody has asked yet
 
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-]
-
 
 class Requests:
     """Knows each request by id and caller, so that events and log lines carry both.
 
     Logs one line a request: never its query, headers or body. What nobody has caught is answered
-    by `answer`.
+    by `answer`. Whatever the answer, it has these `headers`, and what is `around` the application.
     """
 
     def __init__(
-        self, app: ASGIApp, *, authentication: Authentication, answer: Answer = problem
+        self,
+        app: ASGIApp,
+        *,
+        authentication: Authentication,
+        answer: Answer = problem,
+        headers: Sequence[Header] = SECURITY_HEADERS,
+        around: Around = for_no_page,
     ) -> None:
-        self._app = app
+        self._around, self._app = around, around(app)
+        self._headers = headers
         self._authentication = authentication
         self._answer = answer
 
@@ -64,7 +66,7 @@ class Requests:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        caller = await self._authentication.caller(headers)
+        caller = await self._authentication.caller(headers, _address(scope))
         scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
         actor = f"user:{caller.user_id}" if isinstance(caller, Caller) else "anonymous"
         with caused_by(actor=actor, correlation_id=request_id):
@@ -73,7 +75,7 @@ class Requests:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         began = time.perf_counter()
         status: int | None = None
-        added = [(b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+        added = [(b"x-request-id", request_id.encode()), *self._headers]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -81,7 +83,7 @@ class Requests:
                 status = message["status"]
                 present = {name for name, _ in message["headers"]}
                 message["headers"] = [
-                    *message["headers"],
+                    *with_bursts(message["headers"], scope["state"].get("standings", ())),
                     *(header for header in added if header[0] not in present),
                 ]
             await send(message)
@@ -94,13 +96,13 @@ class Requests:
             if status is not None:
                 raise
             response = await self._answer(Request(scope), ProcessEndsError())
-            await response(scope, receive, send_with_headers)
+            await self._around(response)(scope, receive, send_with_headers)
         except Exception as error:
             log.exception("a request failed unexpectedly")
             if status is not None:
                 raise
             response = await self._answer(Request(scope), error)
-            await response(scope, receive, send_with_headers)
+            await self._around(response)(scope, receive, send_with_headers)
         finally:
             _log_request(scope, status, time.perf_counter() - began)
 
@@ -192,6 +194,12 @@ class Sender:
         if left < self._stalled_after:
             return f"The body came at less than {LEAST_SPEED} bytes a second."
         return f"Nothing more of the body came within {self._stalled_after:g} seconds."
+
+
+def _address(scope: Scope) -> str | None:
+    """The client's, as far as the server knows."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def _request_id(sent: bytes | None) -> str:

@@ -14,6 +14,7 @@ from interfaces.rest.problem_types import (
     OTHER_SITE,
     PROBLEM_JSON,
     PROBLEM_TYPES,
+    RATE_LIMITED,
     SUSPENDED,
     ProblemType,
 )
@@ -108,11 +109,13 @@ ACCEPTED: dict[str, Any] = {
 def problems(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:
     """The answers of these kinds, and of those that can come anywhere, as problem details.
 
-    Where a caller is needed, they may be somebody who may not.
+    Where a caller is needed, they may be somebody who may not, or not so often.
     """
     by_status: dict[int | str, list[ProblemType]] = {}
-    not_allowed = (NOT_ALLOWED, OTHER_SITE, SUSPENDED) if NOT_AUTHENTICATED in kinds else ()
-    for kind in sorted({*kinds, *ANYWHERE, *not_allowed}, key=PROBLEM_TYPES.index):
+    of_caller = (
+        (NOT_ALLOWED, OTHER_SITE, SUSPENDED, RATE_LIMITED) if NOT_AUTHENTICATED in kinds else ()
+    )
+    for kind in sorted({*kinds, *ANYWHERE, *of_caller}, key=PROBLEM_TYPES.index):
         by_status.setdefault(kind.status, []).append(kind)
     return {status: _answer(of_status) for status, of_status in by_status.items()}
 

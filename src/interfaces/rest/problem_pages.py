@@ -14,10 +14,12 @@ from interfaces.rest.errors import NotFoundError
 from interfaces.rest.headers import accepts
 from interfaces.rest.openapi import PUBLIC, problems
 from interfaces.rest.problem_types import PROBLEM_TYPES, ProblemType
+from interfaces.rest.security import PLAIN_PAGE
 from interfaces.rest.shapes import ProblemTypeList, ProblemTypeShape
 
 BY_CODE = {kind.code: kind for kind in PROBLEM_TYPES}
 VARY = {"Vary": "Accept", "Cache-Control": "public, max-age=3600"}
+OF_PAGE = {**VARY, "Content-Security-Policy": PLAIN_PAGE}
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title} · Darkroom</title>
 <meta name="viewport" content="width=device-width"><style>
 body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 4rem auto }}
@@ -42,7 +44,7 @@ async def problem_types(request: Request) -> Response:
     """What happened, why, and what to do, as a page for people or JSON for programs."""
     if _is_a_person(request):
         body = "<h1>Errors</h1>" + "".join(map(_line, PROBLEM_TYPES))
-        return HTMLResponse(PAGE.format(title="Errors", body=body), headers=VARY)
+        return HTMLResponse(PAGE.format(title="Errors", body=body), headers=OF_PAGE)
     return json_answer(ProblemTypeList(items=tuple(map(_shape, PROBLEM_TYPES))), headers=VARY)
 
 
@@ -60,7 +62,7 @@ async def problem_type(request: Request, code: Code) -> Response:
     kind = BY_CODE[code]
     if _is_a_person(request):
         body = f'{_article(kind)}<p><a href="/problems">All errors</a></p>'
-        return HTMLResponse(PAGE.format(title=escape(kind.title), body=body), headers=VARY)
+        return HTMLResponse(PAGE.format(title=escape(kind.title), body=body), headers=OF_PAGE)
     return json_answer(_shape(kind), headers=VARY)
 
 

@@ -247,6 +247,16 @@ QUOTA_EXCEEDED = ProblemType(
     "without that header waiting does not help.",
     iana=True,
 )
+RATE_LIMITED = ProblemType(
+    429,
+    "rate-limited",
+    "Too many requests came at once",
+    "The operator limits how often one API key and one user may ask, and from one address how "
+    "often somebody may log in or show what is no valid key. `violated-policies` says which limit "
+    "it was, `RateLimit-Policy` tells them all.",
+    "Wait for as long as `Retry-After` says, and send it again with the same Idempotency-Key. "
+    "Spread requests out: `RateLimit` in every answer says how many more are admitted.",
+)
 HEAD_TOO_LARGE = ProblemType(
     431,
     "head-too-large",

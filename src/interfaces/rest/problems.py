@@ -36,6 +36,7 @@ from application.ports.images import (
     ObjectTooLargeError,
 )
 from application.providers import ProviderNotFoundError
+from application.rate_limits import RateLimitedError
 from application.references import TooManyReferencesError
 from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
@@ -43,6 +44,7 @@ from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import LimitRefusedError, QuotaExceededError
 from domain.user import LinkUsedError, SuspendedError
 from interfaces.rest import problem_types as kinds
+from interfaces.rest.bursts import bursts
 from interfaces.rest.carried import TooMuchCarriedError
 from interfaces.rest.context import container_of, request_id
 from interfaces.rest.errors import (
@@ -131,6 +133,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     NoRoomForUploadError: kinds.BUSY,
     TooManyConnectionsError: kinds.BUSY,
     # HTTP and JSON
+    RateLimitedError: kinds.RATE_LIMITED,
     NotAuthenticatedError: kinds.NOT_AUTHENTICATED,
     KeyRefusedError: kinds.NOT_AUTHENTICATED,
     SessionOverError: kinds.NOT_AUTHENTICATED,
@@ -274,6 +277,10 @@ def _of_mistakes(error: Exception) -> Told:
     match error:
         case UnusableReferencesError(reasons=reasons):
             return Told(str(error), _errors(_reference_mistakes(reasons)))
+        case RateLimitedError(used_up=used_up, standings=standings, seconds=seconds):
+            violated = {"violated-policies": [one.limit.policy for one in used_up]}
+            headers = {"Retry-After": f"{seconds}", **bursts(standings)}
+            return Told(str(error), violated, headers)
         case RequestValidationError():
             return Told("Some parameters are not as they must be.", _errors(_parameters(error)))
         case KeyRefusedError():

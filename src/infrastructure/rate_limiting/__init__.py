@@ -1,0 +1,1 @@
+"""Requests counted in sliding windows, for all processes together through Redis."""
