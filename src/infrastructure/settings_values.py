@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from domain.retries import Retries
+
 if TYPE_CHECKING:
     from pydantic import SecretStr  # slow, and the client commands read no secret
 
@@ -18,12 +20,14 @@ UNLIMITED = "unlimited"
 WITH_A_KEY = ("openai", "gemini", "stability")
 PROVIDERS = (*WITH_A_KEY, "sketch")
 SHORTEST_SECRET = 16  # characters
+MOST_RETRIES = 50
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", str(ipaddress.IPv4Address(0)), "::"})
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
+_PAUSE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _ROUNDING = 1e-9
 
 
@@ -267,3 +271,27 @@ def units(text: object) -> object:
 def faults(text: object) -> object:
     """Return the faults of the built-in provider."""
     return SketchFaults.read(text) if isinstance(text, str) else text
+
+
+def networks(text: object) -> object:
+    """Return networks as they are usually written."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return tuple(str(ipaddress.ip_network(part)) for part in _parts(text))
+    except ValueError:
+        raise ValueError(f"must be networks such as 10.0.0.0/8,fd00::/8, not {text!r}") from None
+
+
+def retries(text: object) -> object:
+    """Return the pauses before the tries of a delivery."""
+    if not isinstance(text, str):
+        return text
+    parts = _parts(text)
+    pauses = tuple(float(part) for part in parts if _PAUSE.fullmatch(part))
+    if len(pauses) != len(parts) or pauses[:1] != (0.0,) or len(pauses) > MOST_RETRIES:
+        raise ValueError(
+            f"must be pauses in seconds before each try, of which there are at most {MOST_RETRIES},"
+            f" the first of them 0, such as 0,5,300, not {text!r}"
+        )
+    return Retries(pauses)

@@ -33,6 +33,7 @@ from interfaces.rest import (
     people,
     problem_pages,
     providers,
+    webhooks,
 )
 from interfaces.rest.access import admitted, refuse_gaps
 from interfaces.rest.authentication import Authentication, session_cookie
@@ -44,7 +45,7 @@ from interfaces.rest.problems import PROBLEMS, problem
 log = logging.getLogger(__name__)
 
 MODULES = (
-    *(generations, history, events, jobs, images, providers, me, keys, people),
+    *(generations, history, events, jobs, images, providers, me, keys, people, webhooks),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )
