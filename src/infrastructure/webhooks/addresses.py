@@ -21,8 +21,9 @@ SocketOptions = Iterable[
 
 MOST_THREADS = 64  # a name server that says nothing keeps one for as long as it likes
 UNICAST = ipaddress.IPv6Network("2000::/3")  # all that was given out of IPv6
-# Of those, what leads to an IPv4 address that nobody looked at: Teredo and 6to4.
-TUNNELS = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
+# Of those, what leads to an IPv4 address that nobody looked at, Teredo and 6to4; and documentation,
+# which `ipaddress` does not know of.
+NOT_HOSTS = tuple(map(ipaddress.IPv6Network, ("2001::/32", "2002::/16", "3fff::/20")))
 RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # into 6to4
 
 
@@ -35,7 +36,7 @@ def is_public(address: Address) -> bool:
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        return address in UNICAST and not any(address in tunnel for tunnel in TUNNELS)
+        return address in UNICAST and not any(address in one for one in NOT_HOSTS)
     return address not in RELAYS
 
 

@@ -40,7 +40,7 @@ IF_NONE_MATCH = {
 }
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
 MADE = ("createGeneration", "generateImage", "retryGeneration")
-LISTS = ("listGenerations", "listKeys", "listKeysOf")
+LISTS = ("listGenerations", "listKeys", "listKeysOf", "listDeliveries")
 LEADS_TO = (
     "getGeneration",
     "getJob",

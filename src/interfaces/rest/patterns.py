@@ -18,7 +18,7 @@ SIZE = rf"^{SIDE}x{SIDE}$"
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_RECEIVER = rf"://{_LABEL}(\.{_LABEL}){{0,30}}(:{_PORT})?([/?][!-\"$-~]*)?$"
+_RECEIVER = rf'://{_LABEL}(\.{_LABEL}){{0,30}}(:{_PORT})?([/?][!"$-~]*)?$'
 RECEIVER = rf"^https{_RECEIVER}"  # a name without a user, and no fragment
 RECEIVER_ANYHOW = rf"^https?{_RECEIVER}"  # where private networks are allowed
 

@@ -22,7 +22,7 @@ from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, problems
+from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import CANONICAL_UUID
 from interfaces.rest.pages import link_to_next
 from interfaces.rest.webhook_shapes import (
@@ -53,12 +53,6 @@ WITH_BODY = (
 )
 SENDING = (*COMMANDING, kinds.NOT_FOUND, kinds.WEBHOOKS_OFF, kinds.WEBHOOK_DISABLED)
 DONE = {"description": "It is as you wanted it", "headers": REPLAYED}
-
-
-def _body(shape: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{shape.__name__}"}
-    content = {"application/json": {"schema": schema}}
-    return {**COMMAND, "requestBody": {"required": True, "content": content}}
 
 
 def _in_path(name: str) -> Any:
@@ -93,7 +87,7 @@ DeliveryId = Annotated[UUID, Depends(_delivery_id)]
     operation_id="createWebhook",
     summary="Be told of what ends",
     status_code=201,
-    openapi_extra=_body(WebhookRequest),
+    openapi_extra=COMMAND | json_body(WebhookRequest),
     responses={
         201: {"model": SecretWebhookShape, "description": "You will be", "headers": REPLAYED},
         **problems(*COMMANDING, *WITH_BODY, kinds.TOO_MANY_WEBHOOKS, kinds.WEBHOOKS_OFF),
@@ -140,7 +134,7 @@ async def show(request: Request, caller: Authenticated, id_: WebhookId) -> Respo
     "/webhooks/{id}",
     operation_id="changeWebhook",
     summary="Change, enable or disable a webhook",
-    openapi_extra=_body(WebhookChange),
+    openapi_extra=COMMAND | json_body(WebhookChange),
     responses={
         200: {"model": WebhookShape, **DONE},
         **problems(*COMMANDING, *WITH_BODY, kinds.NOT_FOUND),
