@@ -63,7 +63,7 @@ async def test_read_models_are_rebuilt_and_what_differed_is_told_without_content
     assert [line.split(":")[0] for line in all_.stdout.splitlines()] == [
         model.name for model in discover()
     ]
-    assert all_.stdout.count("no differences") == 3
+    assert all_.stdout.count("no differences") == 4
     assert "hidden" not in check.stdout + check.stderr + one.stdout
     assert (await rows(database, "SELECT prompt FROM image_generations WHERE id = %s", ref)) == [
         ("waits",)
