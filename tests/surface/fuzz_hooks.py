@@ -29,7 +29,9 @@ OF_THE_BUSINESS = {
     "no-provider",
     "quota-exceeded",
     "request-refused",
+    "too-many-webhooks",
     "unusable-reference-image",
+    "webhook-disabled",
 }
 
 
