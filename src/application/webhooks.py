@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID, uuid4, uuid5
 
-from application.generations import MOST_CONFLICTS, ContendedError
-from application.idempotency import Idempotency, hashed
-from application.ports.event_store import Accepted, Command, Conflict, Duplicate, EventStore
+from application.deciding import A, decide_once
+from application.idempotency import Idempotency
+from application.ports.event_store import EventStore
 from application.ports.webhooks import WebhookSecrets
-from domain.aggregate import made_one_by
 from domain.delivery import Delivery
 from domain.webhook import (
     Endpoint,
@@ -149,10 +148,13 @@ class WebhookChanges:
         self._secrets.refuse_if_off()
         await self._enabled(user_id, id_)
 
-        async def decide(ref: UUID) -> Delivery:
-            return Delivery.of_test(ref, user_id=user_id, endpoint=id_)
+        delivery = uuid4()
 
-        return await self._deliver(user_id, uuid4(), decide, idempotency_key, {"test": str(id_)})
+        async def load() -> Delivery:
+            return Delivery.of_test(delivery, user_id=user_id, endpoint=id_)
+
+        said = {"test": str(id_)}
+        return await self._deliver(user_id, delivery, load, lambda _: None, idempotency_key, said)
 
     async def resend(
         self, user_id: UUID, id_: UUID, delivery: UUID, *, idempotency_key: str | None = None
@@ -165,15 +167,16 @@ class WebhookChanges:
         self._secrets.refuse_if_off()
         await self._enabled(user_id, id_)
 
-        async def decide(ref: UUID) -> Delivery:
-            known = await self._store.get(Delivery, ref)
+        async def load() -> Delivery:
+            known = await self._store.get(Delivery, delivery)
             if known is None or known.endpoint != id_:
                 raise DeliveryNotFoundError
-            known.resend(by=user_id)
             return known
 
         said = {"resend": str(delivery), "webhook": str(id_)}
-        return await self._deliver(user_id, delivery, decide, idempotency_key, said)
+        return await self._deliver(
+            user_id, delivery, load, lambda d: d.resend(by=user_id), idempotency_key, said
+        )
 
     async def _enabled(self, user_id: UUID, id_: UUID) -> None:
         if (await self.endpoint(user_id, id_)).disabled:
@@ -186,56 +189,39 @@ class WebhookChanges:
         key: str | None,
         said: Mapping[str, object],
     ) -> Done[Webhooks]:
-        async def decided() -> Webhooks:
-            webhooks = await self.of(user_id)
-            decide(webhooks)
-            return webhooks
+        async def load() -> Webhooks:
+            return await self.of(user_id)
 
-        done = await self._record(user_id, decided, webhooks_id(user_id), key, said)
-        return Done(await self.of(user_id), done.repeated)
+        before = await self._decide(user_id, load, decide, key, said)
+        return Done(await self.of(user_id), repeated=before is not None)
 
     async def _deliver(
         self,
         user_id: UUID,
-        ref: UUID,
-        decide: Callable[[UUID], Awaitable[Delivery]],
+        id_: UUID,
+        load: Callable[[], Awaitable[Delivery]],
+        decide: Callable[[Delivery], None],
         key: str | None,
         said: Mapping[str, object],
     ) -> Done[Delivery]:
-        done = await self._record(user_id, lambda: decide(ref), ref, key, said)
-        delivery = await self._store.get(Delivery, done.result)
+        before = await self._decide(user_id, load, decide, key, said)
+        delivery = await self._store.get(Delivery, before or id_)
         if delivery is None:
             raise DeliveryNotFoundError
-        return Done(delivery, done.repeated)
+        return Done(delivery, repeated=before is not None)
 
-    async def _record(
+    async def _decide(
         self,
         user_id: UUID,
-        decide: Callable[[], Awaitable[Webhooks | Delivery]],
-        ref: UUID,
+        load: Callable[[], Awaitable[A]],
+        decide: Callable[[A], None],
         key: str | None,
         said: Mapping[str, object],
-    ) -> Done[UUID]:
-        """What it made or changed; after a conflict, decide again on what happened meanwhile."""
+    ) -> UUID | None:
         idempotency = Idempotency.of(user_id, key, said)
-        used = idempotency and await self._store.used_key(user_id, hashed(user_id, idempotency.key))
-        if idempotency and used:
-            return Done(idempotency.used_for(used), repeated=True)
-        for _ in range(MOST_CONFLICTS):
-            with made_one_by(idempotency.recorded if idempotency else None):
-                decided = await decide()
-            command = Command(
-                events=decided.collect_events(),
-                idempotency=idempotency.for_command(ref) if idempotency else None,
-            )
-            outcome = await self._store.append(command)
-            if isinstance(outcome, Accepted):
-                return Done(ref, repeated=False)
-            if isinstance(outcome, Duplicate) and idempotency:
-                return Done(idempotency.used_for(outcome), repeated=True)
-            if not isinstance(outcome, Conflict):
-                raise TypeError(f"A change of webhooks cannot end as {outcome}.")
-        raise ContendedError("Your webhooks are")
+        return await decide_once(
+            self._store, load, decide, idempotency=idempotency, what="Your webhooks are"
+        )
 
 
 def _id_of_new(user_id: UUID, key: str | None, said: Mapping[str, object]) -> UUID:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -16,11 +16,10 @@ import pytest
 from infrastructure.event_store.check import check
 from infrastructure.event_store.follower import Follower
 from infrastructure.read_models.webhook_deliveries import READ_MODEL
-from interfaces.rest.authentication import authenticated
-from interfaces.rest.context import Caller
 from interfaces.rest.webhook_bodies import body_of
 from tests.e2e.stack import Stack, running, settings_for
 from tests.meanwhile import meanwhile
+from tests.people import new_key, new_user, shown
 from tests.processes import eventually
 from tests.servers.raw import said
 from tests.servers.receiver import Receiver
@@ -107,8 +106,8 @@ async def test_a_webhook_is_made_and_its_secret_shown_once(stack: Stack) -> None
     secret = webhook.pop("secret")
     assert secret.startswith("whsec_")
     assert (webhook["url"], webhook["events"], webhook["enabled"]) == (HOOK, ALL, True)
-    shown = await stack.client.get(webhook["links"]["self"])
-    assert shown.json() == webhook
+    again = await stack.client.get(webhook["links"]["self"])
+    assert again.json() == webhook
     assert (await stack.client.get(URL)).json() == {"items": [webhook]}
     events = await stack.rows("SELECT convert_from(state, 'UTF8') FROM stored_events")
     assert not [state for (state,) in events if secret in state or KEY in state]
@@ -217,9 +216,9 @@ async def test_what_ends_is_delivered_and_the_delivery_told(stack: Stack) -> Non
         (delivery,) = await ended(stack, webhook)
     (message,) = receiver.received
     told = message.verified(webhook["secret"])
-    shown = (await stack.client.get(generation["links"]["self"])).json()
+    as_shown = (await stack.client.get(generation["links"]["self"])).json()
     assert told["type"] == "image.generation.completed"
-    assert told["data"] == {**shown, "cut": []}
+    assert told["data"] == {**as_shown, "cut": []}
     assert delivery == {
         "id": message.id,
         "eventType": told["type"],
@@ -314,8 +313,9 @@ async def test_somebody_elses_is_not_found(stack: Stack) -> None:
     webhook = await made(stack)
     place = webhook["links"]["self"]
     test = (await stack.client.post(f"{place}/test")).json()
-    stranger = Caller(uuid4(), api_key_id="another", role="user")
-    stack.app.dependency_overrides[authenticated] = lambda: stranger
+    store = stack.container.store()
+    key = await new_key(store, await new_user(store), "events")
+    stack.client.headers.update(shown(key))
     asked = [
         ("GET", place, None),
         ("PATCH", place, {"enabled": False}),

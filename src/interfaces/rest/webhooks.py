@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from application.webhooks import DeliveryNotFoundError, EndpointWish
 from domain.delivery import Delivery
@@ -23,8 +21,8 @@ from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
-from interfaces.rest.own import CANONICAL_UUID
-from interfaces.rest.pages import link_to_next
+from interfaces.rest.own import uuid_in_path
+from interfaces.rest.pages import Page, link_to_next
 from interfaces.rest.webhook_shapes import (
     DeliveryErrorShape,
     DeliveryList,
@@ -64,18 +62,14 @@ def _in_path(name: str) -> Any:
     )
 
 
-async def _webhook_id(_: Authenticated, id_: Annotated[str, _in_path("id")]) -> UUID:
+async def _webhook_id(id_: Annotated[str, _in_path("id")]) -> UUID:
     """Raises EndpointNotFoundError, also for an id that is none."""
-    if not CANONICAL_UUID.fullmatch(id_):
-        raise EndpointNotFoundError
-    return UUID(id_)
+    return uuid_in_path(id_, EndpointNotFoundError())
 
 
-async def _delivery_id(_: Authenticated, id_: Annotated[str, _in_path("deliveryId")]) -> UUID:
+async def _delivery_id(id_: Annotated[str, _in_path("deliveryId")]) -> UUID:
     """Raises DeliveryNotFoundError, also for an id that is none."""
-    if not CANONICAL_UUID.fullmatch(id_):
-        raise DeliveryNotFoundError
-    return UUID(id_)
+    return uuid_in_path(id_, DeliveryNotFoundError())
 
 
 WebhookId = Annotated[UUID, Depends(_webhook_id)]
@@ -205,15 +199,6 @@ async def send_test(request: Request, caller: Authenticated, id_: WebhookId) -> 
     return json_answer(_of_delivery(done.result), headers=replayed(done.repeated))
 
 
-class DeliveriesQuery(BaseModel):
-    """Which page; an unknown parameter is an error."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
-
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
-    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
-
-
 @router.get(
     "/webhooks/{id}/deliveries",
     operation_id="listDeliveries",
@@ -227,17 +212,17 @@ async def deliveries(
     request: Request,
     caller: Authenticated,
     id_: WebhookId,
-    query: Annotated[DeliveriesQuery, Query()],
+    page: Page,
 ) -> Response:
     """The newest first. A new one may be missing from the list for a moment."""
-    container, limit = container_of(request), query.limit
+    container, limit = container_of(request), page.limit
     await container.webhook_changes().endpoint(caller.user_id, id_)
     log = await container.log().identity()
     rows = await container.deliveries_page(
         user_id=caller.user_id,
         endpoint=id_,
         limit=limit + 1,
-        before=None if query.cursor is None else cursors.decode(query.cursor, log),
+        before=None if page.cursor is None else cursors.decode(page.cursor, log),
     )
     more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
     shape = DeliveryList(items=tuple(map(_of_row, rows[:limit])), next_cursor=more)
