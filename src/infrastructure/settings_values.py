@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from domain.retries import Retries
-
 if TYPE_CHECKING:
     from pydantic import SecretStr  # slow, and the client commands read no secret
 
@@ -285,6 +283,8 @@ def networks(text: object) -> object:
 
 def retries(text: object) -> object:
     """Return the pauses before the tries of a delivery."""
+    from domain.retries import Retries  # the client commands load no part of the service
+
     if not isinstance(text, str):
         return text
     parts = _parts(text)
