@@ -16,13 +16,18 @@ from pydantic import ValidationError
 from application.ports.event_store import UnknownEventError as UnknownEventError
 from domain.aggregate import Event
 from domain.api_key import ApiKey
+from domain.delivery import Delivery
 from domain.generation import Generation
 from domain.provider import Providers
 from domain.user import User
+from domain.webhook import Webhooks
 
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
 
-AGGREGATES: tuple[type[BaseAggregate[UUID]], ...] = (ApiKey, Generation, Providers, User)
+AGGREGATES: tuple[type[BaseAggregate[UUID]], ...] = (
+    *(ApiKey, Delivery, Generation),
+    *(Providers, User, Webhooks),
+)
 
 # (topic, version) -> what turns the JSON of that version into the next one's.
 UPCASTS: dict[tuple[str, int], Upcast] = {}

@@ -1,0 +1,60 @@
+"""Webhooks and deliveries for tests, as they are loaded after what they decided was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from domain.aggregate import Aggregate, Event
+from domain.delivery import Delivery
+from domain.webhook import EVENT_TYPES, Webhooks
+from infrastructure.event_store.mapper import JsonMapper
+
+A = TypeVar("A", bound=Aggregate)
+URL = "https://shop.example/hooks"
+MAPPER = JsonMapper()
+
+
+def recorded(aggregate: A, at: datetime, *decided: Callable[[A], object]) -> A:
+    """As it is loaded after it was made, and then each of these decisions, at this time."""
+    folded: Any = aggregate
+    if made := aggregate.collect_events():
+        folded = _folded(None, made, at)
+    for decide in decided:
+        deciding = deepcopy(folded)
+        decide(deciding)
+        folded = _folded(folded, deciding.collect_events(), at)
+    result: A = folded
+    return result
+
+
+def _folded(before: Any, events: Sequence[Event], at: datetime) -> Any:
+    state = deepcopy(before)
+    for event in events:
+        state = MAPPER.to_domain_event(MAPPER.to_stored_event(event), at).mutate(state)
+    return state
+
+
+def with_endpoint(at: datetime, endpoint: UUID, *, user_id: UUID | None = None) -> Webhooks:
+    """Of a user who wants to be told of everything, at one endpoint."""
+    user = user_id or uuid4()
+    webhooks = Webhooks.open(user)
+    webhooks.register(endpoint, url=URL, events=EVENT_TYPES, by=user)
+    return recorded(webhooks, at)
+
+
+def due_delivery(at: datetime, *, endpoint: UUID | None = None) -> Delivery:
+    """Of a generation that was completed."""
+    return recorded(
+        Delivery.of_end(
+            uuid4(),
+            "image.generation.completed",
+            user_id=uuid4(),
+            generation=uuid4(),
+            endpoint=endpoint,
+        ),
+        at,
+    )
