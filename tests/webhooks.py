@@ -8,9 +8,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from application.ports.event_store import Accepted, Command, EventStore
 from domain.aggregate import Aggregate, Event
 from domain.delivery import Delivery
-from domain.webhook import EVENT_TYPES, Webhooks
+from domain.generation import Generation, Wish
+from domain.image import ImageSpec
+from domain.quota import windows_at
+from domain.webhook import EVENT_TYPES, Webhooks, webhooks_id
 from infrastructure.event_store.mapper import JsonMapper
 
 A = TypeVar("A", bound=Aggregate)
@@ -58,3 +62,29 @@ def due_delivery(at: datetime, *, endpoint: UUID | None = None) -> Delivery:
         ),
         at,
     )
+
+
+async def end_one(
+    store: EventStore, *, user_id: UUID, webhook_url: str | None = None
+) -> Generation:
+    """A generation of this user's that was cancelled: the shortest way to an end."""
+    wish = Wish(prompt="a lighthouse", webhook_url=webhook_url)
+    generation = Generation.request(
+        id=uuid4(),
+        user_id=user_id,
+        spec=ImageSpec(count=1),
+        wish=wish,
+        windows=windows_at(store.now()),
+    )
+    generation.cancel(by=user_id)
+    assert isinstance(await store.append(Command(generation.collect_events())), Accepted)
+    return generation
+
+
+async def register(store: EventStore, user_id: UUID, *, url: str = URL) -> UUID:
+    """An endpoint of this user's that wants to be told of everything."""
+    endpoint, known = uuid4(), await store.get(Webhooks, webhooks_id(user_id))
+    webhooks = known or Webhooks.open(user_id)
+    webhooks.register(endpoint, url=url, events=EVENT_TYPES, by=user_id)
+    assert isinstance(await store.append(Command(webhooks.collect_events())), Accepted)
+    return endpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infrastructure.event_store import appender, dispatching, follower, news, store
+from infrastructure.event_store import announcing, appender, dispatching, follower, news, store
 from infrastructure.read_models import Fetch, discover
 
 # A process of each type is known by a connection that it always has, and has once.
@@ -33,7 +33,7 @@ def connections_of_each() -> dict[str, int]:
     of_a_store = store.READERS + appender.CONNECTIONS
     return {
         "api": of_a_store + news.CONNECTIONS,
-        "worker": of_a_store + dispatching.CONNECTIONS + news.CONNECTIONS,
+        "worker": of_a_store + dispatching.CONNECTIONS + announcing.CONNECTIONS + news.CONNECTIONS,
         "projector": len(discover()) * follower.CONNECTIONS,
     }
 

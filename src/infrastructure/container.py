@@ -6,14 +6,18 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from dependency_injector import containers, providers
 
 from application.access import Access
 from application.accounts import Accounts
+from application.announcing import Announcer
 from application.api_keys import ApiKeys
 from application.deletion import Deletions
+from application.delivering import Deliverer
+from application.delivery_turns import MOST_UNDER_WAY, DeliveryTurns
 from application.dispatch import Dispatcher
 from application.earlier_pictures import EarlierPictures
 from application.following import Following
@@ -28,7 +32,6 @@ from application.overdue import OverdueSweep
 from application.people import People
 from application.perform import Performer
 from application.pictures import Pictures
-from application.ports.event_store import WorkKind
 from application.ports.images import ImageStore
 from application.ports.providers import Provider
 from application.preparing import Preparing
@@ -39,8 +42,11 @@ from application.routing import Router
 from application.sweeping import Sweep
 from application.switches import Switches
 from application.waiting import Waiting
+from application.webhooks import WebhookChanges
 from domain.quota import WindowType
+from infrastructure.event_store.announcing import Announcing
 from infrastructure.event_store.dispatching import Dispatching
+from infrastructure.event_store.ended_generations import PostgresEndedGenerations
 from infrastructure.event_store.log import PostgresLog
 from infrastructure.event_store.named_references import PostgresNamedReferences
 from infrastructure.event_store.news import PostgresNews
@@ -58,12 +64,15 @@ from infrastructure.providers.at_first_call import AtFirstCall
 from infrastructure.rate_limiting.making import limits_of, redis_counters
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
+from infrastructure.read_models.webhook_deliveries import PostgresDeliveryBoard, deliveries_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
+from infrastructure.webhooks.secrets import DerivedSecrets
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from application.ports.webhooks import WebhookSender
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
 
 
@@ -196,11 +205,32 @@ def _queue(redis_url: str) -> ArqQueue:
 
 
 def _arq_worker(
-    redis_url: str, slots: int, perform: Mapping[WorkKind, Perform], may_take: Callable[[], bool]
+    redis_url: str, slots: int, perform: Mapping[str, Perform], may_take: Callable[[], bool]
 ) -> ArqWorker:
     from infrastructure.queue import ArqWorker
 
     return ArqWorker(redis_url, perform, slots=slots, may_take=may_take)
+
+
+def _arq_deliverer(redis_url: str, deliver: Perform, may_take: Callable[[], bool]) -> ArqWorker:
+    from infrastructure.queue import DELIVER, DELIVERIES, ArqWorker
+
+    return ArqWorker(
+        redis_url, {DELIVER: deliver}, slots=MOST_UNDER_WAY, line=DELIVERIES, may_take=may_take
+    )
+
+
+def _sender(settings: Settings) -> WebhookSender:
+    from infrastructure.webhooks.sender import HttpSender
+
+    return HttpSender([ip_network(network) for network in settings.webhook_networks])
+
+
+def _secrets(settings: Settings) -> DerivedSecrets:
+    key = settings.secret_key
+    return DerivedSecrets(
+        key.get_secret_value() if key else None, plain_http=bool(settings.webhook_networks)
+    )
 
 
 def _image_store(settings: Settings) -> ImageStore:
@@ -285,6 +315,32 @@ class Container(containers.DeclarativeContainer):
     make_providers_ready = providers.Callable(_make_all_ready, configured_providers)
     close_providers = providers.Callable(_close_all, configured_providers)
     router = providers.Singleton(Router, configured_providers, gate)
+
+    delivery_board = providers.Singleton(PostgresDeliveryBoard, fetch)
+    webhook_secrets = providers.Singleton(_secrets, settings)
+    webhook_sender = providers.Singleton(_sender, settings)
+    webhook_changes = providers.Singleton(WebhookChanges, store, webhook_secrets)
+    deliveries_page = providers.Callable(deliveries_page, fetch)
+    deliverer = providers.Factory(
+        Deliverer,
+        store=store,
+        board=delivery_board,
+        sender=webhook_sender,
+        secrets=webhook_secrets,
+        retries=settings.provided.webhook_retries,
+        jitter=providers.Object(random.random),
+    )
+    arq_deliverer = providers.Factory(_arq_deliverer, redis_url)
+    announcing = providers.Singleton(
+        Announcing,
+        database_url,
+        announcer=providers.Singleton(
+            Announcer,
+            store,
+            providers.Singleton(PostgresEndedGenerations, fetch, store.provided.mapper),
+        ),
+        turns=providers.Singleton(DeliveryTurns, delivery_board, queue),
+    )
 
     accounts = providers.Singleton(Accounts, store)
     last_uses = providers.Singleton(

@@ -36,7 +36,7 @@ def configure_logging(format: Format = "auto") -> None:  # noqa: A002  # the set
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # we log each request ourselves
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # and each generation
-    for name in ("httpx", "httpx2"):  # each request of an SDK, with its whole address
+    for name in ("httpx", "httpx2", "httpcore"):  # each request, with its whole address
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 

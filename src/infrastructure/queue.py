@@ -11,7 +11,9 @@ import logging
 import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -20,7 +22,7 @@ from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
 from arq.worker import Function
 
-from application.ports.event_store import WorkKind
+from application.ports.webhooks import DueDelivery
 from application.ports.workers import DueWork, QueueUnavailableError
 from application.tasks import end
 from infrastructure.redis_line import LOST, disconnect, pool_of
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 QUEUE = "darkroom:work"
 WAKE_UPS = "darkroom:wake-ups"  # one for each piece handed over: who takes it looks at the queue
+DELIVER = "deliver"
 MOST_WAKE_UPS = 1000
 CONNECTIONS = 8
 EXPIRES = timedelta(minutes=10)
@@ -39,8 +42,21 @@ CLOCKS_DIFFER = timedelta(minutes=5)  # at most, between machines
 RECONNECT_SECONDS = 0.5
 SECONDS_TO_CLOSE = 5.0
 
-Perform = Callable[[UUID], Awaitable[None]]
-"""What is done with one piece of work of some kind, named by its ref."""
+Perform = Callable[..., Awaitable[None]]
+"""What is done with one piece of work of some kind, named by its ref and whatever else it takes."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A queue of arq's, and the list that wakes those who wait for it."""
+
+    queue: str
+    wake_ups: str
+
+
+WORK = Line(QUEUE, WAKE_UPS)
+DELIVERIES = Line("darkroom:deliveries", "darkroom:deliveries:wake-ups")
+"""A line of their own: they never take a generation's slot."""
 
 
 def _serialize(job: dict[str, Any]) -> bytes:
@@ -69,24 +85,42 @@ class ArqQueue:
         """
         try:
             for piece in work:
-                await self._redis.enqueue_job(
-                    piece.kind,
-                    str(piece.ref),
-                    _job_id=f"{piece.ref}:{uuid4().hex[:12]}",
-                    _defer_until=datetime.now(UTC) - CLOCKS_DIFFER,  # due at once, everywhere
-                    _expires=EXPIRES,
-                )
-                await self._wake_one()
+                id_ = f"{piece.ref}:{uuid4().hex[:12]}"
+                await self._put(WORK, piece.kind, str(piece.ref), id_=id_)
         except LOST as error:
-            raise QueueUnavailableError(
-                "Redis cannot be reached; what is due waits in PostgreSQL."
-            ) from error
+            raise _unavailable() from error
 
-    async def _wake_one(self) -> None:
+    async def deliver(
+        self, due: Sequence[DueDelivery], *, by: str, again: Mapping[UUID, int]
+    ) -> None:
+        """Wake somebody for each. Raises QueueUnavailableError.
+
+        While a try waits in the queue, handing it over again changes nothing. Not so after a leader
+        that died: a worker that died with it may have left a job that arq believes to be running.
+        """
+        try:
+            for one in due:
+                id_ = f"{one.id}:{one.attempt}:{by}:{again.get(one.id, 0)}"
+                await self._put(DELIVERIES, DELIVER, str(one.id), one.attempt, id_=id_)
+        except LOST as error:
+            raise _unavailable() from error
+
+    async def _put(self, line: Line, name: str, *told: str | int, id_: str) -> None:
+        await self._redis.enqueue_job(
+            name,
+            *told,
+            _queue_name=line.queue,
+            _job_id=id_,
+            _defer_until=datetime.now(UTC) - CLOCKS_DIFFER,  # due at once, everywhere
+            _expires=EXPIRES,
+        )
+        await self._wake_one(line)
+
+    async def _wake_one(self, line: Line) -> None:
         async with self._redis.pipeline() as pipe:
-            pipe.rpush(WAKE_UPS, b"")
-            pipe.ltrim(WAKE_UPS, -MOST_WAKE_UPS, -1)
-            pipe.expire(WAKE_UPS, EXPIRES)
+            pipe.rpush(line.wake_ups, b"")
+            pipe.ltrim(line.wake_ups, -MOST_WAKE_UPS, -1)
+            pipe.expire(line.wake_ups, EXPIRES)
             await pipe.execute()
 
     async def ping(self) -> None:
@@ -101,6 +135,10 @@ class ArqQueue:
         await disconnect(self._redis)
 
 
+def _unavailable() -> QueueUnavailableError:
+    return QueueUnavailableError("Redis cannot be reached; what is due waits in PostgreSQL.")
+
+
 class _Worker(Worker):
     """arq's worker, which looks when it is woken, and takes only what finds a free slot at once.
 
@@ -109,8 +147,9 @@ class _Worker(Worker):
     task is counted as a job and as a task for a moment, so that a worker with a slot may look full.
     """
 
-    def __init__(self, *, free_slots: Callable[[], int], **settings: Any) -> None:
+    def __init__(self, *, free_slots: Callable[[], int], wake_ups: str, **settings: Any) -> None:
         self._free_slots = free_slots
+        self._wake_ups = wake_ups
         self._owes_a_look = True  # as one that is new does, and one that was full
         super().__init__(**settings)
 
@@ -139,7 +178,9 @@ class _Worker(Worker):
     async def _wait_for_a_wake_up(self) -> None:
         """Whose turn is next changes: work that one ignores every time reaches another."""
         seconds = random.uniform(LOOK_ANYHOW / 2, LOOK_ANYHOW)  # noqa: S311  # mixes turns
-        await cast(Any, self.pool).blpop([WAKE_UPS], timeout=seconds)  # typed for whole seconds
+        await cast(Any, self.pool).blpop(
+            [self._wake_ups], timeout=seconds
+        )  # typed for whole seconds
 
     def _is_full(self) -> bool:
         return self.job_counter >= self.max_jobs
@@ -157,14 +198,16 @@ class ArqWorker:
     def __init__(
         self,
         redis_url: str,
-        perform: Mapping[WorkKind, Perform],
+        perform: Mapping[str, Perform],
         *,
         slots: int,
+        line: Line = WORK,
         may_take: Callable[[], bool] = lambda: True,
     ) -> None:
         self._url = redis_url
         self._perform = perform
         self._slots = slots
+        self._line = line
         self._may_take = may_take
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
@@ -200,8 +243,9 @@ class ArqWorker:
     def _new_worker(self) -> Worker:
         return _Worker(
             free_slots=self._free_slots,
+            wake_ups=self._line.wake_ups,
             functions=[self._function(kind, perform) for kind, perform in self._perform.items()],
-            queue_name=QUEUE,
+            queue_name=self._line.queue,
             redis_pool=_redis(self._url),
             job_serializer=_serialize,
             job_deserializer=json.loads,
@@ -216,24 +260,24 @@ class ArqWorker:
     def _free_slots(self) -> int:
         return self._slots - len(self._under_way) if self._may_take() else 0
 
-    def _function(self, kind: WorkKind, perform: Perform) -> Function:
-        async def start(_: dict[str, Any], ref: str) -> None:
-            self._start(perform, UUID(ref))
+    def _function(self, kind: str, perform: Perform) -> Function:
+        async def start(_: dict[str, Any], ref: str, *more: Any) -> None:
+            self._start(partial(perform, UUID(ref), *more), ref)
 
         return func(cast(WorkerCoroutine, start), name=kind, max_tries=1)
 
-    def _start(self, perform: Perform, ref: UUID) -> None:
+    def _start(self, perform: Callable[[], Awaitable[None]], ref: str) -> None:
         if self._stopping.is_set() or len(self._under_way) >= self._slots:
             return  # it is handed over again when nobody claims it
         task = asyncio.create_task(self._perform_one(perform, ref))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _perform_one(self, perform: Perform, ref: UUID) -> None:
+    async def _perform_one(self, perform: Callable[[], Awaitable[None]], ref: str) -> None:
         try:
-            await perform(ref)
+            await perform()
         except Exception:
-            log.exception("performing failed", extra={"generation": str(ref)})
+            log.exception("performing failed", extra={"ref": ref})
 
     async def _close(self, worker: Worker, running: asyncio.Task[None]) -> None:
         worker.handle_sig(signal.SIGTERM)  # arq's way to stop polling; our tasks go on

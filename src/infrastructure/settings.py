@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from domain.quota import MOST_UNITS
+from domain.retries import Retries
 from infrastructure import settings_values as values
 from infrastructure.gatekeeping import rules
 from infrastructure.gatekeeping.rules import CircuitRules, Concurrency, Rates
@@ -137,6 +138,8 @@ class Settings(BaseSettings):
         {}
     )
     worker_slots: int = Field(8, ge=1, le=1000)
+    webhook_networks: Annotated[tuple[str, ...], BeforeValidator(values.networks)] = ()
+    webhook_retries: Annotated[Retries, BeforeValidator(values.retries)] = Retries()
     spool_bytes: int = Field(1024**3, ge=0)
     log_format: Literal["auto", "json", "console"] = "auto"
 

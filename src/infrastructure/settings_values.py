@@ -18,6 +18,7 @@ UNLIMITED = "unlimited"
 WITH_A_KEY = ("openai", "gemini", "stability")
 PROVIDERS = (*WITH_A_KEY, "sketch")
 SHORTEST_SECRET = 16  # characters
+MOST_RETRIES = 50
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", str(ipaddress.IPv4Address(0)), "::"})
 
@@ -25,6 +26,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
+_PAUSE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _ROUNDING = 1e-9
 
 
@@ -288,3 +290,29 @@ def units(text: object) -> object:
 def faults(text: object) -> object:
     """Return the faults of the built-in provider."""
     return SketchFaults.read(text) if isinstance(text, str) else text
+
+
+def networks(text: object) -> object:
+    """Return networks as they are usually written."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return tuple(str(ipaddress.ip_network(part)) for part in _parts(text))
+    except ValueError:
+        raise ValueError(f"must be networks such as 10.0.0.0/8,fd00::/8, not {text!r}") from None
+
+
+def retries(text: object) -> object:
+    """Return the pauses before the tries of a delivery."""
+    from domain.retries import Retries  # the client commands load no part of the service
+
+    if not isinstance(text, str):
+        return text
+    parts = _parts(text)
+    pauses = tuple(float(part) for part in parts if _PAUSE.fullmatch(part))
+    if len(pauses) != len(parts) or pauses[:1] != (0.0,) or len(pauses) > MOST_RETRIES:
+        raise ValueError(
+            f"must be pauses in seconds before each try, of which there are at most {MOST_RETRIES},"
+            f" the first of them 0, such as 0,5,300, not {text!r}"
+        )
+    return Retries(pauses)

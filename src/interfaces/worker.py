@@ -15,12 +15,14 @@ from application.ports.workers import WorkBoard
 from application.tasks import end
 from infrastructure.container import Container
 from infrastructure.settings import Settings
+from interfaces.rest.webhook_bodies import body_of
 
 log = logging.getLogger(__name__)
 
 DRAIN_MARGIN = 15.0  # seconds to store and record what a call answered
 LOOK_FOR_THE_STORE_EVERY = 1.0
 BEAT_AGAIN = 1.0  # seconds after a beat that failed, at most
+DELIVERIES_DRAIN = timedelta(seconds=20)
 SURE_FOR = 0.75  # of a lease
 
 
@@ -157,19 +159,30 @@ async def _work(
     worker = container.arq_worker(
         perform={"generate": generate, "delete": delete}, may_take=incarnation.may_take
     )
-    dispatching = asyncio.create_task(container.dispatching().run())
+    deliverer = container.deliverer(body=body_of)
+    deliveries = container.arq_deliverer(deliver=deliverer.deliver, may_take=incarnation.may_take)
+    handing_out = [
+        asyncio.create_task(container.dispatching().run()),
+        asyncio.create_task(container.announcing().run()),
+    ]
     duties = [
-        dispatching,
+        *handing_out,
         asyncio.create_task(worker.run()),
+        asyncio.create_task(deliveries.run()),
         asyncio.create_task(incarnation.beat_for_ever()),
         asyncio.create_task(container.switches().follow(container.worker_news())),
     ]
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait([told, *duties], return_when=asyncio.FIRST_COMPLETED)
-    dispatching.cancel()
+    for duty in handing_out:
+        duty.cancel()
     performer.start_no_more_calls()
     await incarnation.drain()
-    if not await worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)):
+    drained, _ = await asyncio.gather(
+        worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)),
+        deliveries.stop(within=DELIVERIES_DRAIN),  # those that do not end are made again
+    )
+    if not drained:
         log.error("calls under way were abandoned: they took longer than a call may take")
     ended = await end(told, *duties)
     await incarnation.close()

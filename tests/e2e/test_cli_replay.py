@@ -63,7 +63,7 @@ async def test_read_models_are_rebuilt_and_what_differed_is_told_without_content
     assert [line.split(":")[0] for line in all_.stdout.splitlines()] == [
         model.name for model in discover()
     ]
-    assert all_.stdout.count("no differences") == 3
+    assert all_.stdout.count("no differences") == len(discover())
     assert "hidden" not in check.stdout + check.stderr + one.stdout
     assert (await rows(database, "SELECT prompt FROM image_generations WHERE id = %s", ref)) == [
         ("waits",)
@@ -104,12 +104,14 @@ async def test_on_a_terminal_a_bar_shows_how_far_it_is(database: str) -> None:
 
 async def test_each_mistake_is_a_sentence(database_url: str) -> None:
     unknown = darkroom("replay", "jbos", DATABASE_URL=database_url)
-    assert_refused(unknown, 2, "There is no read model 'jbos': choose from image_generations")
+    assert_refused(
+        unknown, 2, "There is no read model 'jbos': choose from api_keys, image_generations"
+    )
     empty = darkroom("replay", "jobs", DATABASE_URL=database_url)
     assert_refused(empty, 6, "run `darkroom migrate`")
     nobody = "postgresql://darkroom:hidden@127.0.0.1:1/darkroom"
     away = darkroom("replay", DATABASE_URL=nobody)
-    assert_refused(away, 6, "image_generations was not exchanged: ")
+    assert_refused(away, 6, "api_keys was not exchanged: ")
     checking = darkroom("replay", "jobs", "--check", DATABASE_URL=nobody)
     assert_refused(checking, 6, "jobs was not compared: ")
 
@@ -122,7 +124,7 @@ async def test_what_was_exchanged_before_one_that_could_not_be_is_told(
         run = await asyncio.to_thread(darkroom, "replay", "--json", DATABASE_URL=database)
 
     told = [outcome["name"] for outcome in json.loads(run.stdout)["readModels"]]
-    assert told == ["image_generations", "jobs"]
+    assert told == ["api_keys", "image_generations", "jobs"]
     assert run.returncode == 6
     assert "users was not exchanged: Another replay of 'users' is under way." in run.stderr
 

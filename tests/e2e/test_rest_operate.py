@@ -145,7 +145,7 @@ async def test_a_read_model_that_is_made_anew_for_another_log_makes_it_not_ready
     status, told = await readiness(stack)
 
     assert status == 503
-    assert "Being built for this release: image_generations (1 " in told["reasons"][0]
+    assert "Being built for this release: api_keys (1 " in told["reasons"][0]
 
 
 async def test_without_a_schema_it_is_not_ready(
@@ -323,22 +323,46 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
     assert sorted(operations) == [
         "cancelGeneration",
         "changeProvider",
+        "changeUser",
+        "changeWebhook",
         "createGeneration",
+        "createWebhook",
         "deleteGeneration",
+        "deleteWebhook",
         "generateImage",
         "getGeneration",
         "getImage",
         "getJob",
+        "getMe",
         "getProblemType",
         "getQuota",
+        "getQuotaOf",
         "getReferenceImage",
+        "getUser",
+        "getWebhook",
+        "getWebhookSecret",
         "isAlive",
         "isReady",
+        "issueKey",
+        "issueKeyFor",
+        "limitUser",
+        "listDeliveries",
         "listGenerationEvents",
         "listGenerations",
+        "listKeys",
+        "listKeysOf",
         "listProblemTypes",
         "listProviders",
+        "listUserEvents",
+        "listWebhooks",
+        "resendDelivery",
         "retryGeneration",
+        "revokeAnyKey",
+        "revokeKey",
+        "rotateOwnWebhookSecret",
+        "rotateWebhookSecret",
+        "setPreferences",
+        "testWebhook",
     ]
     public = {"getImage", "isAlive", "isReady", "getProblemType", "listProblemTypes"}
     for path in document["paths"].values():

@@ -54,6 +54,11 @@ def test_one_command_serves_and_ctrl_c_ends_it(start: Start) -> None:
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert up.said().count(key) == 1
     assert str(key_file) in up.said()
+    secret_file = up.data / "secret-key"
+    secret = secret_file.read_text().strip()
+    assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+    assert up.get("/api/v1/me/webhook-secret", key)["secret"].startswith("whsec_")
+    assert secret not in up.said()
     assert f"http://127.0.0.1:{up.port}/docs" in up.said()
     assert up.get("/api/v1/me/quota", key)["windows"]
     up.ctrl_c()
@@ -66,7 +71,7 @@ def test_one_command_serves_and_ctrl_c_ends_it(start: Start) -> None:
 def test_what_dies_comes_back_and_so_does_up_itself(start: Start) -> None:
     up = start()
     up.until_ready()
-    key = (up.data / "admin-key").read_text().strip()
+    key, secret = ((up.data / name).read_text().strip() for name in ("admin-key", "secret-key"))
     kill_postmaster(up.data / "postgres")
     for redis in working_below(up.data / "redis"):
         os.kill(int(redis.name), signal.SIGKILL)
@@ -79,6 +84,7 @@ def test_what_dies_comes_back_and_so_does_up_itself(start: Start) -> None:
     up.until_ready()
     until(up.is_all_well, PATIENCE)
     assert (up.data / "admin-key").read_text().strip() == key
+    assert (up.data / "secret-key").read_text().strip() == secret
     assert key not in up.said()
 
 

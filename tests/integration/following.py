@@ -12,12 +12,13 @@ import psycopg
 
 from application.ports.event_store import Accepted, Command, EventStore
 from application.tasks import end
+from domain.aggregate import Aggregate
 from domain.generation import Generation
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import FollowerState, follower_states
 from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.read_models.read_model import ReadModel, Statement
-from tests.generations import events_of, new_generation
+from tests.generations import new_generation
 
 RECORDING = ReadModel(
     name="recording",
@@ -93,9 +94,9 @@ async def running(*followers: Follower) -> AsyncIterator[None]:
     assert all(isinstance(one, asyncio.CancelledError) for one in outcomes), outcomes
 
 
-async def append(store: EventStore, *generations: Generation) -> None:
-    """Record what these generations decided, each in a command of its own."""
-    commands = [Command(events=events_of(generation)) for generation in generations]
+async def append(store: EventStore, *decided: Aggregate) -> None:
+    """Record what these aggregates decided, each in a command of its own."""
+    commands = [Command(events=one.collect_events()) for one in decided]
     outcomes: Sequence[Any] = await asyncio.gather(*map(store.append, commands))
     assert all(isinstance(outcome, Accepted) for outcome in outcomes), outcomes
 

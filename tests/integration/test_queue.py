@@ -87,7 +87,7 @@ async def hand_over_in_silence(
 ) -> None:
     """One piece, whose wake-up gets lost."""
 
-    async def nobody() -> None: ...
+    async def nobody(_: object) -> None: ...
 
     with monkeypatch.context() as patched:
         patched.setattr(queue, "_wake_one", nobody)

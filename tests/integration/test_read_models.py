@@ -14,9 +14,11 @@ import pytest
 
 from application.api_keys import ApiKeys
 from application.ports.event_store import Accepted, Command
+from domain.delivery import Delivery
 from domain.failure import Failure
 from domain.generation import Call, Generation, Status
 from domain.image import ReferenceImage
+from domain.retries import Answer, Retries
 from domain.user import Profile, User
 from infrastructure import read_models
 from infrastructure.event_store.follower import Follower
@@ -34,6 +36,7 @@ TABLES = {
     "image_generations": "SELECT * FROM image_generations ORDER BY id",
     "jobs": "SELECT * FROM jobs ORDER BY id",
     "users": "SELECT * FROM users ORDER BY id",
+    "webhook_deliveries": "SELECT * FROM webhook_deliveries ORDER BY id",
 }
 REFERENCE = ReferenceImage(
     sha256="a" * 64, key="references/x", content_type="image/png", width=4, height=3, bytes=9
@@ -146,6 +149,28 @@ class History:
         await keys.revoke(id=issued[1].record.id, by=user.id)
         return issued[0].record.prefix, issued[1].record.prefix
 
+    async def delivered(self, *answers: Answer, resend: bool = False) -> None:
+        """What receivers are told of it, and how they answered one after the other."""
+        delivery = Delivery.of_end(
+            uuid4(),
+            "image.generation.completed",
+            user_id=OWNER,
+            generation=uuid4(),
+            endpoint=uuid4(),
+        )
+        retries, id_ = Retries((0, 60)), delivery.id
+        await append(self._store, delivery)
+        for answer in answers:
+            tried = await self._store.get(Delivery, id_)
+            assert tried is not None
+            tried.take(answer, now=self._store.now(), retries=retries, jitter=0)
+            await append(self._store, tried)
+        if resend:
+            given_up = await self._store.get(Delivery, id_)
+            assert given_up is not None
+            given_up.resend(by=OWNER)
+            await append(self._store, given_up)
+
     async def of_every_kind(self) -> None:
         await self.registered("https://accounts.google.com", "1234")
         other = await self.registered("https://id.example.test", "1234")
@@ -157,6 +182,11 @@ class History:
             self.refused(),
             self.cancelled(),
             self.deleted(),
+            self.delivered(),
+            self.delivered(Answer(500)),
+            self.delivered(Answer(500), Answer(204)),
+            self.delivered(Answer(410)),
+            self.delivered(Answer(trouble="timed_out"), Answer(500), resend=True),
         )
         await self.called(await self.requested(), 1)
 

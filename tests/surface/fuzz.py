@@ -35,6 +35,13 @@ OF_A_USER = (
     "POST /api/v1/admin/users/{id}/keys",
     "GET /api/v1/admin/users/{id}/keys",
 )
+OF_A_WEBHOOK = (
+    "GET /api/v1/webhooks/{id}",
+    "PATCH /api/v1/webhooks/{id}",
+    "POST /api/v1/webhooks/{id}/rotate-secret",
+    "POST /api/v1/webhooks/{id}/test",
+    "GET /api/v1/webhooks/{id}/deliveries",
+)
 
 
 async def fuzz(stack: Stack, folder: Path, *options: str) -> tuple[int, str]:
@@ -78,10 +85,13 @@ async def _known(stack: Stack) -> dict[str, dict[str, str]]:
     trail = (await stack.client.get(made["links"]["events"])).json()["items"]
     _, generation, name = httpx.URL(made["imageUrl"]).path.strip("/").split("/")
     _, user, reference = trail[0]["data"]["references"][0]["key"].split("/")
+    asked = {"url": "https://shop.example/hooks"}
+    webhook = (await stack.client.post("/api/v1/webhooks", json=asked)).json()["id"]
     return {
         "GET /images/{generation}/{name}": {"generation": generation, "name": name},
         "GET /references/{user}/{name}": {"user": user, "name": reference},
         "POST /api/v1/admin/providers/{name}": {"name": "sketch"},
         **{operation: {"id": generation} for operation in OF_A_GENERATION},
         **{operation: {"id": str(ADMINISTRATOR)} for operation in OF_A_USER},
+        **{operation: {"id": webhook} for operation in OF_A_WEBHOOK},
     }

@@ -30,7 +30,9 @@ OF_THE_BUSINESS = {
     "no-provider",
     "quota-exceeded",
     "request-refused",
+    "too-many-webhooks",
     "unusable-reference-image",
+    "webhook-disabled",
 }
 
 

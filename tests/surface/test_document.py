@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema_rs import validator_for
 
+from domain.webhook import EVENT_TYPES
 from interfaces.rest.patterns import SAYS_SOMETHING
 from interfaces.rest.problem_types import PROBLEM_TYPES
 from tests.node import run
@@ -124,14 +125,9 @@ def test_nothing_in_the_document_is_only_our_codes(document: dict[str, Any]) -> 
         assert "title" not in schema
 
 
-def test_webhooks_are_told_and_said_not_to_come_yet(document: dict[str, Any]) -> None:
-    assert document["webhooks"].keys() == {
-        "generation.cancelled",
-        "generation.completed",
-        "generation.failed",
-    }
+def test_webhooks_are_told(document: dict[str, Any]) -> None:
+    assert document["webhooks"].keys() == set(EVENT_TYPES)
     for webhook in _webhooks(document):
-        assert "Not delivered yet" in webhook["description"]
         (content,) = webhook["requestBody"]["content"].values()
         validator_for({**content["schema"], **_components(document)}).validate(content["example"])
 

@@ -22,7 +22,8 @@ SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
 async def unlimited(tmp_path: Path, database_url: str, redis_url: str) -> AsyncIterator[Stack]:
     """A service with a worker at work, that nobody can use up and nobody waits long for."""
     limits = {"daily_quota": "unlimited", "monthly_quota": "unlimited", "wait_seconds": "1"}
-    settings = settings_for(tmp_path, database_url, redis_url, **limits)
+    secret = "a-secret-key-for-tests"
+    settings = settings_for(tmp_path, database_url, redis_url, secret_key=secret, **limits)
     async with running(settings) as stack, stack.at_work(), stack.followed():
         yield stack
 

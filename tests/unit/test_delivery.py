@@ -7,15 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from domain.delivery import (
-    RETRIES,
-    SENTENCES,
-    Answer,
-    Delivery,
-    Problem,
-    Retries,
-    delivery_id,
-)
+from domain.delivery import Delivery, delivery_id
+from domain.retries import RETRIES, SENTENCES, Answer, Problem, Retries
 from tests.webhooks import due_delivery, recorded
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

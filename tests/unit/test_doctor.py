@@ -55,7 +55,7 @@ def test_connections_must_do_for_a_rolling_restart(
     beside_all: int, others: int, state: str
 ) -> None:
     each = connections_of_each()
-    assert (each["api"], each["worker"], each["projector"]) == (6, 7, len(discover()))
+    assert (each["api"], each["worker"], each["projector"]) == (6, 8, len(discover()))
     two, one = 2 * sum(each.values()), sum(each.values())
     usable = max(two + one + others + beside_all, two + others - 1)
     found = _connections(Budget(usable, {"api": 2, "worker": 2, "projector": 2}, others))

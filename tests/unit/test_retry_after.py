@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from infrastructure.providers.retry_after import LONGEST_WISH, wait_of
+from infrastructure.retry_after import LONGEST_WISH, wait_of
 
 
 def asked(text: str) -> timedelta | None:

@@ -130,6 +130,11 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("IMAGE_STORE", "floppy", "must be 'filesystem' or 'supabase', not 'floppy'."),
         ("DAILY_QUOTA", "-1", "must be a number of images, 0 or more, or unlimited, not '-1'."),
         ("MONTHLY_QUOTA", "many", "must be a number of images"),
+        ("WEBHOOK_NETWORKS", "10.0.0.1/8", "must be networks such as 10.0.0.0/8,fd00::/8, not"),
+        ("WEBHOOK_NETWORKS", "inside", "must be networks such as"),
+        ("WEBHOOK_RETRIES", "5,300", "the first of them 0, such as 0,5,300, not '5,300'."),
+        ("WEBHOOK_RETRIES", "0,soon", "must be pauses in seconds before each try"),
+        ("WEBHOOK_RETRIES", ",".join("0" * 51), "there are at most 50"),
         ("WAIT_SECONDS", "601", "must be at most 600, not 601."),
         ("WAIT_SECONDS", "nan", "must be a number, not 'nan'."),
         ("SKETCH_SECONDS", "soon", "must be a number, not 'soon'."),
@@ -309,6 +314,8 @@ def test_a_child_process_reads_the_same_settings(tmp_path: Path) -> None:
             "DARKROOM_CIRCUIT": "failures=3, open=0.5",
             "DARKROOM_PROVIDER_RATES": "openai=50/Minute,stability=150/10 seconds",
             "DARKROOM_PROVIDER_CONCURRENCY": "gemini=4",
+            "DARKROOM_WEBHOOK_NETWORKS": "10.0.0.0/8, fd00::/8",
+            "DARKROOM_WEBHOOK_RETRIES": "0, 0.5, 300",
         }
     )
     assert load_settings(settings.environ()) == settings

@@ -10,10 +10,11 @@
 -- business, and unreadable nobody can mend.
 CREATE TYPE difference_v1 AS (part text, user_id uuid, problem text, place jsonb, found jsonb, expected jsonb);
 
--- The owner of a generation; null where there is none.
-CREATE FUNCTION owner_v1(generation uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
+-- The owner of a generation, of webhooks or of a delivery; null where there is none.
+CREATE FUNCTION owner_v1(stream uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
     SELECT (event_v1(state) ->> 'user_id')::uuid FROM stored_events
-     WHERE originator_id = generation AND topic = 'generation.requested@1'
+     WHERE originator_id = stream
+       AND topic IN ('generation.requested@1', 'delivery.due@1', 'webhook.opened@1')
 $$;
 
 -- Quota ---------------------------------------------------------------------------------------------

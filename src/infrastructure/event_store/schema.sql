@@ -124,3 +124,9 @@ CREATE TABLE last_uses (
     id      uuid        PRIMARY KEY,
     used_at timestamptz NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- How far a duty has read the log. What it does behind its bookmark it may do twice, never not at all.
+CREATE TABLE bookmarks (
+    name     text   PRIMARY KEY,
+    position bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);

@@ -13,7 +13,7 @@ from google.genai import errors
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
-from infrastructure.providers.retry_after import wait_of
+from infrastructure.retry_after import wait_of
 
 LONGEST_RETRY_AFTER = timedelta(days=1)
 NOTHING_LEFT = re.compile(r"limit: 0\b|credits? (are|is) depleted|spending cap", re.IGNORECASE)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
-from infrastructure.providers.retry_after import LONGEST_WISH, seconds_of, wait_of
+from infrastructure.retry_after import LONGEST_WISH, seconds_of, wait_of
 
 OUT_OF_FUNDS = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 REFUSED = ("moderation_blocked", "content_policy_violation")

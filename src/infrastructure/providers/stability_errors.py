@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from application.ports.providers import CallFailedError, OutcomeUnknownError
 from domain.failure import Failure, FailureKind
-from infrastructure.providers.retry_after import wait_of
+from infrastructure.retry_after import wait_of
 
 TIMED_OUT_FOR = timedelta(seconds=60)  # after 150 requests within ten seconds
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -26,7 +26,7 @@ from infrastructure.logging import configure_logging
 from infrastructure.processes import Supervisor
 from infrastructure.settings import Settings
 from infrastructure.settings_values import own_address
-from interfaces.cli.admin_key import AdminKey, UpError, admin_key
+from interfaces.cli.own_keys import OwnKey, UpError, admin_key, secret_key
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
 DRAIN_MARGIN = 20.0  # seconds for a worker beyond its longest call, to store and to record
@@ -85,14 +85,14 @@ class _Service:
         """Start everything in order, and keep it running until cancelled."""
         _refuse_a_taken_port(self._settings)
         _make_data_folder(self._settings.data_dir)
-        key = admin_key(self._settings)
+        key, secret = admin_key(self._settings), secret_key(self._settings)
         async with _servers(self._settings) as servers:
-            env = _environment(self._settings, servers, key)
+            env = _environment(self._settings, servers, key, secret)
             await _migrate(self._programs.migrate, env)
             with left_for_others(self._settings.data_dir, _addresses(self._settings, servers)):
                 await self._serve(env, key)
 
-    async def _serve(self, env: Mapping[str, str], key: AdminKey) -> None:
+    async def _serve(self, env: Mapping[str, str], key: OwnKey) -> None:
         async with self._children(env):
             await _wait_until_ready(self._settings)
             _say(_welcome(self._settings, key))
@@ -164,7 +164,9 @@ def _addresses(settings: Settings, servers: Mapping[str, str]) -> dict[str, str]
     return {"DARKROOM_URL": url, **servers}
 
 
-def _environment(settings: Settings, servers: Mapping[str, str], key: AdminKey) -> dict[str, str]:
+def _environment(
+    settings: Settings, servers: Mapping[str, str], key: OwnKey, secret: OwnKey
+) -> dict[str, str]:
     inherited = {  # a PGSSLMODE or PGOPTIONS is meant for somebody else's server
         name: value for name, value in os.environ.items() if not (servers and name.startswith("PG"))
     }
@@ -174,6 +176,7 @@ def _environment(settings: Settings, servers: Mapping[str, str], key: AdminKey) 
         log_format = settings.log_format
     decided = {
         "DARKROOM_ADMIN_KEY": key.value,
+        "DARKROOM_SECRET_KEY": secret.value,
         "DARKROOM_LOG_FORMAT": log_format,
         "DARKROOM_LEAVE_SECONDS": "0",  # nobody stands in front of it who would have to notice
     }
@@ -226,7 +229,7 @@ def _reasons(body: bytes) -> str:
         return "the API does not say why"
 
 
-def _welcome(settings: Settings, key: AdminKey) -> str:
+def _welcome(settings: Settings, key: OwnKey) -> str:
     made = f"  new admin key  {key.value}   (shown this once)\n" if key.is_new else ""
     return (
         "\nDarkroom is ready.\n\n"

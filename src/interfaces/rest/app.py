@@ -33,6 +33,7 @@ from interfaces.rest import (
     people,
     problem_pages,
     providers,
+    webhooks,
 )
 from interfaces.rest.access import admitted, refuse_gaps
 from interfaces.rest.authentication import Authentication, session_cookie
@@ -45,7 +46,7 @@ from interfaces.rest.security import for_pages_of, security_headers
 log = logging.getLogger(__name__)
 
 MODULES = (
-    *(generations, history, events, jobs, images, providers, me, keys, people),
+    *(generations, history, events, jobs, images, providers, me, keys, people, webhooks),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )

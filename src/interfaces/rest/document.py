@@ -27,7 +27,7 @@ TAGS = {
     "errors": "Every kind of error: what happened, why, and what to do.",
     "admin": "For administrators: users and their keys; which providers are asked, in which order.",
     "operate": "For those who run Darkroom: is it alive, is it ready.",
-    "webhooks": "What Darkroom will tell your server by itself.",
+    "webhooks": "What Darkroom tells your server by itself: where, of what, and what came of it.",
 }
 API_KEY = {
     "type": "http",

@@ -1,19 +1,18 @@
-"""What Darkroom will tell a server by itself, in the OpenAPI document."""
+"""What Darkroom tells a server by itself, in the OpenAPI document."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from interfaces.rest.webhook_bodies import WebhookMessageShape
 
-from interfaces.rest.shapes import GenerationShape, Shape
-
-NOT_YET = (
-    "**Not delivered yet in this release.** The shape is fixed, so that a receiver can be built "
-    "today. Deliveries will follow Standard Webhooks 1.0.0: check `webhook-signature` over "
-    "`{webhook-id}.{webhook-timestamp}.{body}`, answer 2xx within 15 seconds, and expect the same "
-    "`webhook-id` more than once."
+DESCRIPTION = (
+    "By Standard Webhooks 1.0.0, to your webhooks and to the `webhookUrl` of a request. Check "
+    "`webhook-signature` over `{webhook-id}.{webhook-timestamp}.{body}`, answer 2xx within 15 "
+    "seconds, and expect the same `webhook-id` more than once. Anything else, a redirect too, is "
+    "tried again after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, later if "
+    "`Retry-After` says so; the operator may have other pauses. What is told is the generation as "
+    "it is when it is sent, in less than 20 kB: `cut` names what had to be left out for that."
 )
 ENDS = {
     "completed": "A generation was completed",
@@ -22,25 +21,17 @@ ENDS = {
 }
 
 
-class WebhookShape(Shape):
-    """A delivery as Standard Webhooks has it; `data` is the generation in its final state."""
-
-    type: Literal["generation.completed", "generation.failed", "generation.cancelled"]
-    timestamp: datetime = Field(description="When it happened.")
-    data: GenerationShape
-
-
 def add_webhooks(document: dict[str, Any]) -> None:
     """To the document, with the schema of a delivery."""
     schemas = document["components"]["schemas"]
-    shape = WebhookShape.model_json_schema(
+    shape = WebhookMessageShape.model_json_schema(
         ref_template="#/components/schemas/{model}", mode="serialization"
     )
     for name, schema in shape.pop("$defs", {}).items():
         schemas.setdefault(name, schema)
-    schemas[WebhookShape.__name__] = shape
+    schemas[WebhookMessageShape.__name__] = shape
     document["webhooks"] = {
-        f"generation.{end}": {
+        f"image.generation.{end}": {
             "post": _delivery(end, summary, document["components"]["examples"][end]["value"])
         }
         for end, summary in ENDS.items()
@@ -48,20 +39,24 @@ def add_webhooks(document: dict[str, Any]) -> None:
 
 
 def _delivery(end: str, summary: str, example: dict[str, Any]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{WebhookShape.__name__}"}
+    schema = {"$ref": f"#/components/schemas/{WebhookMessageShape.__name__}"}
     sent = {
-        "type": f"generation.{end}",
+        "type": f"image.generation.{end}",
         "timestamp": example["completedAt"],
-        "data": example,
+        "data": {**example, "cut": []},
     }
     return {
         "operationId": f"onGeneration{end.capitalize()}",
         "tags": ["webhooks"],
         "summary": summary,
-        "description": NOT_YET,
+        "description": DESCRIPTION,
         "security": [],
         "parameters": [
-            _header("webhook-id", "The same for every try of one delivery.", "msg_2KWPBgLlAfxdpx"),
+            _header(
+                "webhook-id",
+                "The delivery's id: the same for every try of it.",
+                "8a6e0804-2bd0-5672-b79d-d97027f9071a",
+            ),
             _header("webhook-timestamp", "Unix seconds of this try.", "1795507200"),
             _header(
                 "webhook-signature",

@@ -8,7 +8,15 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from interfaces.rest.patterns import SAYS_SOMETHING, SIZE, STORABLE, UNSEEN, Told
+from interfaces.rest.patterns import (
+    RECEIVER,
+    RECEIVER_ANYHOW,
+    SAYS_SOMETHING,
+    SIZE,
+    STORABLE,
+    UNSEEN,
+    Told,
+)
 
 MOST_REFERENCES = 16
 MOST_IMAGES = 10
@@ -18,6 +26,7 @@ MOST_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 50, 40, 500
 LONGEST_PROMPT = 32_000
 LONGEST_END_USER = 256
 LONGEST_DEADLINE = 86_400  # seconds
+LONGEST_URL = 2000
 
 TWO_NUMBERS = r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$"
 ASPECT_RATIO = r"^[1-9][0-9]{0,3}:[1-9][0-9]{0,3}$"
@@ -41,6 +50,15 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _receiver(url: str) -> str:
+    if not re.fullmatch(RECEIVER_ANYHOW, url):
+        raise ValueError(
+            "must be an address such as https://shop.example/hooks, without user, password and"
+            " fragment"
+        )
+    return url
+
+
 def _sane_size(size: str) -> str:
     sides = [int(side) for side in size.split("x")]
     if not all(SHORTEST_SIDE <= side <= LONGEST_SIDE for side in sides):
@@ -62,6 +80,9 @@ Prompt = Annotated[
 ]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 EndUser = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_END_USER)]
+ReceiverUrl = Annotated[
+    str, StringConstraints(max_length=LONGEST_URL), AfterValidator(_receiver), Told(RECEIVER)
+]
 Size = Annotated[
     str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
 ]

@@ -59,6 +59,7 @@ READING = (
     kinds.INVALID_REQUEST,
     kinds.UNUSABLE_REFERENCE_IMAGE,
     kinds.DEADLINE_TOO_LONG,
+    kinds.WEBHOOKS_OFF,
 )
 WAITING = (
     kinds.GENERATION_CANCELLED,
@@ -219,6 +220,8 @@ def _patience(request: Request) -> Patience:
 
 async def _place(container: Container, caller: Caller, asked: Asked, key: str | None) -> Placed:
     fields = asked.fields
+    if fields.webhook_url is not None:
+        container.webhook_changes().refuse_address(fields.webhook_url)
     seconds = fields.deadline_seconds
     return await container.generations().request(
         user_id=caller.user_id,
@@ -255,7 +258,12 @@ def _spec(asked: GenerationRequest) -> ImageSpec:
 
 
 def _wish(asked: GenerationRequest) -> Wish:
-    return Wish(prompt=asked.prompt, negative_prompt=asked.negative_prompt, metadata=asked.metadata)
+    return Wish(
+        prompt=asked.prompt,
+        negative_prompt=asked.negative_prompt,
+        metadata=asked.metadata,
+        webhook_url=asked.webhook_url,
+    )
 
 
 # --- answering -----------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Path, Request, Response
 
 from application.access import Caller
 from application.api_keys import ApiKeyNotFoundError
@@ -21,7 +20,7 @@ from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
-from interfaces.rest.pages import link_to_next
+from interfaces.rest.pages import Page, PageQuery, link_to_next
 from interfaces.rest.people import UserId
 
 router = APIRouter(prefix="/api/v1")
@@ -53,18 +52,6 @@ REVOKED: dict[int | str, dict[str, Any]] = {
         *(kinds.CONTENDED, kinds.BUSY),
     ),
 }
-
-
-class PageQuery(BaseModel):
-    """Which page of a list."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
-    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
-
-
-Page = Annotated[PageQuery, Query()]
 
 
 @router.post(

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PageQuery(BaseModel):
+    """Which page of a list; an unknown parameter is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
+
+
+Page = Annotated[PageQuery, Query()]
 
 
 def link_to_next(request: Request, **changed: object) -> dict[str, str]:

@@ -157,6 +157,20 @@ CONTENDED = ProblemType(
     "Others changed it each time that your change was decided.",
     "Look at it, then try again.",
 )
+TOO_MANY_WEBHOOKS = ProblemType(
+    409,
+    "too-many-webhooks",
+    "There are as many webhooks as there can be",
+    "A user may have 20 of them.",
+    "Remove one that is not needed any more.",
+)
+WEBHOOK_DISABLED = ProblemType(
+    409,
+    "webhook-disabled",
+    "The webhook is disabled",
+    "You disabled it, or it answered 410, or nothing for days.",
+    'Enable it (`PATCH` with `{"enabled": true}`), then send again.',
+)
 BODY_TOO_LARGE = ProblemType(
     413,
     "body-too-large",
@@ -270,6 +284,14 @@ INTERNAL_ERROR = ProblemType(
     "Something unexpected happened here",
     "That is a bug of ours. It was logged under the `requestId`.",
     "Try again, with the same Idempotency-Key; tell us the `requestId` if it stays so.",
+)
+WEBHOOKS_OFF = ProblemType(
+    501,
+    "webhooks-off",
+    "Webhooks are off here",
+    "There is nothing to make their secrets of.",
+    "Whoever runs the service has to set `DARKROOM_SECRET_KEY`. Until then follow a generation by "
+    "its events.",
 )
 PROVIDER_FAILED = ProblemType(
     502,

@@ -35,14 +35,17 @@ from application.ports.images import (
     ImageStoreUnavailableError,
     ObjectTooLargeError,
 )
+from application.ports.webhooks import InsecureAddressError, WebhooksOffError
 from application.providers import ProviderNotFoundError
 from application.rate_limits import RateLimitedError
 from application.references import TooManyReferencesError
 from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
+from application.webhooks import DeliveryNotFoundError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import LimitRefusedError, QuotaExceededError
 from domain.user import LinkUsedError, SuspendedError
+from domain.webhook import EndpointDisabledError, EndpointNotFoundError, TooManyEndpointsError
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.bursts import bursts
 from interfaces.rest.carried import TooMuchCarriedError
@@ -110,6 +113,12 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     GenerationOpenError: kinds.GENERATION_OPEN,
     ContendedError: kinds.CONTENDED,
     ProviderNotFoundError: kinds.NOT_FOUND,
+    EndpointNotFoundError: kinds.NOT_FOUND,
+    DeliveryNotFoundError: kinds.NOT_FOUND,
+    TooManyEndpointsError: kinds.TOO_MANY_WEBHOOKS,
+    EndpointDisabledError: kinds.WEBHOOK_DISABLED,
+    InsecureAddressError: kinds.INVALID_REQUEST,
+    WebhooksOffError: kinds.WEBHOOKS_OFF,
     ModerationRefusedError: kinds.MODERATION_REFUSED,
     RequestRefusedError: kinds.REQUEST_REFUSED,
     ProviderFailedError: kinds.PROVIDER_FAILED,

@@ -27,6 +27,7 @@ from interfaces.rest.fields import (
     MetadataValue,
     Name,
     Prompt,
+    ReceiverUrl,
     Seconds,
     Seed,
     Size,
@@ -114,6 +115,12 @@ class GenerationRequest(Shape):
         None,
         description="Whom of your users it is for, as you call them: better an id than a name. The "
         "operator may give each a quota of its own.",
+    )
+    webhook_url: ReceiverUrl | None = Field(
+        None,
+        description="Where to tell you of its end, beside your webhooks: signed with the secret "
+        "that `GET /api/v1/me/webhook-secret` shows.",
+        examples=["https://shop.example/hooks"],
     )
     on_unknown: OnUnknown = Field(
         "repeat",

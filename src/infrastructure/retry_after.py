@@ -1,4 +1,4 @@
-"""How long a provider asks to be left alone, as the header Retry-After says it (RFC 9110)."""
+"""How long somebody asks to be left alone, as the header Retry-After says it (RFC 9110)."""
 
 from __future__ import annotations
 
