@@ -103,7 +103,9 @@ class FakeDeliveryQueue:
     again: dict[UUID, int] = field(default_factory=dict)
     available: bool = True
 
-    async def deliver(self, due: Sequence[DueDelivery], *, again: Mapping[UUID, int]) -> None:
+    async def deliver(
+        self, due: Sequence[DueDelivery], *, by: str, again: Mapping[UUID, int]
+    ) -> None:
         if not self.available:
             raise QueueUnavailableError("the queue is down")
         self.handed_over.extend(due)

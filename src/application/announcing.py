@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
+from application.at_once import a_few_at_once
 from application.ports.event_store import (
     Accepted,
     Command,
@@ -23,6 +25,15 @@ from domain.webhook import Webhooks, webhooks_id
 log = logging.getLogger(__name__)
 
 ACTOR = "webhooks"
+AT_ONCE = 64  # the store has other callers, and so many places for those who wait
+
+
+@dataclass(frozen=True)
+class Announced:
+    """The deliveries that are new; `is_all` says that nothing is left to announce for now."""
+
+    new: Sequence[DueDelivery]
+    is_all: bool
 
 
 class Announcer:
@@ -40,28 +51,32 @@ class Announcer:
         """Somebody else may have announced meanwhile: begin at the bookmark."""
         self._position = None
 
-    async def announce(self) -> Sequence[DueDelivery]:
-        """All that ended since; the deliveries that are new. Raises StoreUnavailableError."""
+    async def announce(self) -> Announced:
+        """What ended in the next stretch of the log.
+
+        Raises StoreUnavailableError, UnknownEventError.
+        """
         if self._position is None:
             self._position = await self._log.bookmark()
-        new: list[DueDelivery] = []
-        while True:
-            stretch = await self._log.stretch(after=self._position)
-            new += await self._announce(stretch.ended)
-            if stretch.end != self._position:
-                await self._log.put_bookmark(stretch.end)
-                self._position = stretch.end
-            if stretch.is_last:
-                return new
+        stretch = await self._log.stretch(after=self._position)
+        new = await self._announce(stretch.ended)
+        if stretch.end != self._position:
+            await self._log.put_bookmark(stretch.end)
+            self._position = stretch.end
+        return Announced(new, is_all=stretch.is_last)
 
     async def _announce(self, ended: Sequence[Ended]) -> Sequence[DueDelivery]:
         users = list(dict.fromkeys(one.user_id for one in ended))
-        found = await asyncio.gather(*(self._webhooks_of(user) for user in users))
+        found = await a_few_at_once(
+            [partial(self._webhooks_of, user) for user in users], most=AT_ONCE
+        )
         webhooks = dict(zip(users, found, strict=True))
         deliveries = [
             delivery for one in ended for delivery in _deliveries(one, webhooks[one.user_id])
         ]
-        recorded = await asyncio.gather(*(self._record(delivery) for delivery in deliveries))
+        recorded = await a_few_at_once(
+            [partial(self._record, one) for one in deliveries], most=AT_ONCE
+        )
         return [due for due in recorded if due is not None]
 
     async def _webhooks_of(self, user_id: UUID) -> Webhooks | None:

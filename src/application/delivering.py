@@ -63,9 +63,19 @@ class Deliverer:
         self._store, self._board = store, board
         self._sender, self._secrets, self._body = sender, secrets, body
         self._retries, self._jitter = retries, jitter
+        self._under_way: set[UUID] = set()
 
     async def deliver(self, id_: UUID, attempt: int) -> None:
-        """Make this try, unless it was made."""
+        """Make this try, unless it was made, or is just being made here."""
+        if id_ in self._under_way:
+            return
+        self._under_way.add(id_)
+        try:
+            await self._deliver(id_, attempt)
+        finally:
+            self._under_way.discard(id_)
+
+    async def _deliver(self, id_: UUID, attempt: int) -> None:
         delivery = await load_patiently(self._store, Delivery, id_)
         if delivery is None or not delivery.awaits(attempt):
             return

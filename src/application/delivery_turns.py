@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from application.dispatch import NOBODY
 from application.ports.webhooks import DeliveryBoard, DeliveryQueue, DueDelivery
@@ -48,6 +48,7 @@ class DeliveryTurns:
         self._of_a_user, self._most = of_a_user, under_way
         self._lost_after = lost_after.total_seconds()
         self._clock = clock
+        self._name = uuid4().hex[:8]
         self._turn = NOBODY
         self._under_way: dict[UUID, _HandedOver] = {}
         self._in_vain: Counter[UUID] = Counter()
@@ -63,7 +64,7 @@ class DeliveryTurns:
         due = await self._board.due(per_user=self._of_a_user, but=self._under_way.keys())
         chosen = self._in_turn([*new, *due])
         if chosen:
-            await self._queue.deliver(chosen, again=self._in_vain)
+            await self._queue.deliver(chosen, by=self._name, again=self._in_vain)
             now = self._clock()
             self._under_way |= {one.id: _HandedOver(one, now) for one in chosen}
             self._turn = chosen[-1].user_id

@@ -90,14 +90,17 @@ class ArqQueue:
         except LOST as error:
             raise _unavailable() from error
 
-    async def deliver(self, due: Sequence[DueDelivery], *, again: Mapping[UUID, int]) -> None:
+    async def deliver(
+        self, due: Sequence[DueDelivery], *, by: str, again: Mapping[UUID, int]
+    ) -> None:
         """Wake somebody for each. Raises QueueUnavailableError.
 
-        While a try waits in the queue, handing it over again changes nothing.
+        While a try waits in the queue, handing it over again changes nothing. Not so after a leader
+        that died: a worker that died with it may have left a job that arq believes to be running.
         """
         try:
             for one in due:
-                id_ = f"{one.id}:{one.attempt}:{again.get(one.id, 0)}"
+                id_ = f"{one.id}:{one.attempt}:{by}:{again.get(one.id, 0)}"
                 await self._put(DELIVERIES, DELIVER, str(one.id), one.attempt, id_=id_)
         except LOST as error:
             raise _unavailable() from error

@@ -111,7 +111,7 @@ async def test_each_mistake_is_a_sentence(database_url: str) -> None:
     assert_refused(empty, 6, "run `darkroom migrate`")
     nobody = "postgresql://darkroom:hidden@127.0.0.1:1/darkroom"
     away = darkroom("replay", DATABASE_URL=nobody)
-    assert_refused(away, 6, "image_generations was not exchanged: ")
+    assert_refused(away, 6, "api_keys was not exchanged: ")
     checking = darkroom("replay", "jobs", "--check", DATABASE_URL=nobody)
     assert_refused(checking, 6, "jobs was not compared: ")
 

@@ -41,7 +41,7 @@ from tests.servers.raw import said
 from tests.servers.receiver import HANG, Message, Receiver
 from tests.webhooks import end_one, register
 
-ME = UUID(int=7)
+ME, OTHER = UUID(int=7), UUID(int=8)
 SECRETS = DerivedSecrets("a-secret-key-for-tests")
 SHORT = Retries((0, 0.1, 0.1, 0.1))
 
@@ -281,7 +281,7 @@ async def test_a_worker_that_dies_while_it_sends_is_followed_by_another(office: 
         log = PostgresEndedGenerations(office.store.fetch, office.store.mapper)
         announcer = Announcer(office.store, log)
         await office.end_generations()
-        (due,) = await announcer.announce()
+        (due,) = (await announcer.announce()).new
         sending = asyncio.create_task(office.deliverer().deliver(due.id, 1))
         await asyncio.wait_for(killed.wait(), 10)
         await end(sending)
@@ -298,11 +298,52 @@ async def test_while_a_try_waits_in_redis_handing_it_over_again_changes_nothing(
         await register(office.store, ME, url="https://nobody.example/")
         await office.end_generations()
         log = PostgresEndedGenerations(office.store.fetch, office.store.mapper)
-        due = await Announcer(office.store, log).announce()
-        for again in ({}, {}, {due[0].id: 1}):
-            await office.queue.deliver(due, again=again)
-        assert await redis.zcard(DELIVERIES.queue) == 2
+        due = (await Announcer(office.store, log).announce()).new
+        for by, again in (("a", {}), ("a", {}), ("a", {due[0].id: 1}), ("b", {})):
+            await office.queue.deliver(due, by=by, again=again)
+        assert await redis.zcard(DELIVERIES.queue) == 3
         assert await redis.exists(WORK.queue) == 0, "no generation waits for it"
+
+
+async def test_more_than_the_store_takes_at_once_is_announced_all_the_same(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infrastructure.event_store.appender.MOST_WAITING", 100)
+    for _ in range(20):
+        await register(office.store, ME, url="https://nobody.example/")
+    await office.end_generations(10)
+    log = PostgresEndedGenerations(office.store.fetch, office.store.mapper)
+    assert len((await Announcer(office.store, log).announce()).new) == 200
+
+
+async def test_behind_ten_thousand_of_one_user_another_users_delivery_is_found_at_once(
+    office: Office,
+) -> None:
+    table = f"{READ_MODEL.schema}.webhook_deliveries"
+    await office.store.fetch(
+        f"""INSERT INTO {table} (id, user_id, event_type, next_attempt_at, position, last_position,
+                                 created_at)
+            SELECT gen_random_uuid(), CASE WHEN n = 10000 THEN %s ELSE %s END,
+                   'image.generation.completed', now() - interval '1 h', n, n, now()
+              FROM generate_series(1, 10000) n RETURNING 1""",
+        (OTHER, ME),
+    )
+    one_session = PostgresEventStore(office.url, readers=1)  # its counts are all counts
+    await one_session.open()
+    before = await _rows_read(one_session)
+    found = await PostgresDeliveryBoard(one_session.fetch).due(per_user=8, but=[])
+    read = await _rows_read(one_session) - before
+    await one_session.close()
+    assert [one.user_id for one in found] == [ME] * 8 + [OTHER]
+    assert 9 <= read <= 50
+
+
+async def _rows_read(store: PostgresEventStore) -> int:
+    """Rows of the deliveries that statements have looked at so far, by any access path."""
+    await store.fetch("SELECT pg_stat_force_next_flush()", ())
+    query = """SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+                WHERE relname = 'webhook_deliveries'"""
+    return int((await store.fetch(query, ()))[0][0])
 
 
 async def _queued(redis: Redis, count: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class Office:
 
     async def announced(self, **wanted: str) -> UUID:
         await end_one(self.store, user_id=ME, **wanted)
-        (due,) = await self.announcer.announce()
+        (due,) = (await self.announcer.announce()).new
         return due.id
 
     async def tried(self, id_: UUID, attempt: int = 1) -> Delivery:
@@ -130,6 +131,13 @@ async def test_a_try_that_comes_twice_is_made_once(office: Office) -> None:
     assert len(office.sender.sent) == 1
 
 
+async def test_a_try_that_is_under_way_is_not_begun_again_beside_itself(office: Office) -> None:
+    await register(office.store, ME)
+    id_, deliverer = await office.announced(), office.deliverer
+    await asyncio.gather(*(deliverer.deliver(id_, 1) for _ in range(5)))
+    assert len(office.sender.sent) == 1
+
+
 async def test_the_id_stays_over_tries_and_the_time_does_not(office: Office) -> None:
     await register(office.store, ME)
     office.sender.answers = [Answer(500), Answer(200)]
@@ -149,7 +157,7 @@ async def test_who_is_gone_is_disabled_together_with_the_delivery(office: Office
     assert (delivery.status, delivery.problem) == ("given_up", "gone")
     assert (await office.webhooks()).endpoint(hook).disabled == "gone"
     await end_one(office.store, user_id=ME)
-    assert await office.announcer.announce() == []
+    assert (await office.announcer.announce()).new == []
 
 
 async def test_who_took_nothing_until_a_delivery_was_given_up_is_disabled(office: Office) -> None:

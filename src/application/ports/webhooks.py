@@ -83,10 +83,13 @@ class DeliveryBoard(Protocol):
 class DeliveryQueue(Protocol):
     """The wake-up of who sends. It may lose or repeat anything at any moment."""
 
-    async def deliver(self, due: Sequence[DueDelivery], *, again: Mapping[UUID, int]) -> None:
-        """Wake somebody for each; `again` says how often each was handed over in vain.
+    async def deliver(
+        self, due: Sequence[DueDelivery], *, by: str, again: Mapping[UUID, int]
+    ) -> None:
+        """Wake somebody for each; `again` says how often `by` handed each over in vain.
 
-        The same try handed over as often as before is one. Raises QueueUnavailableError.
+        What the same hands over as often as before is one. What another did may have died with it.
+        Raises QueueUnavailableError.
         """
         ...
 

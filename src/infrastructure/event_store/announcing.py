@@ -20,7 +20,7 @@ from infrastructure.event_store.leadership import leadership
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 1
-BREATH = 0.05  # seconds from one look at the log to the next: one finds what several made
+BREATH = 0.1  # seconds from one look at the log to the next: one finds what several made
 
 
 class Announcing:
@@ -56,15 +56,17 @@ class Announcing:
         while True:
             began = now()
             await connection.execute("SELECT")  # a statement each second keeps the duty
-            await self._hand_over()
+            if not await self._hand_over():
+                continue  # more is to be announced
             breath = breath_after(now() - began, shortest=BREATH)
             async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                 pass
             await asyncio.sleep(max(began + breath - now(), 0))
 
-    async def _hand_over(self) -> None:
-        new = await self._announcer.announce()
+    async def _hand_over(self) -> bool:
+        announced = await self._announcer.announce()
         try:
-            await self._turns.hand_over(new)
+            await self._turns.hand_over(announced.new)
         except QueueUnavailableError as error:
             log.warning("%s", error)
+        return announced.is_all
