@@ -22,6 +22,7 @@ from bench import (
     at_rest,
     beside_others,
     end_to_end,
+    fairness,
     history,
     limited,
     openai_route,
@@ -48,6 +49,7 @@ FIGURES: dict[str, Callable[[Servers], Awaitable[Figure]]] = {
     "history": history.take,
     "end-to-end": end_to_end.take,
     "openai": openai_route.take,
+    "fairness": fairness.take,
     "memory": at_rest.take,
 }
 

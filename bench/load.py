@@ -81,13 +81,20 @@ class Pool:
         self._idle.append((connection, time.perf_counter()))
 
 
-async def run(port: int, request: bytes, *, connections: int, seconds: float) -> Load:
-    """Ask over so many connections at once for so long; what is under way then is waited for."""
+async def run(
+    port: int, request: bytes, *, connections: int, seconds: float, most: int = sys.maxsize
+) -> Load:
+    """Ask over so many connections at once for so long, or until `most` were sent.
+
+    What is under way then is waited for.
+    """
     opened = [await Connection.open(port) for _ in range(connections)]
-    tally = Tally()
+    tally, sendings = Tally(), iter(range(most))
 
     async def ask_until_the_end(connection: Connection) -> None:
-        while (now := time.perf_counter()) - tally.began < seconds:
+        for _ in sendings:
+            if (now := time.perf_counter()) - tally.began >= seconds:
+                break
             await tally.ask(connection, request, now)
 
     await asyncio.gather(*map(ask_until_the_end, opened))
@@ -124,13 +131,14 @@ def _main() -> None:
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--most", type=int, default=sys.maxsize)
     given = parser.parse_args()
     request = sys.stdin.buffer.read()
     how = {"connections": given.connections, "seconds": given.seconds}
     load = uvloop.run(
         run_at(given.port, request, rate=given.rate, **how)
         if given.rate
-        else run(given.port, request, **how)
+        else run(given.port, request, most=given.most, **how)
     )
     print(json.dumps(asdict(load)))
 

@@ -21,7 +21,7 @@ from bench.http import HOST, Connection, written
 from bench.load import Load
 from bench.servers import Servers
 from infrastructure.leash import leashed
-from infrastructure.settings import without_settings
+from infrastructure.settings import MOST_IN_FLIGHT, without_settings
 
 ROOT = Path(__file__).parent.parent
 SECONDS_TO_START = 30.0
@@ -48,13 +48,18 @@ class Service:
             "DARKROOM_ADMIN_KEY": self.key,
             "DARKROOM_DAILY_QUOTA": "unlimited",
             "DARKROOM_MONTHLY_QUOTA": "unlimited",
+            "DARKROOM_MOST_IN_FLIGHT": f"{MOST_IN_FLIGHT}",
+            "DARKROOM_MOST_IN_FLIGHT_PER_USER": f"{MOST_IN_FLIGHT}",
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
             "DARKROOM_LOG_FORMAT": "json",
         }
 
-    def request(self, *, size: str, wait: bool) -> bytes:
-        """A request for one picture; `wait` for it, or be answered as soon as it is recorded."""
-        headers = {"Authorization": f"Bearer {self.key}"}
+    def request(self, *, size: str, wait: bool, key: str | None = None) -> bytes:
+        """A request for one picture; `wait` for it, or be answered as soon as it is recorded.
+
+        The administrator's, unless another key is shown.
+        """
+        headers = {"Authorization": f"Bearer {key or self.key}"}
         if not wait:
             headers["Prefer"] = "respond-async"
         body = {
@@ -69,10 +74,17 @@ class Service:
         return written("GET", path, {"Authorization": f"Bearer {self.key}"})
 
     async def load(
-        self, request: bytes, *, connections: int, seconds: float, rate: float | None = None
+        self,
+        request: bytes,
+        *,
+        connections: int,
+        seconds: float,
+        rate: float | None = None,
+        most: int | None = None,
     ) -> Load:
         """What the load client saw, which runs in a process of its own."""
-        at_a_rate = [] if rate is None else [f"--rate={rate}"]
+        given = {"--rate": rate, "--most": most}
+        options = [f"{name}={value}" for name, value in given.items() if value is not None]
         process = await asyncio.create_subprocess_exec(
             *leashed(
                 [
@@ -80,7 +92,7 @@ class Service:
                     f"--port={self.port}",
                     f"--connections={connections}",
                     f"--seconds={seconds}",
-                    *at_a_rate,
+                    *options,
                 ],
                 signal.SIGKILL,
             ),

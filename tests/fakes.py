@@ -30,9 +30,11 @@ from application.ports.event_store import (
     Recorded,
     ReleaseWork,
     Sending,
+    TooManyInFlight,
     Units,
     UsedKey,
     WindowClosed,
+    Work,
     WorkKind,
 )
 from application.ports.images import Mark, SpoolFullError
@@ -116,6 +118,7 @@ class MemoryEventStore:
             self._known(stored)
             or await self._reused(command.idempotency)
             or self._refused(command.units)
+            or self._too_many(command.work)
             or self._change(command)
         )
         return refusal or self._write(command, stored)
@@ -217,6 +220,17 @@ class MemoryEventStore:
             for window in units.windows
             for owner in (units.owner_of(window),)
         )
+
+    def _too_many(self, work: Work | None) -> Outcome | None:
+        if not isinstance(work, OpenWork) or work.most is None:
+            return None
+        owners = [row.user_id for row in self.work.values() if row.kind == "generate"]
+        of_user, of_all = owners.count(work.user_id), len(owners)
+        if of_user >= work.most.of_user:
+            return TooManyInFlight("user", work.most.of_user, of_user)
+        if of_all >= work.most.of_all:
+            return TooManyInFlight("all", work.most.of_all, of_all)
+        return None
 
     def _change(self, command: Command) -> Outcome | None:
         change = command.work

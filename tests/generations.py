@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from application.ports.event_store import Command, OpenWork
+from application.ports.event_store import Command, MostInFlight, OpenWork
 from application.units import units_taken
 from domain.aggregate import Event
 from domain.generation import Generation, Wish
@@ -47,7 +47,9 @@ def events_of(generation: Generation) -> Sequence[Event]:
     return generation.collect_events()
 
 
-def request_command(generation: Generation, **limits: int | None) -> Command:
+def request_command(
+    generation: Generation, *, most: MostInFlight | None = None, **limits: int | None
+) -> Command:
     """What placing it records; limits are by window type, with underscores."""
     by_type = {cast(WindowType, name.replace("_", "-")): units for name, units in limits.items()}
     return Command(
@@ -58,6 +60,7 @@ def request_command(generation: Generation, **limits: int | None) -> Command:
             generation.id,
             generation.user_id,
             timedelta(seconds=generation.deadline_seconds),
+            most,
         ),
     )
 

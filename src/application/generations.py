@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from application.deletion import Deletions
 from application.fitting import Wanted
 from application.idempotency import Idempotency, NumberedSending, hashed
+from application.in_flight import refusal
 from application.ports.event_store import (
     Accepted,
     CloseWork,
@@ -18,14 +19,17 @@ from application.ports.event_store import (
     Duplicate,
     EventStore,
     IdempotencyKey,
+    MostInFlight,
     OpenWork,
     OverLimit,
+    TooManyInFlight,
     UsedKey,
     WindowClosed,
     Work,
 )
 from application.references import References, Sent
 from application.routing import Router
+from application.turns import Turns
 from application.units import units_given_back, units_taken
 from domain.aggregate import made_one_by
 from domain.failure import OnRefusal
@@ -110,6 +114,8 @@ class Generations:
         references: References,
         deletions: Deletions,
         limits: Mapping[WindowType, int | None],
+        most_in_flight: MostInFlight,
+        turns: Turns,
         deadline: timedelta,
         preferences: Callable[[UUID], Awaitable[Preferences]],
     ) -> None:
@@ -119,6 +125,8 @@ class Generations:
         self._deletions = deletions
         self._limits = limits
         self._end_users_have_a_quota = any(limits.get(type_) is not None for type_ in END_USERS)
+        self._most_in_flight = most_in_flight
+        self._turns = turns
         self._deadline = deadline
         self._preferences = preferences
 
@@ -156,8 +164,8 @@ class Generations:
         (`{id}` or `{id}/{number}`), `mask` is for the first of them. They are cleaned and stored
         before anything is recorded, and only when some provider could do it. A `sending` counts
         where there is no key. Raises NoProviderError, DeadlineTooLongError,
-        UnusableReferencesError, ImageStoreUnavailableError and QuotaExceededError; after any of
-        them nothing was recorded.
+        UnusableReferencesError, ImageStoreUnavailableError, QuotaExceededError, TooManyOfUserError
+        and TooManyOfAllError; after any of them nothing was recorded.
         """
         if end_user is not None:
             wish = wish.model_copy(update={"end_user": end_user})
@@ -195,7 +203,8 @@ class Generations:
                 deadline=deadline or self._deadline,
             )
 
-        return await self._place(decide, idempotency, wish)
+        async with self._turns.turn(user_id):
+            return await self._place(decide, idempotency, wish)
 
     async def retry(
         self,
@@ -220,7 +229,8 @@ class Generations:
                 id=uuid4(), windows=windows, longest=self._deadline, api_key_id=api_key_id
             )
 
-        return await self._place(decide, idempotency, retried.wish)
+        async with self._turns.turn(user_id):
+            return await self._place(decide, idempotency, retried.wish)
 
     async def cancel(
         self,
@@ -308,13 +318,12 @@ class Generations:
     async def _place_in(
         self, generation: Generation, idempotency: Idempotency | None
     ) -> Placed | datetime:
-        deadline = timedelta(seconds=generation.deadline_seconds)
         outcome = await self._store.append(
             Command(
                 events=generation.collect_events(),
                 units=units_taken(generation, self._limits),
                 idempotency=_recorded_key(generation, idempotency),
-                work=OpenWork("generate", generation.id, generation.user_id, deadline),
+                work=_work_of_new(generation, self._most_in_flight),
             )
         )
         match outcome:
@@ -333,6 +342,8 @@ class Generations:
                 raise QuotaExceededError(allowances, asked=generation.units)
             case WindowClosed(now):
                 return now
+            case TooManyInFlight():
+                raise refusal(outcome)
         raise AssertionError(f"A new generation cannot end as {outcome}.")
 
     async def _change(
@@ -370,6 +381,11 @@ class Generations:
             if not isinstance(outcome, Conflict):
                 raise TypeError(f"A change of a generation cannot end as {outcome}.")
         raise ContendedError
+
+
+def _work_of_new(generation: Generation, most: MostInFlight) -> OpenWork:
+    deadline = timedelta(seconds=generation.deadline_seconds)
+    return OpenWork("generate", generation.id, generation.user_id, deadline, most)
 
 
 def _work_of_cancelled(generation: Generation) -> Work | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ from domain.image import PublishedImage, ReferenceImage, reference_key
 Decode = Callable[[str], bytes]
 """From base64 or a data URL to bytes, in any thread. Raises NotAnImageError."""
 
+MOST_OF_A_USER = 16
 MOST_AT_ONCE = 64  # each looks at one image at a time, and the threads that do are two
 MOST_COPIED_AT_ONCE = 4  # a short text brings a large picture into memory
 
@@ -80,7 +82,10 @@ class _Clean:
 
 
 class References:
-    """Takes what users send along with a prompt, of at most `most_at_once` requests at a time."""
+    """Takes what users send along with a prompt, of at most `most_at_once` requests at a time.
+
+    Of those `most_of_a_user` may be one user's: nobody keeps the others out.
+    """
 
     def __init__(
         self,
@@ -91,14 +96,15 @@ class References:
         earlier: EarlierPictures,
         decode: Decode,
         most_at_once: int = MOST_AT_ONCE,
+        most_of_a_user: int = MOST_OF_A_USER,
     ) -> None:
         self._images = images
         self._inspector = inspector
         self._editor = editor
         self._earlier = earlier
         self._decode = decode
-        self._most_at_once = most_at_once
-        self._at_once = 0
+        self._most_at_once, self._most_of_a_user = most_at_once, most_of_a_user
+        self._at_once: Counter[UUID] = Counter()
         self._copying = asyncio.Semaphore(MOST_COPIED_AT_ONCE)
 
     async def read(
@@ -135,13 +141,16 @@ class References:
         """
         if not sent.files and not sent.earlier:
             return Taken()
-        if self._at_once >= self._most_at_once:
+        if self._at_once.total() >= self._most_at_once:
             raise TooManyReferencesError(self._most_at_once)
-        self._at_once += 1
+        if self._at_once[user_id] >= self._most_of_a_user:
+            raise TooManyReferencesError(self._most_of_a_user)
+        self._at_once[user_id] += 1
         try:
             return await self._take(user_id, sent)
         finally:
-            self._at_once -= 1
+            self._at_once[user_id] -= 1
+            self._at_once += Counter()  # forgets who has none there
 
     async def _take(self, user_id: UUID, sent: Sent) -> Taken:
         found: dict[Place, PublishedImage | NotToBeHadError | NotAnImageError] = {

@@ -32,6 +32,7 @@ from application.overdue import OverdueSweep
 from application.people import People
 from application.perform import Performer
 from application.pictures import Pictures
+from application.ports.event_store import MostInFlight
 from application.ports.images import ImageStore
 from application.ports.providers import Provider
 from application.preparing import Preparing
@@ -41,6 +42,7 @@ from application.references import References
 from application.routing import Router
 from application.sweeping import Sweep
 from application.switches import Switches
+from application.turns import Turns
 from application.waiting import Waiting
 from application.webhooks import WebhookChanges
 from domain.quota import WindowType
@@ -114,6 +116,10 @@ def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
 
 def _secret(key: SecretStr | None) -> str | None:
     return key.get_secret_value() if key else None
+
+
+def _most_in_flight(settings: Settings) -> MostInFlight:
+    return MostInFlight(settings.most_in_flight_per_user, settings.most_in_flight)
 
 
 def _sketch(settings: Settings) -> Provider:
@@ -376,6 +382,8 @@ class Container(containers.DeclarativeContainer):
         references=references,
         deletions=deletions,
         limits=limits,
+        most_in_flight=providers.Callable(_most_in_flight, settings),
+        turns=providers.Singleton(Turns),
         deadline=deadline,
         preferences=access.provided.preferences,
     )

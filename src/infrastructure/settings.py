@@ -46,6 +46,7 @@ OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supa
 FOREIGN = (PREFIX, *map(str.upper, OTHERS), "GOOGLE_", "PG")
 """How variables begin that are somebody's Darkroom, or that a library would take for it."""
 MASK = "********"
+MOST_IN_FLIGHT = 1_000_000
 NOT_SET = "not set"
 
 _PASSWORD_IN_URL = re.compile(r"(?<=//).*(?=@)|(?<=password=)[^&]*")
@@ -123,6 +124,8 @@ class Settings(BaseSettings):
     monthly_quota: Quota = 10_000
     end_user_daily_quota: Quota = None
     end_user_monthly_quota: Quota = None
+    most_in_flight: int = Field(10_000, ge=1, le=MOST_IN_FLIGHT)
+    most_in_flight_per_user: int = Field(1000, ge=1, le=MOST_IN_FLIGHT, validate_default=True)
     wait_seconds: Annotated[Seconds, Field(le=600)] = 55.0
     leave_seconds: Annotated[Seconds, Field(le=300)] = 5.0
     sketch_seconds: Seconds = 0.0
@@ -189,6 +192,17 @@ class Settings(BaseSettings):
             are, them = ("is", "it") if len(unset) == 1 else ("are", "them")
             raise ValueError(f"is supabase, and {' and '.join(unset)} {are} not set: set {them}")
         return name
+
+    @field_validator("most_in_flight_per_user")
+    @classmethod
+    def _a_user_is_one_of_all(cls, of_user: int, info: ValidationInfo) -> int:
+        of_all = info.data.get("most_in_flight", of_user)
+        if of_user > of_all:
+            raise ValueError(
+                f"is {of_user}, more than all users may have together: lower it, or raise"
+                f" {variable('most_in_flight')} ({of_all})"
+            )
+        return of_user
 
     @field_validator("deadline_seconds")
     @classmethod

@@ -23,6 +23,7 @@ WELL = """\
 ✓ quota        2 counters
 ✓ limits       0 limits of users' own
 ✓ work         1 pieces of work
+✓ in-flight    2 counters
 ✓ idempotency  1 keys
 
 All is as the events say.
@@ -93,6 +94,15 @@ async def test_what_differs_is_mended_and_the_log_says_for_whom(operator: Operat
     assert (await operator.types()).status == 0
 
 
+async def test_wrong_counters_of_what_is_in_flight_are_named(operator: Operator) -> None:
+    await operator.stack.rows("UPDATE in_flight SET generations = 7")
+    typed = await operator.types()
+    assert "✗ in-flight    2 counters, 2 differences\n" in typed.out
+    for whose in ("all", "user"):
+        assert f"generations in flight of {whose}\t" in typed.out
+    assert typed.out.count("\tgenerations 7\tgenerations 1\n") == 2
+
+
 async def test_machines_get_json_without_a_whole_key(operator: Operator) -> None:
     ((key,),) = await operator.stack.rows("SELECT key FROM idempotency_keys")
     assert (await operator.types("--json")).json["differences"] == []
@@ -100,7 +110,7 @@ async def test_machines_get_json_without_a_whole_key(operator: Operator) -> None
     typed = await operator.types("--json", "--repair")
     found = typed.json
     assert (typed.status, found["ok"], found["more"]) == (0, False, False)
-    assert [part["differences"] for part in found["parts"]] == [0, 1, 1, 1, 1]
+    assert [part["differences"] for part in found["parts"]] == [0, 1, 1, 1, 0, 1]
     assert found["mended"] == sorted(
         found["differences"],
         key=lambda d: ["quota", "limits", "idempotency", "work"].index(d["part"]),

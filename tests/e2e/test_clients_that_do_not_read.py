@@ -99,17 +99,22 @@ async def test_room_for_a_carried_object_is_taken_until_its_client_has_read_it_o
 
     @app.get("/")
     async def carried() -> Response:
-        carrying.begin()
+        carrying.begin("mine")
         return CarriedResponse(
-            bytes(LARGE), None, carrying=carrying, headers={}, media_type="image/png"
+            bytes(LARGE),
+            None,
+            carrying=carrying,
+            whose="mine",
+            headers={},
+            media_type="image/png",
         )
 
     def is_taken() -> bool:
         try:
-            carrying.begin()
+            carrying.begin("mine")
         except TooMuchCarriedError:
             return True
-        carrying.end()
+        carrying.end("mine")
         return False
 
     request = b"GET / HTTP/1.1\r\nHost: d\r\n\r\n"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from application.ports.event_store import (
     Accepted,
+    CloseWork,
     Command,
     IdempotencyKey,
+    MostInFlight,
     OverLimit,
     StoreBusyError,
     StoreUnavailableError,
+    TooManyInFlight,
 )
 from application.recording import record_patiently
 from domain.quota import Allowance
@@ -161,6 +165,35 @@ async def test_what_was_refused_no_longer_counts_among_those_that_wait(
             assert not any(isinstance(outcome, StoreBusyError) for outcome in outcomes)
         with pytest.raises(StoreUnavailableError):
             await sent
+
+
+async def test_several_processes_never_put_one_more_in_flight_while_others_end(
+    database_url: str,
+) -> None:
+    """Each counts what it has open, after it was told and before it closes: never too few."""
+    most, users = MostInFlight(of_user=5, of_all=12), [uuid4() for _ in range(3)]
+    in_flight, highest = Counter[UUID](), Counter[UUID]()
+
+    async def ask(store: PostgresEventStore, user: UUID) -> None:
+        for _ in range(25):
+            generation = new_generation(store.now(), user_id=user)
+            outcome = await store.append(request_command(generation, most=most))
+            if isinstance(outcome, TooManyInFlight):
+                continue
+            in_flight[user] += 1
+            highest[user] = max(highest[user], in_flight[user])
+            assert in_flight.total() <= most.of_all
+            await asyncio.sleep(0)
+            in_flight[user] -= 1
+            await store.append(Command(work=CloseWork("generate", generation.id)))
+
+    async with opened(database_url) as one, opened(database_url) as other:
+        await asyncio.gather(
+            *(ask(store, user) for store in (one, other) for user in users for _ in range(8))
+        )
+    assert set(highest) == set(users)
+    assert max(highest.values()) <= most.of_user
+    assert await rows(database_url, "SELECT sum(abs(generations)) FROM in_flight") == [(0,)]
 
 
 async def test_windows_are_the_same_for_sessions_in_other_time_zones(database_url: str) -> None:

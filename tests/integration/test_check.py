@@ -39,7 +39,7 @@ from infrastructure.event_store.work import PostgresWorkBoard
 from tests.generations import COST, events_of, new_generation, request_command, stored_image
 from tests.integration.following import rows, write_raw
 
-USER, OTHER = UUID(int=1), UUID(int=2)
+USER, OTHER, EVERYBODY = UUID(int=1), UUID(int=2), UUID(int=0)
 DAY = 86_400.0
 
 
@@ -469,6 +469,54 @@ async def test_work_that_waits_for_its_time_or_is_over_its_deadline_is_right(cas
     assert await check(case.url) == []
 
 
+# --- in flight -----------------------------------------------------------------------------------
+
+IN_FLIGHT = "SELECT user_id, generations FROM in_flight WHERE generations <> 0 ORDER BY user_id"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE in_flight SET generations = generations + 1 WHERE user_id = %s", "differs"),
+        ("UPDATE in_flight SET generations = 0 WHERE user_id = %s", "differs"),
+        ("DELETE FROM in_flight WHERE user_id = %s", "missing"),
+    ],
+)
+@pytest.mark.parametrize(("owner", "whose"), [(USER, "user"), (EVERYBODY, "all")])
+async def test_a_wrong_count_of_what_is_in_flight_is_named_and_mended(
+    case: Case, change: str, problem: str, owner: UUID, whose: str
+) -> None:
+    await case.place()
+    await case.claimed()
+    await case.place(user_id=OTHER)
+    await case.completed()
+    right = await rows(case.url, IN_FLIGHT)
+    assert right == [(EVERYBODY, 3), (USER, 2), (OTHER, 1)]
+    await case.spoil(change, owner)
+    found = await case.spoilt_once("in-flight", problem)
+    assert (found.user_id, found.place) == (owner, {"whose": whose})
+    assert await rows(case.url, IN_FLIGHT) == right
+
+
+async def test_a_count_of_a_user_without_work_is_named_and_mended(case: Case) -> None:
+    await case.completed()
+    assert await rows(case.url, IN_FLIGHT) == []
+    assert await check(case.url) == []
+    await case.spoil("INSERT INTO in_flight VALUES (%s, 2)", OTHER)
+    await case.spoilt_once("in-flight", "unexplained")
+    assert await rows(case.url, IN_FLIGHT) == []
+
+
+async def test_work_and_its_count_may_both_be_wrong(case: Case) -> None:
+    for _ in range(3):
+        await case.place()
+    await case.spoil("DELETE FROM work WHERE ref = (SELECT ref FROM work LIMIT 1)")
+    await case.spoil("UPDATE in_flight SET generations = 9")
+    assert len(await case.mend()) == 3
+    assert await check(case.url) == []
+    assert await rows(case.url, IN_FLIGHT) == [(EVERYBODY, 3), (USER, 3)]
+
+
 # --- idempotency ---------------------------------------------------------------------------------
 
 
@@ -601,7 +649,7 @@ async def test_of_very_many_differences_the_first_are_named_and_mended(
     await case.spoil("DELETE FROM work")
     for more in (True, False):
         snapshot = await compare(case.url)
-        assert [part.more for part in snapshot.compared] == [False, False, False, more, False]
+        assert [part.part for part in snapshot.compared if part.more] == ["work"] * more
         assert len(await case.mend()) == len(snapshot.differences) == (3 if more else 2)
     assert await check(case.url) == []
 

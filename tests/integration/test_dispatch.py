@@ -136,6 +136,39 @@ async def test_ten_thousand_waiting_cost_nearly_nothing_while_nothing_finishes(d
     assert desk.queue.handed_over == []
 
 
+async def test_none_of_nine_waits_for_more_than_a_turn_of_who_floods_through_two_processes(
+    desk: Desk, database_url: str
+) -> None:
+    """One slot becomes free at a time; nobody starts earlier for asking for more, or earlier."""
+    flooding, nine = uuid4(), [uuid4() for _ in range(9)]
+    other_process = PostgresEventStore(database_url)
+    await other_process.open()
+    desks = (desk, Desk(other_process, database_url))
+    worker, started = await desk.worker(slots=2), list[UUID]()
+    asked: dict[UUID, int] = {}  # how many had started by then
+    latest: dict[UUID, UUID] = {}
+
+    for number in range(60):
+        for one in desks:
+            await one.place(user_id=flooding, times=5)
+        for user in nine[: number % 10]:
+            if user not in latest or latest[user] in started:  # one at a time
+                (wanted,) = await desks[number % 2].place(user_id=user)
+                latest[user], asked[wanted.id] = wanted.id, len(started)
+        await desk.dispatcher.hand_over()
+        started += [work.ref for work in desk.queue.handed_over]
+        await desk.claim_all(worker)
+        await desk.store.append(Command(work=CloseWork("generate", started[number], worker)))
+    await other_process.close()
+
+    served = [ref for ref in started if ref in asked]
+    flood = [ref for ref in started if ref not in asked]
+    before = {ref: set(started[asked[ref] : started.index(ref)]) for ref in served}
+    assert max(len(others.intersection(flood)) for others in before.values()) == 1
+    assert len(served) > 30
+    assert len(flood) > 5, "who floods has a turn too"
+
+
 @pytest.mark.parametrize("analyzed", ["while empty", "while one user waits", "last"])
 async def test_behind_ten_thousand_of_one_user_another_users_request_is_next(
     desk: Desk, analyzed: str

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID, uuid4
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from application.access import Caller
 from interfaces.rest import middleware
 from interfaces.rest.body_budget import BodyBudget
 from interfaces.rest.errors import RequestTimeoutError, TooMuchInFlightError
@@ -21,11 +23,12 @@ TURNS = 20  # of the event loop: more than anything here takes
 class Body:
     """A request whose body comes as the test says; what became of it."""
 
-    def __init__(self, door: Door, announced: int) -> None:
+    def __init__(self, door: Door, announced: int, user_id: UUID) -> None:
         self.outcome: str | None = None
         self._parts: asyncio.Queue[Message] = asyncio.Queue()
         headers = [(b"content-length", str(announced).encode())]
-        scope = {"type": "http", "headers": headers, "body": self}
+        caller = Caller(user_id, "user", frozenset({"generate"}))
+        scope = {"type": "http", "headers": headers, "body": self, "state": {"caller": caller}}
         self.task = asyncio.create_task(door.limit(scope, self._receive, _nowhere))
 
     async def _receive(self) -> Message:
@@ -47,14 +50,15 @@ class Body:
 class Door:
     """A BodyLimit with a budget of ten chunks, before an application that keeps what it reads."""
 
-    def __init__(self, stalled_after: float = 60.0) -> None:
-        budget = BodyBudget(10 * CHUNK)
+    def __init__(self, stalled_after: float = 60.0, most_of_a_user: int = 10 * CHUNK) -> None:
+        budget = BodyBudget(10 * CHUNK, most_of_a_user=most_of_a_user)
         self.limit = BodyLimit(self._app, most=MOST, budget=budget, stalled_after=stalled_after)
         self.go_on = asyncio.Event()
         self.bodies: list[Body] = []
 
-    def body(self, announced: int = MOST) -> Body:
-        self.bodies.append(Body(self, announced))
+    def body(self, announced: int = MOST, user_id: UUID | None = None) -> Body:
+        """Of this user, or of one of its own."""
+        self.bodies.append(Body(self, announced, user_id or uuid4()))
         return self.bodies[-1]
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,6 +116,25 @@ async def test_the_last_one_itself_is_refused_and_the_others_stay(door: Door) ->
         await first.send()
     await first.send(is_last=True)
     assert first.outcome == "read"
+
+
+async def test_one_users_bodies_give_up_only_each_other() -> None:
+    door, flooding = Door(most_of_a_user=5 * CHUNK), uuid4()
+    first = door.body(user_id=flooding)
+    other = door.body(4 * CHUNK)
+    second = door.body(user_id=flooding)
+    for body in (first, first, first, other, second, second):
+        await body.send()
+    await first.send()
+    await second.end()
+    assert (first.outcome, second.outcome, other.outcome) == (None, "TooMuchInFlightError", None)
+    await first.send()
+    await first.send()
+    await first.end()
+    assert first.outcome == "TooMuchInFlightError", "half of it is theirs, however much is free"
+    for number in range(3):
+        await other.send(is_last=number == 2)
+    assert other.outcome == "read"
 
 
 async def test_a_body_that_is_whole_is_given_up_for_nobody(door: Door) -> None:

@@ -35,6 +35,7 @@ def test_what_has_ended_is_not_sent_again_by_an_sdk() -> None:
 
     assert not any(ERRORS[kind].again for kind in final)
     assert ERRORS[kinds.BUSY].again
+    assert ERRORS[kinds.TOO_MANY_IN_FLIGHT].again
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 import application
 import domain
 import interfaces.rest
+from application.in_flight import TooManyOfAllError, TooManyOfUserError
 from domain.failure import FailureKind
 from domain.generation import Generation
 from domain.quota import Allowance, QuotaExceededError, windows_at
@@ -133,6 +134,7 @@ def test_types_never_change() -> None:
         (422, "/problems/request-refused"),
         (422, "/problems/unusable-reference-image"),
         (429, "/problems/rate-limited"),
+        (429, "/problems/too-many-in-flight"),
         (429, "https://iana.org/assignments/http-problem-types#quota-exceeded"),
         (431, "/problems/head-too-large"),
         (500, "/problems/internal-error"),
@@ -152,6 +154,19 @@ def test_who_asks_for_more_than_there_ever_is_is_not_told_to_come_back() -> None
 
     assert "Retry-After" not in never.headers
     assert int(later.headers["Retry-After"]) > 0
+
+
+def test_who_has_as_many_in_flight_as_may_be_is_told_when_to_come_back() -> None:
+    now = FakeClock().now
+
+    mine = told_of(TooManyOfUserError(1000), now=lambda: now)
+    everybodys = told_of(TooManyOfAllError(10_000), now=lambda: now)
+
+    assert mine.members == {"violated-policies": ["in-flight"]}
+    assert "1000 generations are in flight for you" in mine.detail
+    assert "10000 generations are in flight here" in everybodys.detail
+    assert problem_type(TooManyOfAllError(1)).status == 503
+    assert all(int(told.headers["Retry-After"]) > 0 for told in (mine, everybodys))
 
 
 @pytest.mark.parametrize(

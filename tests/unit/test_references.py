@@ -129,6 +129,19 @@ async def test_of_more_at_once_than_it_looks_at_the_rest_is_refused() -> None:
     assert await take(references, uuid4(), [GOOD])
 
 
+async def test_one_user_does_not_keep_others_references_out() -> None:
+    references = taking(FakeImageStore(), MemoryEventStore(), most_at_once=4, most_of_a_user=2)
+    flooding = uuid4()
+
+    asked = [take(references, user, [GOOD]) for user in (*[flooding] * 5, uuid4(), uuid4())]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    refused = [isinstance(answer, TooManyReferencesError) for answer in answers]
+    assert refused == [False, False, True, True, True, False, False]
+    assert await take(references, flooding, [GOOD])
+    assert not references._at_once
+
+
 async def test_sixteen_photographs_are_stored_upright_and_without_what_they_say(
     desk: Desk,
 ) -> None:

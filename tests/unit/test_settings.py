@@ -30,6 +30,17 @@ def mistakes_in(**environ: str) -> tuple[str, ...]:
     return caught.value.mistakes
 
 
+def test_one_user_may_not_have_more_in_flight_than_all_together() -> None:
+    fits = {"DARKROOM_MOST_IN_FLIGHT": "5", "DARKROOM_MOST_IN_FLIGHT_PER_USER": "5"}
+    assert load_settings(fits).most_in_flight_per_user == 5
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"DARKROOM_MOST_IN_FLIGHT": "500"})
+    assert refused.value.mistakes == (
+        "DARKROOM_MOST_IN_FLIGHT_PER_USER is 1000, more than all users may have together: lower it,"
+        " or raise DARKROOM_MOST_IN_FLIGHT (500).",
+    )
+
+
 def test_nothing_needs_to_be_set() -> None:
     settings = load_settings({})
     assert settings.database_url is None

@@ -96,13 +96,26 @@ class UsedKey:
 
 
 @dataclass(frozen=True)
+class MostInFlight:
+    """How many generations may have open work at once: of one user, and of all users together."""
+
+    of_user: int
+    of_all: int
+
+
+@dataclass(frozen=True)
 class OpenWork:
-    """Something is due from now on, until `deadline`; opening what is open changes nothing."""
+    """Something is due from now on, until `deadline`; opening what is open changes nothing.
+
+    With `most` it is refused when as many generations are in flight; without, as for work that was
+    lost, never.
+    """
 
     kind: WorkKind
     ref: UUID
     user_id: UUID
     deadline: timedelta
+    most: MostInFlight | None = None
 
 
 @dataclass(frozen=True)
@@ -203,11 +216,20 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class TooManyInFlight:
+    """As many generations are in flight as may be: `whose` says of the user, or of all users."""
+
+    whose: Literal["user", "all"]
+    most: int
+    in_flight: int
+
+
+@dataclass(frozen=True)
 class Fenced:
     """The work is not (or no longer) this worker's, or not due."""
 
 
-Outcome = Accepted | Conflict | OverLimit | WindowClosed | Duplicate | Fenced
+Outcome = Accepted | Conflict | OverLimit | WindowClosed | TooManyInFlight | Duplicate | Fenced
 
 
 class StoreUnavailableError(Exception):

@@ -4,6 +4,7 @@
 --   {"outcome": "accepted", "position": n|null, "repeated": bool, "recorded_at": t, "windows": [...]}
 --   {"outcome": "conflict"} {"outcome": "fenced"} {"outcome": "window_closed"}
 --   {"outcome": "over_limit", "windows": [...]}
+--   {"outcome": "too_many_in_flight", "whose": "user|all", "most": n, "in_flight": n}
 --   {"outcome": "duplicate", "ref": id, "same_fingerprint": bool}
 -- and "now", the time under the lock. "windows" has, of each that units were to be taken from, in the
 -- order of the command, [units used before, limit|null]. A command checks everything before it writes anything.
@@ -201,6 +202,10 @@ BEGIN
     IF (units ->> 'units')::bigint > 0 THEN
         room := room_for_units_v1(units, moment);
         IF room ->> 'outcome' <> 'accepted' THEN RETURN room; END IF;
+    END IF;
+    IF change ? 'most' THEN
+        refusal := refused_in_flight_v1(change);
+        IF refusal IS NOT NULL THEN RETURN refusal; END IF;
     END IF;
     -- The last check, and the first write.
     IF change IS NOT NULL AND NOT change_work_v1(change, moment) THEN

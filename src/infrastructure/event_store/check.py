@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -18,8 +18,8 @@ from domain.user import User
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.mapper import JsonMapper, UnknownEventError, stored_topic
 
-Part = Literal["events", "quota", "limits", "work", "idempotency"]
-PARTS: tuple[Part, ...] = ("events", "quota", "limits", "work", "idempotency")
+Part = Literal["events", "quota", "limits", "work", "in-flight", "idempotency"]
+PARTS: tuple[Part, ...] = get_args(Part)
 MOST_DIFFERENCES = 10_000  # of one part at a time: what is left shows when these are mended
 
 # Which events check.sql reads, in the version that it reads.
@@ -48,6 +48,7 @@ COMPARED: Mapping[Part, str] = {
     "quota": "SELECT count(*) FROM quota_counters",
     "limits": "SELECT count(*) FROM quota_limits",
     "work": "SELECT count(*) FROM work",
+    "in-flight": "SELECT count(*) FROM in_flight",
     "idempotency": "SELECT count(*) FROM idempotency_keys WHERE expires_at > %(moment)s",
 }
 COMPARE: Mapping[Part, str] = {
@@ -59,6 +60,7 @@ COMPARE: Mapping[Part, str] = {
     " CROSS JOIN LATERAL limit_differences_v1(place.user_id) found",
     "work": "SELECT found.* FROM work_places_v1 place"
     " CROSS JOIN LATERAL work_differences_v1(place.kind, place.ref, %(moment)s) found",
+    "in-flight": "SELECT * FROM in_flight_differences_v1",
     "idempotency": "SELECT * FROM key_differences_v1(%(moment)s, %(longest)s)",
 }
 

@@ -178,6 +178,21 @@ RETURNS SETOF difference_v1 LANGUAGE sql STABLE AS $$
      WHERE problem IS NOT NULL
 $$;
 
+-- In flight -----------------------------------------------------------------------------------------
+
+-- Where a counter is not how much work of generations is open. No row is as good as one of none.
+CREATE VIEW in_flight_differences_v1 AS
+SELECT 'in-flight' AS part, user_id,
+       CASE WHEN kept.user_id IS NULL THEN 'missing' WHEN said.user_id IS NULL THEN 'unexplained' ELSE 'differs' END AS problem,
+       jsonb_build_object('whose', CASE WHEN user_id = everybody_v1() THEN 'all' ELSE 'user' END) AS place,
+       CASE WHEN kept.user_id IS NOT NULL THEN jsonb_build_object('generations', kept.generations) END AS found,
+       CASE WHEN said.user_id IS NOT NULL THEN jsonb_build_object('generations', said.generations) END AS expected
+  FROM in_flight kept
+  FULL JOIN (SELECT coalesce(w.user_id, everybody_v1()) AS user_id, count(*) AS generations
+               FROM work w WHERE w.kind = 'generate'
+              GROUP BY GROUPING SETS ((w.user_id), ()) HAVING count(*) > 0) said USING (user_id)
+ WHERE coalesce(kept.generations, 0) <> coalesce(said.generations, 0);
+
 -- Idempotency ---------------------------------------------------------------------------------------
 
 -- The keys that events carry, with the row that each once made.
@@ -317,6 +332,23 @@ BEGIN
     END LOOP;
 END $$;
 
+-- After the work: mending that counts, as everything does.
+CREATE FUNCTION mend_in_flight_v1(its_user uuid, seen difference_v1[])
+RETURNS SETOF difference_v1 LANGUAGE plpgsql AS $$
+DECLARE
+    wrong difference_v1;
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(seen) WHERE part = 'in-flight') THEN
+        RETURN;
+    END IF;
+    FOR wrong IN SELECT d.* FROM in_flight_differences_v1 d WHERE d.user_id = its_user LOOP
+        INSERT INTO in_flight (user_id, generations)
+        VALUES (its_user, coalesce((wrong.expected ->> 'generations')::bigint, 0))
+            ON CONFLICT (user_id) DO UPDATE SET generations = excluded.generations;
+        RETURN NEXT wrong;
+    END LOOP;
+END $$;
+
 -- Of a key both what the snapshot found and what its row points to by now is asked; the later counts.
 CREATE FUNCTION mend_keys_v1(its_user uuid, seen difference_v1[], moment timestamptz)
 RETURNS SETOF difference_v1 LANGUAGE plpgsql AS $$
@@ -365,4 +397,5 @@ BEGIN
     IF FOUND THEN
         NOTIFY work;
     END IF;
+    RETURN QUERY SELECT * FROM mend_in_flight_v1(its_user, wrong);
 END $$;

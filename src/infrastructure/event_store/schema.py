@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-FIRST_SCRIPTS = ("schema.sql", "append.sql", "work.sql", "check.sql")
+FIRST_SCRIPTS = ("schema.sql", "append.sql", "in_flight.sql", "work.sql", "check.sql")
 EARLIER_BUILD = "It was made by an earlier build of an unreleased version."
 MAKE_A_NEW_ONE = (
     "Make a new database with a DARKROOM_DATA_DIR of its own, because pictures belong to the"

@@ -111,6 +111,12 @@ CREATE INDEX work_due_idx ON work (due_at) WHERE worker IS NULL;
 CREATE INDEX work_deadline_idx ON work (deadline) WHERE worker IS NULL;
 CREATE INDEX work_held_idx ON work (worker) WHERE worker IS NOT NULL;
 
+-- How many generations of a user are in flight, and of all users together: in_flight.sql.
+CREATE TABLE in_flight (
+    user_id     uuid   PRIMARY KEY,
+    generations bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- Answered pictures that the image store did not take yet.
 CREATE TABLE spool (
     key        text        PRIMARY KEY,

@@ -23,6 +23,7 @@ from application.ports.event_store import (
     OverLimit,
     OwnLimits,
     ReleaseWork,
+    TooManyInFlight,
     Units,
     WindowClosed,
     Work,
@@ -72,6 +73,8 @@ def decode(fields: Mapping[str, Any], command: Command) -> Outcome:
             return OverLimit(_allowances(command, fields, taken=False))
         case "window_closed":
             return WindowClosed(now=datetime.fromisoformat(fields["now"]))
+        case "too_many_in_flight":
+            return TooManyInFlight(fields["whose"], fields["most"], fields["in_flight"])
         case "duplicate":
             return Duplicate(UUID(fields["ref"]), fields["same_fingerprint"])
         case "fenced":
@@ -128,8 +131,7 @@ def _work(work: Work, *, calls: int) -> dict[str, Any]:
     named = {"kind": work.kind, "ref": work.ref}
     match work:
         case OpenWork():
-            deadline = work.deadline.total_seconds()
-            return {**named, "op": "open", "user": work.user_id, "deadline": deadline}
+            return {**named, "op": "open", **_opening(work)}
         case ClaimWork():
             return {**named, "op": "claim", "worker": work.worker, "calls": calls}
         case HoldWork():
@@ -137,6 +139,13 @@ def _work(work: Work, *, calls: int) -> dict[str, Any]:
         case ReleaseWork():
             return {**named, "op": "release", "worker": work.worker, "due_at": work.due_at}
     return {**named, "op": "close", "worker": work.worker}
+
+
+def _opening(work: OpenWork) -> dict[str, Any]:
+    fields = {"user": work.user_id, "deadline": work.deadline.total_seconds()}
+    if work.most is None:
+        return fields
+    return {**fields, "most": {"user": work.most.of_user, "all": work.most.of_all}}
 
 
 def _calls_started(command: Command) -> int:

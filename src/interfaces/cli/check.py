@@ -27,6 +27,7 @@ ROWS: Mapping[Part, str] = {
     "quota": "counters",
     "limits": "limits of users' own",
     "work": "pieces of work",
+    "in-flight": "counters",
     "idempotency": "keys",
 }
 NO_ROW = "no row"
@@ -207,6 +208,8 @@ def _cells(difference: Difference) -> tuple[str, str, str, str]:
             what = f"{place['window_type']} limit of their own"
         case "work":
             what = f"work: {place['kind']} {place['ref']}"
+        case "in-flight":
+            what = f"generations in flight of {place['whose']}"
         case _:
             what = f"key {_shortened(place['key'])} of {place['ref']}"
     it_is, said = _two_sides(difference)

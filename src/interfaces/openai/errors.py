@@ -60,6 +60,7 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.CONTENDED: OpenAIError(409, OF_REQUEST, "contended", again=True),
     kinds.QUOTA_EXCEEDED: OpenAIError(429, OF_LIMIT, "insufficient_quota"),
     kinds.RATE_LIMITED: OpenAIError(429, OF_RATE, "rate_limit_exceeded", again=True),
+    kinds.TOO_MANY_IN_FLIGHT: OpenAIError(429, OF_RATE, "rate_limit_exceeded", again=True),
     kinds.PROVIDER_FAILED: OpenAIError(502, OF_SERVER, "provider_failed"),
     kinds.DEADLINE_PASSED: OpenAIError(504, OF_SERVER, "deadline_passed"),
     # capacity, and ourselves

@@ -64,7 +64,7 @@ async def _pictures(request: Request, placed: Placed, form: Form) -> AsyncIterat
             yield format_sse_event(comment="still here")
         generation = waiting.result()
         for image in generation.published:
-            async with room_of(request).taken(image.bytes):
+            async with room_of(request).taken(image.bytes, generation.user_id):
                 event = await completed_event(generation, image, form, container.pictures())
                 for piece in pieces(_frame(event["type"], event)):
                     yield piece

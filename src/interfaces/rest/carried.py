@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from fastapi import Response
@@ -10,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from interfaces.rest.errors import RequestError
 
 MOST_AT_ONCE = 16
+MOST_OF_A_USER = 8
 PIECE = 64 * 1024  # bytes: what a connection takes before it waits for its client to read
 
 
@@ -20,20 +22,23 @@ class TooMuchCarriedError(RequestError):
 
 
 class Carrying:
-    """Room for the pictures that one process holds at once, at most `most`."""
+    """Room for the pictures that one process holds at once, of which a user has only a part."""
 
-    def __init__(self, most: int = MOST_AT_ONCE) -> None:
-        self._room = most
+    def __init__(self, most: int = MOST_AT_ONCE, *, most_of_a_user: int = MOST_OF_A_USER) -> None:
+        self._most, self._most_of_a_user = most, most_of_a_user
+        self._carried: Counter[str] = Counter()
 
-    def begin(self) -> None:
-        """Raises TooMuchCarriedError."""
-        if self._room == 0:
+    def begin(self, whose: str) -> None:
+        """One more of this user's, or of everybody's. Raises TooMuchCarriedError."""
+        of_all, theirs = self._carried.total(), self._carried[whose]
+        if of_all >= self._most or theirs >= self._most_of_a_user:
             raise TooMuchCarriedError
-        self._room -= 1
+        self._carried[whose] += 1
 
-    def end(self) -> None:
+    def end(self, whose: str) -> None:
         """There is room for another one."""
-        self._room += 1
+        self._carried[whose] -= 1
+        self._carried += Counter()  # forgets who has none
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
@@ -69,11 +74,12 @@ class CarriedResponse(HeldResponse):
         part: tuple[int, int] | None,
         *,
         carrying: Carrying,
+        whose: str,
         headers: Mapping[str, str],
         media_type: str,
     ) -> None:
         told = {**headers, "Accept-Ranges": "bytes"}
-        self._carrying = carrying
+        self._carrying, self._whose = carrying, whose
         if part is None:
             super().__init__(data, 200, told, media_type)
             return
@@ -85,4 +91,4 @@ class CarriedResponse(HeldResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._carrying.end()
+            self._carrying.end(self._whose)

@@ -49,6 +49,7 @@ PLACING = (
     kinds.IDEMPOTENCY_KEY_REUSED,
     kinds.NO_PROVIDER,
     kinds.QUOTA_EXCEEDED,
+    kinds.TOO_MANY_IN_FLIGHT,
     kinds.BUSY,
 )
 READING = (

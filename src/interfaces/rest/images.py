@@ -105,15 +105,21 @@ async def _carry(request: Request, key: str, *, caching: str) -> Response:
     if _is_known(request, headers):  # without a look: it never changes, whoever has it has it
         return Response(status_code=304, headers=headers)
     carrying: Carrying = request.app.state.carrying
-    carrying.begin()
+    whose = key.split("/")[1]
+    carrying.begin(whose)
     try:
         data = await container_of(request).pictures().read(key)
         part = part_of(request, len(data), headers["ETag"])
         return CarriedResponse(
-            data, part, carrying=carrying, headers=headers, media_type=_type(key)
+            data,
+            part,
+            carrying=carrying,
+            whose=whose,
+            headers=headers,
+            media_type=_type(key),
         )
     except BaseException:
-        carrying.end()
+        carrying.end(whose)
         raise
 
 

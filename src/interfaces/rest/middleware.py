@@ -133,7 +133,9 @@ class BodyLimit:
             return
         told = dict(scope["headers"]).get(b"content-length", b"")
         announced = int(told[:19]) if told.isdigit() else None
-        share, sender = self._budget.share(), Sender(receive, self._stalled_after)
+        caller = scope.get("state", {}).get("caller")
+        user_id = caller.user_id if isinstance(caller, Caller) else None
+        share, sender = self._budget.share(user_id), Sender(receive, self._stalled_after)
         complete = False
 
         async def receive_bounded() -> Message:

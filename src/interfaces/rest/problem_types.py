@@ -271,6 +271,15 @@ RATE_LIMITED = ProblemType(
     "Wait for as long as `Retry-After` says, and send it again with the same Idempotency-Key. "
     "Spread requests out: `RateLimit` in every answer says how many more are admitted.",
 )
+TOO_MANY_IN_FLIGHT = ProblemType(
+    429,
+    "too-many-in-flight",
+    "Too many generations of yours are in flight",
+    "The operator limits how many generations of one user may be queued or processing at once, so "
+    "that nobody's flood delays the others.",
+    "Send it again after `Retry-After` seconds, with the same Idempotency-Key, or when one of "
+    "yours has ended. Cancel what you no longer need.",
+)
 HEAD_TOO_LARGE = ProblemType(
     431,
     "head-too-large",

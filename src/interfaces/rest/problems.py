@@ -27,6 +27,7 @@ from application.generations import (
     GenerationNotFoundError,
 )
 from application.idempotency import IdempotencyKeyReusedError
+from application.in_flight import TooManyOfAllError, TooManyOfUserError
 from application.people import LockedOutError, UserNotFoundError
 from application.ports.event_store import StoreBusyError, StoreUnavailableError, UnknownEventError
 from application.ports.images import (
@@ -92,6 +93,7 @@ log = logging.getLogger(__name__)
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="darkroom"'}
 INVALID_TOKEN = {"WWW-Authenticate": 'Bearer realm="darkroom", error="invalid_token"'}
 RETRY_AFTER = 2  # seconds until it is worth asking again
+IN_FLIGHT = "in-flight"  # the policy that bounds a user's generations, beside the quota's windows
 
 # --- which error is of which kind ----------------------------------------------------------------
 
@@ -102,6 +104,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     DeadlineTooLongError: kinds.DEADLINE_TOO_LONG,
     QuotaExceededError: kinds.QUOTA_EXCEEDED,
     LimitRefusedError: kinds.INVALID_REQUEST,
+    TooManyOfUserError: kinds.TOO_MANY_IN_FLIGHT,
     IdempotencyKeyReusedError: kinds.IDEMPOTENCY_KEY_REUSED,
     GenerationNotFoundError: kinds.NOT_FOUND,
     UserNotFoundError: kinds.NOT_FOUND,
@@ -133,6 +136,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     AcceptedUnreadableError: kinds.BUSY,
     NotWaitedForError: kinds.BUSY,
     ClockUncertainError: kinds.BUSY,
+    TooManyOfAllError: kinds.BUSY,
     ImageStoreUnavailableError: kinds.BUSY,
     TooManyFollowersError: kinds.BUSY,
     TooManyReferencesError: kinds.BUSY,
@@ -270,7 +274,7 @@ def told_of(error: Exception, *, now: Callable[[], datetime]) -> Told:
         return Told(told, headers={"Retry-After": f"{RETRY_AFTER}"})
     if problem_type(error) is kinds.INTERNAL_ERROR:
         return Told("It was logged under this requestId. Try again; tell us if it stays so.")
-    return _of_mistakes(error)
+    return _with_members(error)
 
 
 def _of_quota(error: QuotaExceededError, now: datetime) -> Told:
@@ -282,8 +286,11 @@ def _of_quota(error: QuotaExceededError, now: datetime) -> Told:
     return Told(str(error), policies, headers)
 
 
-def _of_mistakes(error: Exception) -> Told:
+def _with_members(error: Exception) -> Told:
     match error:
+        case TooManyOfUserError():
+            violated = {"violated-policies": [IN_FLIGHT]}
+            return Told(str(error), violated, {"Retry-After": f"{RETRY_AFTER}"})
         case UnusableReferencesError(reasons=reasons):
             return Told(str(error), _errors(_reference_mistakes(reasons)))
         case RateLimitedError(used_up=used_up, standings=standings, seconds=seconds):

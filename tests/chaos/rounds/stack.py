@@ -213,6 +213,7 @@ def _environment(plan: Plan, redis_url: str) -> dict[str, str]:
         "DARKROOM_CIRCUIT": "open=3,cool_down=3,pause=2",  # seconds, as short as a round's are
         "DARKROOM_DAILY_QUOTA": str(plan.daily_quota),
         "DARKROOM_MONTHLY_QUOTA": "unlimited",
+        "DARKROOM_MOST_IN_FLIGHT_PER_USER": "10000",
         "DARKROOM_END_USER_DAILY_QUOTA": str(plan.end_user_quota),
         "DARKROOM_SKETCH_SECONDS": "0.25",
         "DARKROOM_SKETCH_FAULTS": plan.sketch_faults,
