@@ -66,6 +66,7 @@ from infrastructure.providers.at_first_call import AtFirstCall
 from infrastructure.rate_limiting.making import limits_of, redis_counters
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
+from infrastructure.read_models.users import users_page
 from infrastructure.read_models.webhook_deliveries import PostgresDeliveryBoard, deliveries_page
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, variable
@@ -390,6 +391,7 @@ class Container(containers.DeclarativeContainer):
     people = providers.Singleton(People, store)
     api_keys = providers.Singleton(ApiKeys, store)
     api_keys_page = providers.Callable(api_keys_page, fetch)
+    users_page = providers.Callable(users_page, fetch)
     performers = providers.Factory(
         Performer,
         store=store,

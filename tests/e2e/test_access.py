@@ -54,6 +54,7 @@ LET_THROUGH: Mapping[str, str] = {
     "POST /api/v1/webhooks/{id}/deliveries/{deliveryId}/resend": "--esa",
     "GET /api/v1/me/webhook-secret": "--esa",
     "POST /api/v1/me/webhook-secret/rotate": "--esa",
+    "GET /api/v1/admin/users": "----a",
     "GET /api/v1/admin/users/{id}": "----a",
     "PATCH /api/v1/admin/users/{id}": "----a",
     "GET /api/v1/admin/users/{id}/quota": "----a",

@@ -354,6 +354,7 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
         "listProblemTypes",
         "listProviders",
         "listUserEvents",
+        "listUsers",
         "listWebhooks",
         "resendDelivery",
         "retryGeneration",

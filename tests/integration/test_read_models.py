@@ -27,6 +27,7 @@ from infrastructure.event_store.store import PostgresEventStore
 from infrastructure.event_store.uses import PostgresUses
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
+from infrastructure.read_models.users import users_page
 from tests.generations import COST, HOUR, new_generation, stored_image
 from tests.integration.following import append, eventually, rows, running
 
@@ -126,8 +127,8 @@ class History:
         await append(self._store, generation)
         return generation
 
-    async def registered(self, issuer: str, subject: str) -> User:
-        profile = Profile(subject=subject, email="ada@example.test", name="Ada")
+    async def registered(self, issuer: str, subject: str, *, name: str = "Ada") -> User:
+        profile = Profile(subject=subject, email="ada@example.test", name=name)
         user = User.register(issuer=issuer, role="user", profile=profile)
         outcome = await self._store.append(Command(events=user.collect_events()))
         assert isinstance(outcome, Accepted)
@@ -342,6 +343,37 @@ async def test_the_columns_asked_for_by_name_are_there(
     assert generations == [
         (generation.id, OWNER, "a lighthouse", "openai", urls[0], 1, "completed", True, None)
     ]
+
+
+async def test_users_are_listed_as_they_are_now(
+    history: History, store: PostgresEventStore
+) -> None:
+    bob = await history.registered("https://id.example.test", "bob", name="Bob 100%")
+    eve = await history.registered("https://id.example.test", "eve", name="Eve")
+    bob.take_role("administrator", by=OWNER)
+    session = uuid4()
+    bob.log_in(session=session, token_hash="0", now=store.now(), lasts=HOUR)
+    eve.suspend(by=OWNER)
+    for user in (bob, eve):
+        await store.append(Command(events=user.collect_events()))
+    await up_to_date(store)
+
+    async def listed(**wanted: Any) -> list[UUID]:
+        return [row.id for row in await users_page(store.fetch, **{"limit": 9} | wanted)]
+
+    assert await listed() == [eve.id, bob.id]
+    assert await listed(role="administrator") == [bob.id]
+    assert await listed(suspended=True) == [eve.id]
+    assert await listed(suspended=False, part="BOB") == [bob.id]
+    assert await listed(part="0%") == [bob.id]
+    assert await listed(part="%") == [bob.id]
+    assert await listed(part="_") == []
+    assert await listed(part="ada@") == [eve.id, bob.id]
+    newest, oldest = await users_page(store.fetch, limit=9)
+    assert await listed(limit=1) == [eve.id]
+    assert await listed(before=newest.position) == [bob.id]
+    assert (newest.last_login_at, newest.suspended, newest.role) == (None, True, "user")
+    assert oldest.last_login_at is not None
 
 
 async def test_keys_are_listed_the_newest_first_in_pages_and_with_their_last_use(

@@ -134,6 +134,7 @@ async def _has_keys_and_preferences(api: generated.Api) -> None:
 async def _administers(api: generated.Api) -> None:
     me = (await api("getMe")).parsed
     assert (await api("getUser", me.id)).parsed.suspended is False
+    assert (await api("listUsers", q="nobody of this name")).parsed.items == []
     refused = await api("changeUser", me.id, body=api.models.UserChange(suspended=True))
     assert refused.parsed.code == "locks-out"
     trail = (await api("listUserEvents", me.id)).parsed.items

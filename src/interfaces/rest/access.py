@@ -80,6 +80,7 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/v1/webhooks/{id}/deliveries/{deliveryId}/resend": EVENTS,
     "GET /api/v1/me/webhook-secret": EVENTS,
     "POST /api/v1/me/webhook-secret/rotate": EVENTS,
+    "GET /api/v1/admin/users": ADMIN,
     "GET /api/v1/admin/users/{id}": ADMIN,
     "PATCH /api/v1/admin/users/{id}": ADMIN,
     "GET /api/v1/admin/users/{id}/quota": ADMIN,

@@ -93,6 +93,20 @@ class UserShape(Shape):
     suspended: bool
 
 
+class ListedUserShape(UserShape):
+    """Somebody in the list of users."""
+
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+class UserList(Shape):
+    """The newest first."""
+
+    items: tuple[ListedUserShape, ...]
+    next_cursor: str | None
+
+
 class MeShape(UserShape):
     """You, and what you showed."""
 

@@ -52,7 +52,7 @@ IF_NONE_MATCH = {
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
 QUOTA = ("RateLimitPolicy", "RateLimit")
 MADE = ("createGeneration", "generateImage", "retryGeneration")
-LISTS = ("listGenerations", "listKeys", "listKeysOf", "listDeliveries")
+LISTS = ("listGenerations", "listKeys", "listKeysOf", "listDeliveries", "listUsers")
 LEADS_TO = (
     "getGeneration",
     "getJob",

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from domain.generation import Status
 from domain.user import end_user_id
 from infrastructure.read_models.image_generations import HistoryFilter
-from interfaces.rest import cursors
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.context import container_of
 from interfaces.rest.fields import EndUser, Name, Text
 from interfaces.rest.openapi import problems
-from interfaces.rest.pages import link_to_next
+from interfaces.rest.pages import PageQuery, link_to_next, page_of
 from interfaces.rest.representation import of_row
 from interfaces.rest.shapes import GenerationList
 from interfaces.rest.times import rfc_3339
@@ -30,13 +30,11 @@ router = APIRouter(prefix="/api/v1", tags=["generations"])
 Time = Annotated[AwareDatetime, rfc_3339]
 
 
-class HistoryQuery(BaseModel):
+class HistoryQuery(PageQuery):
     """What a list can be asked for; an unknown parameter is an error, not a filter that is not."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
-    cursor: str | None = Field(None, description="`nextCursor` of the page before.")
     status: list[Status] = Field([], max_length=5, description="One or several of these.")
     provider: Name | None = Field(None, description="The provider that was used.")
     model: Name | None = Field(None, description="The model that was used.")
@@ -75,15 +73,11 @@ async def history(
     request: Request, caller: Authenticated, query: Annotated[HistoryQuery, Query()]
 ) -> Response:
     """The newest first. A new one may be missing from the list for a moment, never by its id."""
-    container, limit = container_of(request), query.limit
-    log = await container.log().identity()
-    rows = await container.history_page(
+    look = partial(
+        container_of(request).history_page,
         user_id=caller.user_id,
-        limit=limit + 1,
-        before=None if query.cursor is None else cursors.decode(query.cursor, log),
         wanted=query.filter(caller.user_id),
     )
-    items = tuple(map(of_row, rows[:limit]))
-    more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
-    shape = GenerationList(items=items, next_cursor=more)
-    return resource(request, shape, link_to_next(request, limit=limit, cursor=more))
+    rows, cursor = await page_of(request, query, look)
+    shape = GenerationList(items=tuple(map(of_row, rows)), next_cursor=cursor)
+    return resource(request, shape, link_to_next(request, limit=query.limit, cursor=cursor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +11,6 @@ from fastapi import APIRouter, Path, Request, Response
 from application.access import Caller
 from application.api_keys import ApiKeyNotFoundError
 from infrastructure.read_models.api_keys import ApiKeyRow
-from interfaces.rest import cursors
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.account_shapes import IssuedKeyShape, KeyList, KeyRequest, KeyShape
 from interfaces.rest.answers import json_answer, replayed, resource
@@ -20,7 +20,7 @@ from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
-from interfaces.rest.pages import Page, PageQuery, link_to_next
+from interfaces.rest.pages import Page, PageQuery, link_to_next, page_of
 from interfaces.rest.people import UserId
 
 router = APIRouter(prefix="/api/v1")
@@ -164,18 +164,11 @@ async def _issue(request: Request, caller: Caller, user_id: UUID) -> Response:
     return json_answer(shape, 201, {**replayed(issued.repeated), "Cache-Control": "no-store"})
 
 
-async def _list(request: Request, user_id: UUID, page: PageQuery) -> Response:
-    container = container_of(request)
-    log = await container.log().identity()
-    rows = await container.api_keys_page(
-        user_id=user_id,
-        limit=page.limit + 1,
-        before=None if page.cursor is None else cursors.decode(page.cursor, log),
-    )
-    more = len(rows) > page.limit
-    cursor = cursors.encode(rows[page.limit - 1].position, log) if more else None
-    shape = KeyList(items=tuple(map(_of_row, rows[: page.limit])), next_cursor=cursor)
-    return resource(request, shape, link_to_next(request, limit=page.limit, cursor=cursor))
+async def _list(request: Request, user_id: UUID, query: PageQuery) -> Response:
+    look = partial(container_of(request).api_keys_page, user_id=user_id)
+    rows, cursor = await page_of(request, query, look)
+    shape = KeyList(items=tuple(map(_of_row, rows)), next_cursor=cursor)
+    return resource(request, shape, link_to_next(request, limit=query.limit, cursor=cursor))
 
 
 async def _revoke(request: Request, caller: Caller, id_: str, *, of: UUID | None) -> Response:

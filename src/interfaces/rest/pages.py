@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.rest import cursors
+from interfaces.rest.context import container_of
 
 
 class PageQuery(BaseModel):
@@ -19,6 +23,35 @@ class PageQuery(BaseModel):
 
 
 Page = Annotated[PageQuery, Query()]
+
+
+class Positioned(Protocol):
+    """A row of a list that is in the log's order."""
+
+    @property
+    def position(self) -> int:
+        """Where its first event is."""
+        ...
+
+
+P = TypeVar("P", bound=Positioned)
+
+
+async def page_of(
+    request: Request, query: PageQuery, look: Callable[..., Awaitable[Sequence[P]]]
+) -> tuple[Sequence[P], str | None]:
+    """The rows of one page, and the cursor of the next if there is one.
+
+    `look` is asked for up to `limit` rows that are older than `before`. Raises CursorRefusedError,
+    StoreUnavailableError.
+    """
+    log = await container_of(request).log().identity()
+    before = None if query.cursor is None else cursors.decode(query.cursor, log)
+    rows = await look(limit=query.limit + 1, before=before)
+    if len(rows) <= query.limit:
+        return rows, None
+    rows = rows[: query.limit]
+    return rows, cursors.encode(rows[-1].position, log)
 
 
 def link_to_next(request: Request, **changed: object) -> dict[str, str]:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import Field
 
 from application.people import UserNotFoundError
 from domain.quota import USER_WINDOWS
-from domain.user import User
+from domain.user import Role, User
 from interfaces.rest import problem_types as kinds
-from interfaces.rest.account_shapes import LimitsShape, UserChange, UserShape
+from interfaces.rest.account_shapes import (
+    LimitsShape,
+    ListedUserShape,
+    UserChange,
+    UserList,
+    UserShape,
+)
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
 from interfaces.rest.events import EventsQuery
+from interfaces.rest.fields import Text
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
-from interfaces.rest.pages import link_to_next
+from interfaces.rest.pages import PageQuery, link_to_next, page_of
 from interfaces.rest.representation import of_allowances, of_event
 from interfaces.rest.shapes import EventList, QuotaShape
 
@@ -41,6 +50,37 @@ async def user_id(
 
 
 UserId = Annotated[UUID, Depends(user_id)]
+
+
+class UsersQuery(PageQuery):
+    """Which users."""
+
+    role: Role | None = Field(None, description="Only those.")
+    suspended: bool | None = Field(None, description="Only those who are, or are not.")
+    q: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="A part of the email or the name."
+    )
+
+
+@router.get(
+    "",
+    operation_id="listUsers",
+    summary="List users, or search for them",
+    responses={
+        200: {"model": UserList},
+        **problems(
+            kinds.NOT_AUTHENTICATED, kinds.CURSOR_REFUSED, kinds.INVALID_REQUEST, kinds.BUSY
+        ),
+    },
+)
+async def users(request: Request, query: Annotated[UsersQuery, Query()]) -> Response:
+    """The newest first. Who has just come may be missing for a moment."""
+    users_page = container_of(request).users_page
+    wanted = partial(users_page, role=query.role, suspended=query.suspended, part=query.q)
+    rows, cursor = await page_of(request, query, wanted)
+    items = tuple(ListedUserShape.model_validate(vars(row)) for row in rows)
+    shape = UserList(items=items, next_cursor=cursor)
+    return resource(request, shape, link_to_next(request, limit=query.limit, cursor=cursor))
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from domain.retries import SENTENCES, Problem
 from domain.webhook import Endpoint, EndpointNotFoundError, Secret
 from infrastructure.container import Container
 from infrastructure.read_models.webhook_deliveries import DeliveryRow
-from interfaces.rest import cursors
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
@@ -22,7 +22,7 @@ from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
-from interfaces.rest.pages import Page, link_to_next
+from interfaces.rest.pages import Page, link_to_next, page_of
 from interfaces.rest.webhook_shapes import (
     DeliveryErrorShape,
     DeliveryList,
@@ -215,18 +215,12 @@ async def deliveries(
     page: Page,
 ) -> Response:
     """The newest first. A new one may be missing from the list for a moment."""
-    container, limit = container_of(request), page.limit
+    container = container_of(request)
     await container.webhook_changes().endpoint(caller.user_id, id_)
-    log = await container.log().identity()
-    rows = await container.deliveries_page(
-        user_id=caller.user_id,
-        endpoint=id_,
-        limit=limit + 1,
-        before=None if page.cursor is None else cursors.decode(page.cursor, log),
-    )
-    more = cursors.encode(rows[limit - 1].position, log) if len(rows) > limit else None
-    shape = DeliveryList(items=tuple(map(_of_row, rows[:limit])), next_cursor=more)
-    return resource(request, shape, link_to_next(request, limit=limit, cursor=more))
+    look = partial(container.deliveries_page, user_id=caller.user_id, endpoint=id_)
+    rows, cursor = await page_of(request, page, look)
+    shape = DeliveryList(items=tuple(map(_of_row, rows)), next_cursor=cursor)
+    return resource(request, shape, link_to_next(request, limit=page.limit, cursor=cursor))
 
 
 @router.post(
