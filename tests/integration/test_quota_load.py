@@ -18,8 +18,9 @@ from application.deletion import Deletions
 from application.generations import Generations
 from application.people import People
 from application.pictures import Pictures
-from application.ports.event_store import Command
+from application.ports.event_store import Command, MostInFlight
 from application.routing import Router
+from application.turns import Turns
 from domain.generation import Generation, Wish
 from domain.image import ImageSpec
 from domain.quota import QuotaExceededError, UserWindowType
@@ -135,6 +136,8 @@ def _generations(store: PostgresEventStore, limits: Limits) -> Generations:
         references=taking(images, MemoryEventStore()),
         deletions=Deletions(store=store, pictures=pictures),
         limits={**limits},
+        most_in_flight=MostInFlight(of_user=REQUESTS, of_all=REQUESTS),
+        turns=Turns(at_once=AT_ONCE),
         deadline=timedelta(minutes=15),
         preferences=_no_preferences,
     )
