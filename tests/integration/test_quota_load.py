@@ -136,7 +136,7 @@ def _generations(store: PostgresEventStore, limits: Limits) -> Generations:
         references=taking(images, MemoryEventStore()),
         deletions=Deletions(store=store, pictures=pictures),
         limits={**limits},
-        most_in_flight=MostInFlight(of_user=REQUESTS, of_all=REQUESTS),
+        most_in_flight=MostInFlight(REQUESTS, REQUESTS),
         turns=Turns(at_once=AT_ONCE),
         deadline=timedelta(minutes=15),
         preferences=_no_preferences,
