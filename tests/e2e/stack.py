@@ -159,7 +159,12 @@ async def running(
     container = Container(settings=settings)
     container.readiness()._patience = patience
     app = create_app(container, stalled_after=stalled_after)
-    server = server_of(app, port=settings.port, connection=connection)
+    server = server_of(
+        app,
+        port=settings.port,
+        connection=connection,
+        trusted_proxies=settings.trusted_proxies,
+    )
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

@@ -2,46 +2,95 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from application.ports.identity import GOOGLE
 from domain.user import User
 from infrastructure.read_models.read_model import ReadModel, Statement
 
-GOOGLE = "https://accounts.google.com"
-
 CREATE = """
 CREATE TABLE users (
-    id          uuid        PRIMARY KEY,
-    email       text,
-    name        text,
-    picture_url text,
-    google_id   text,
-    created_at  timestamptz NOT NULL,
-    updated_at  timestamptz NOT NULL
+    id            uuid        PRIMARY KEY,
+    email         text,
+    name          text,
+    picture_url   text,
+    google_id     text,
+    role          text        NOT NULL,
+    is_suspended  boolean     NOT NULL DEFAULT false,
+    last_login_at timestamptz,
+    created_at    timestamptz NOT NULL,
+    updated_at    timestamptz NOT NULL
 );
 """
 
 REGISTERED = """
-INSERT INTO users (id, email, name, picture_url, google_id, created_at, updated_at)
-SELECT id, email, name, picture_url, google_id, recorded_at, recorded_at
+INSERT INTO users (id, email, name, picture_url, google_id, role, created_at, updated_at)
+SELECT id, email, name, picture_url, google_id, role, recorded_at, recorded_at
   FROM jsonb_to_recordset(%s::jsonb) AS r(
-       id uuid, recorded_at timestamptz, email text, name text, picture_url text, google_id text)
+       id uuid, recorded_at timestamptz, email text, name text, picture_url text, google_id text,
+       role text)
 """
+
+# Of several changes of one user in a batch the last counts; it is the newest update in any case.
+CHANGED = """
+UPDATE users u
+   SET {columns}, updated_at = greatest(u.updated_at, r.recorded_at)
+  FROM (SELECT DISTINCT ON (id) *
+          FROM jsonb_to_recordset(%s::jsonb) AS r(
+               id uuid, position bigint, recorded_at timestamptz, email text, name text,
+               picture_url text, role text, is_suspended boolean)
+         ORDER BY id, position DESC) r
+ WHERE u.id = r.id
+"""
+PROFILE_CHANGED = CHANGED.format(
+    columns="email = r.email, name = r.name, picture_url = r.picture_url"
+)
+ROLE_CHANGED = CHANGED.format(columns="role = r.role")
+STANDING_CHANGED = CHANGED.format(columns="is_suspended = r.is_suspended")
+
+LOGGED_IN = """
+UPDATE users u
+   SET last_login_at = r.recorded_at
+  FROM (SELECT id, max(recorded_at) AS recorded_at
+          FROM jsonb_to_recordset(%s::jsonb) AS r(id uuid, recorded_at timestamptz)
+         GROUP BY id) r
+ WHERE u.id = r.id
+"""
+
+Standing = User.Suspended | User.Reinstated
 
 
 def _registered(event: User.Registered) -> dict[str, Any]:
+    google_id = event.personal.subject if event.issuer == GOOGLE else None
+    return {**_profile(event), "google_id": google_id, "role": event.role}
+
+
+def _profile(event: User.Registered | User.ProfileChanged) -> dict[str, Any]:
     profile = event.personal
     return {
         "email": profile.email,
         "name": profile.name,
         "picture_url": profile.picture_url,
-        "google_id": profile.subject if event.issuer == GOOGLE else None,
     }
+
+
+def _role(event: User.RoleChanged) -> dict[str, Any]:
+    return {"role": event.role}
+
+
+def _standing(event: Standing) -> dict[str, Any]:
+    return {"is_suspended": isinstance(event, User.Suspended)}
 
 
 READ_MODEL = ReadModel(
     name="users",
-    version=1,
+    version=2,
     create=CREATE,
-    statements=(Statement(User.Registered, REGISTERED, _registered),),
+    statements=(
+        Statement(User.Registered, REGISTERED, _registered),
+        Statement(User.ProfileChanged, PROFILE_CHANGED, _profile),
+        Statement(User.RoleChanged, ROLE_CHANGED, _role),
+        Statement(get_args(Standing), STANDING_CHANGED, _standing),
+        Statement(User.LoggedIn, LOGGED_IN),
+    ),
 )

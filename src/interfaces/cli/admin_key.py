@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +32,27 @@ class AdminKey:
 
 def admin_key(settings: Settings) -> AdminKey:
     """What is set, else what was kept, else a new one. Raises UpError."""
+    if known := known_admin_key(settings):
+        return known
+    path = settings.data_dir / KEY_FILE
+    with _kept_in(path):
+        return _new_admin_key(path)
+
+
+def known_admin_key(settings: Settings) -> AdminKey | None:
+    """What is set, else what was kept. Raises UpError."""
     if settings.admin_key is not None:
         return AdminKey(settings.admin_key.get_secret_value())
     path = settings.data_dir / KEY_FILE
-    try:
+    with _kept_in(path):
         kept = path.read_text("utf-8", "replace").strip() if path.exists() else ""
-        return AdminKey(_checked(kept, path), path) if kept else _new_admin_key(path)
+    return AdminKey(_checked(kept, path), path) if kept else None
+
+
+@contextlib.contextmanager
+def _kept_in(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UpError(
             f"The administrator's key cannot be kept in {path} ({error.strerror}): make that file"

@@ -27,6 +27,7 @@ from infrastructure.processes import Supervisor
 from infrastructure.settings import Settings
 from infrastructure.settings_values import own_address
 from interfaces.cli.admin_key import AdminKey, UpError, admin_key
+from interfaces.cli.login_link import link_for
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
 DRAIN_MARGIN = 20.0  # seconds for a worker beyond its longest call, to store and to record
@@ -227,16 +228,25 @@ def _reasons(body: bytes) -> str:
 
 
 def _welcome(settings: Settings, key: AdminKey) -> str:
+    link = "" if settings.oidc_client_id else _link(settings, key)
     made = f"  new admin key  {key.value}   (shown this once)\n" if key.is_new else ""
     return (
         "\nDarkroom is ready.\n\n"
         f"  address        {settings.public_url}\n"
         f"  documentation  {settings.public_url}/docs\n"
+        f"{link}"
         f"  data           {settings.data_dir}\n"
         f"{made}"
         f"  admin key in   {key.path or 'DARKROOM_ADMIN_KEY'}\n"
         f'  first picture  {_as_typed()} generate "a lighthouse"   (in another terminal)\n'
         "  to stop        Ctrl-C\n"
+    )
+
+
+def _link(settings: Settings, key: AdminKey) -> str:
+    """Where nobody can log in at a provider, the administrator can by a link."""
+    return (
+        f"  log in at      {link_for(settings.public_url, key.value)}   (once, within 10 minutes)\n"
     )
 
 
