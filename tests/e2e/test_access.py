@@ -43,7 +43,11 @@ LET_THROUGH: Mapping[str, str] = {
     "POST /api/v1/me/keys": "---sa",
     "GET /api/v1/me/keys": "---sa",
     "DELETE /api/v1/me/keys/{id}": "---sa",
+    "GET /api/v1/me/sessions": "---sa",
+    "DELETE /api/v1/me/sessions": "---sa",
+    "DELETE /api/v1/me/sessions/{id}": "---sa",
     "GET /api/v1/admin/users/{id}": "----a",
+    "DELETE /api/v1/admin/users/{id}/sessions": "----a",
     "PATCH /api/v1/admin/users/{id}": "----a",
     "GET /api/v1/admin/users/{id}/events": "----a",
     "POST /api/v1/admin/users/{id}/keys": "----a",
@@ -54,6 +58,12 @@ LET_THROUGH: Mapping[str, str] = {
     "POST /v1/images/edits": "g--sa",
     "GET /v1/models": "-r-sa",
     "GET /v1/models/{model:path}": "-r-sa",
+    "GET /auth": "*",
+    "GET /auth/login": "*",
+    "GET /auth/callback": "*",
+    "GET /auth/link": "*",
+    "POST /auth/link": "*",
+    "POST /auth/logout": "*",
     "GET /problems": "*",
     "GET /problems/{code}": "*",
     "GET /livez": "*",
@@ -68,6 +78,7 @@ LET_THROUGH: Mapping[str, str] = {
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OWNED = [route for route in LET_THROUGH if "/generations/{id}" in route or "/jobs/" in route]
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+ENDS_SESSIONS = "DELETE /api/v1/me/sessions"
 
 
 @dataclass(frozen=True)
@@ -160,9 +171,11 @@ async def test_no_application_is_made_with_a_row_that_no_route_has(
 
 @pytest.mark.parametrize("route", LET_THROUGH)
 async def test_a_route_lets_through_whom_the_table_says(
-    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+    shared: Stack, anybody: httpx.AsyncClient, everybody: Everybody, route: str
 ) -> None:
     table = LET_THROUGH[route]
+    if route == ENDS_SESSIONS:
+        everybody = await _everybody(shared.container)
     for letter, headers in everybody.by_letter.items():
         answer = await ask(anybody, route, headers)
         assert is_let_through(answer) == (table == "*" or letter in table), (letter, answer.text)
@@ -199,8 +212,10 @@ async def test_what_is_somebody_elses_is_nothing_to_others(
 
 @pytest.mark.parametrize("route", [r for r in LET_THROUGH if r.split()[0] in CHANGING])
 async def test_a_browser_changes_nothing_for_another_sites_page(
-    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+    shared: Stack, anybody: httpx.AsyncClient, everybody: Everybody, route: str
 ) -> None:
+    if route == ENDS_SESSIONS:
+        everybody = await _everybody(shared.container)
     session = {"Cookie": everybody.by_letter["s"]["Cookie"]}
     for said in (
         {},

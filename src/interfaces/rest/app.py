@@ -41,14 +41,14 @@ from interfaces.rest.carried import Carrying
 from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.problems import PROBLEMS, problem
-from interfaces.web import login
+from interfaces.web import account, login
 from interfaces.web.answers import is_about_logins, login_error
 
 log = logging.getLogger(__name__)
 
 MODULES = (
     *(generations, history, events, jobs, images, providers, me, keys, people),
-    *(sessions, login),
+    *(sessions, login, account),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )

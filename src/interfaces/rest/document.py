@@ -25,7 +25,7 @@ TAGS = {
     "me": "What concerns you alone: who you are here, your preferences, sessions and quota.",
     "keys": "API keys: what your backends show to act for you, within their scopes.",
     "errors": "Every kind of error: what happened, why, and what to do.",
-    "admin": "For administrators: users, their keys and sessions; which providers are asked, in order.",
+    "admin": "For administrators: users, their keys and sessions; providers and their order.",
     "operate": "For those who run Darkroom: is it alive, is it ready.",
     "webhooks": "What Darkroom will tell your server by itself.",
 }

@@ -95,7 +95,7 @@ LINK_USED = ProblemType(
     "Have a new one made: `darkroom login-link` does.",
 )
 LINK_REFUSED = ProblemType(
-    403,
+    400,
     "login-link-refused",
     "The login link is not valid",
     "It was cut short, is older than ten minutes, or was made with another administrator's key.",

@@ -14,6 +14,7 @@ from interfaces.web.places import ACCOUNT
 
 R = TypeVar("R", bound=Response)
 
+SEE_OTHER = 303
 CALLBACK = f"{ACCOUNT}/callback"
 
 

@@ -51,10 +51,10 @@ def page(title: str, body: str, *, status: int = 200) -> HTMLResponse:
     return HTMLResponse(html, status, HEADERS)
 
 
-def logged_out(*, by_provider: bool) -> HTMLResponse:
-    """For who is not logged in."""
+def logged_out(why: str, *, by_provider: bool) -> HTMLResponse:
+    """For who is not logged in, and why, if there is more to say."""
     how = LOG_IN if by_provider else f"<p>{marked_up(NO_PROVIDER)}</p>"
-    return page("You are not logged in", how)
+    return page("You are not logged in", f"<p>{marked_up(why)}</p>{how}" if why else how)
 
 
 NO_PROVIDER = (

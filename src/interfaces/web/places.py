@@ -25,5 +25,8 @@ def _is_here(asked: str) -> bool:
     for _ in range(MOST_DECODINGS):
         if _HARMFUL.search(path) or not path.isprintable():
             return False
-        path = unquote(path)
-    return path == unquote(path) and not path.startswith(f"{ACCOUNT}/")  # those lead in circles
+        decoded = unquote(path)
+        if decoded == path:
+            return not path.startswith(f"{ACCOUNT}/")  # those lead in circles
+        path = decoded
+    return False

@@ -1,11 +1,14 @@
-"""What a form of ours sends."""
+"""Forms of ours: what they send, and that they are ours."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from fastapi import Request
 
+from application.access import Caller
+from interfaces.rest.cross_site import refuse_other_sites, refuse_pages_of_others
 from interfaces.rest.errors import BodyTooLargeError, MalformedBodyError, MediaTypeError
 
 FORM = "application/x-www-form-urlencoded"
@@ -33,3 +36,17 @@ async def read_fields(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise MalformedBodyError("The form cannot be read.") from error
     return dict(fields)
+
+
+def refuse_forms_of_others(request: Request) -> None:
+    """Raises OtherSiteError, also where nobody is logged in: a form could change who is."""
+    caller = request.scope["state"]["caller"]
+    if isinstance(caller, Caller):
+        refuse_other_sites(request, caller)
+    refuse_pages_of_others(request)
+
+
+def session_of(request: Request) -> UUID | None:
+    """The session that the browser has, if it goes on."""
+    caller = request.scope["state"]["caller"]
+    return caller.session_id if isinstance(caller, Caller) else None
