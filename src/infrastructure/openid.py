@@ -237,7 +237,7 @@ async def _asking(what: str) -> AsyncIterator[None]:
 
 
 def _told(error: Exception) -> str:
-    return f"{error}" or type(error).__name__
+    return f"{error}".partition("\n")[0] or type(error).__name__
 
 
 def _unproven(reason: str) -> IdentityUnprovenError:

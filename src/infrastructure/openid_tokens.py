@@ -79,13 +79,13 @@ class IdTokens:
 
 
 def _usable(keys: Mapping[str, Any]) -> KeySet:
-    """One key that nobody can read does not make the others useless."""
+    """One key that nobody can read does not make the others useless; a public secret is none."""
     return KeySet([usable for key in keys["keys"] if (usable := _imported(key))])
 
 
 def _imported(key: Any) -> Key | None:
     try:
-        return JWKRegistry.import_key(key)
+        return None if key["kty"] == "oct" else JWKRegistry.import_key(key)
     except _NOT_READABLE:
         return None
 

@@ -28,7 +28,7 @@ from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models.image_generations import READ_MODEL
-from infrastructure.settings import Settings, load_settings
+from infrastructure.settings import Settings, load_settings, variable
 from interfaces.rest.app import create_app
 from interfaces.rest.connection import Connection
 from interfaces.rest.middleware import STALLED_AFTER
@@ -127,7 +127,7 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
         "DARKROOM_WAIT_SECONDS": "20",
         "DARKROOM_LEAVE_SECONDS": "0",
     }
-    named = {f"DARKROOM_{name.upper()}": value for name, value in changed.items()}
+    named = {variable(name): value for name, value in changed.items()}
     return load_settings({**given, **named})
 
 
