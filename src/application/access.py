@@ -198,7 +198,7 @@ class Access:
         used = self._uses.here(session.id) or session.began_at
         if now - used > self._idle / 2:  # another process may know of a later use
             used = max(used, (await self._uses.last((session.id,))).get(session.id, used))
-        return session.ends_at <= now or now - used > self._idle
+        return session.is_over(now, used_at=used, idle=self._idle)
 
 
 def scopes_of(role: Role) -> frozenset[Scope]:

@@ -9,6 +9,12 @@ ISSUER = "darkroom"
 ADMINISTRATOR = user_id(ISSUER, "admin")
 
 
+def new_administrator() -> User:
+    """The bootstrap user, who is not recorded yet."""
+    profile = Profile(subject="admin", name="Administrator")
+    return User.register(issuer=ISSUER, role="administrator", profile=profile)
+
+
 class Accounts:
     """The commands on users."""
 
@@ -22,12 +28,7 @@ class Accounts:
         """
         if await self._store.get(User, ADMINISTRATOR) is not None:
             return
-        user = User.register(
-            issuer=ISSUER,
-            role="administrator",
-            profile=Profile(subject="admin", name="Administrator"),
-        )
-        command = Command(events=user.collect_events())
+        command = Command(events=new_administrator().collect_events())
         outcome = await self._store.append(command)
         if isinstance(outcome, Conflict):  # another process was first
             return

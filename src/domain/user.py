@@ -66,6 +66,10 @@ class Session:
     began_at: datetime
     ends_at: datetime
 
+    def is_over(self, now: datetime, *, used_at: datetime, idle: timedelta) -> bool:
+        """Whether its time is up, or it was not used for longer than `idle`."""
+        return self.ends_at <= now or now - used_at > idle
+
 
 class SuspendedError(Exception):
     """Somebody who was suspended may do nothing."""

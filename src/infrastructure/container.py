@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypedDict, TypeVar
@@ -25,6 +25,8 @@ from application.generations import Generations
 from application.guarding import GuardedAccess
 from application.last_uses import LastUses
 from application.leases import LeaseSweep
+from application.login_links import LoginLinks
+from application.logins import Logins
 from application.missing_work import MissingWorkSweep
 from application.orphans import OrphanSweep
 from application.outlived import OutlivedSweep
@@ -33,6 +35,7 @@ from application.people import People
 from application.perform import Performer
 from application.pictures import Pictures
 from application.ports.event_store import MostInFlight
+from application.ports.identity import GOOGLE, IdentityProvider
 from application.ports.images import ImageStore
 from application.ports.providers import Provider
 from application.preparing import Preparing
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
 
     from application.ports.webhooks import WebhookSender
     from infrastructure.queue import ArqQueue, ArqWorker, Perform
+    from infrastructure.sealing import Seal
 
 
 T = TypeVar("T")
@@ -121,6 +125,36 @@ def _secret(key: SecretStr | None) -> str | None:
 
 def _most_in_flight(settings: Settings) -> MostInFlight:
     return MostInFlight(settings.most_in_flight_per_user, settings.most_in_flight)
+
+
+def _admin_key(settings: Settings) -> str:
+    return _needed("admin_key", settings.admin_key).get_secret_value()
+
+
+def _login_links(settings: Settings) -> LoginLinks:
+    return LoginLinks(_admin_key(settings))
+
+
+def _login_seal(settings: Settings) -> Seal:
+    from infrastructure.sealing import Seal
+
+    return Seal(_secret(settings.secret_key) or _admin_key(settings), "login attempts")
+
+
+def _identity_provider(settings: Settings, now: Callable[[], datetime]) -> IdentityProvider | None:
+    if settings.oidc_client_id is None:
+        return None
+    from infrastructure.openid import OpenIdProvider
+
+    is_one = settings.oidc_issuer == GOOGLE and len(settings.login_domains) == 1
+    return OpenIdProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=_secret(settings.oidc_client_secret),
+        redirect_uri=f"{settings.public_url}/auth/callback",
+        now=now,
+        hosted_domain=settings.login_domains[0] if is_one else None,
+    )
 
 
 def _sketch(settings: Settings) -> Provider:
@@ -202,6 +236,11 @@ async def _make_all_ready(configured: Mapping[str, Provider]) -> None:
 
 async def _close_all(configured: Mapping[str, Provider]) -> None:
     for provider in configured.values():
+        await provider.close()
+
+
+async def _close_one(provider: IdentityProvider | None) -> None:
+    if provider is not None:
         await provider.close()
 
 
@@ -363,6 +402,22 @@ class Container(containers.DeclarativeContainer):
     counters = providers.Singleton(redis_counters, redis_url)
     rate_limits = providers.Singleton(limits_of, counters, settings)
     guarded_access = providers.Singleton(GuardedAccess, access, rate_limits)
+    people = providers.Singleton(People, store)
+    login_links = providers.Singleton(_login_links, settings)
+    logins = providers.Singleton(
+        Logins,
+        store,
+        last_uses,
+        links=login_links,
+        lasts=providers.Callable(_seconds, settings.provided.session_seconds),
+        idle=providers.Callable(_seconds, settings.provided.session_idle_seconds),
+        domains=settings.provided.login_domains,
+    )
+    login_seal = providers.Singleton(_login_seal, settings)
+    identity_provider = providers.Singleton(  # None where none is configured
+        _identity_provider, settings, store.provided.now
+    )
+    close_identity_provider = providers.Callable(_close_one, identity_provider)
     provider_changes = providers.Singleton(
         ProviderChanges, store, switches, configured=settings.provided.providers
     )
@@ -388,7 +443,6 @@ class Container(containers.DeclarativeContainer):
         deadline=deadline,
         preferences=access.provided.preferences,
     )
-    people = providers.Singleton(People, store)
     api_keys = providers.Singleton(ApiKeys, store)
     api_keys_page = providers.Callable(api_keys_page, fetch)
     users_page = providers.Callable(users_page, fetch)

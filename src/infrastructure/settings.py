@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from application.ports.identity import GOOGLE
 from domain.quota import MOST_UNITS
 from domain.retries import Retries
 from infrastructure import settings_values as values
@@ -41,7 +42,7 @@ __all__ = [
 API_KEY = "DARKROOM_API_KEY"
 FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_settings
 PREFIX = "DARKROOM_"
-OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supabase_")
+OTHERS = ("database_url", "redis_url", "openai_", "gemini_", "stability_", "supabase_", "oidc_")
 """Names of settings without the prefix: other programs call them so too."""
 FOREIGN = (PREFIX, *map(str.upper, OTHERS), "GOOGLE_", "PG")
 """How variables begin that are somebody's Darkroom, or that a library would take for it."""
@@ -106,6 +107,11 @@ class Settings(BaseSettings):
     login_rate: RatesOfOne = RateList.read("60/minute,600/hour")
     guess_rate: RatesOfOne = RateList.read("30/minute,300/hour")
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(values.origins)] = ()
+    oidc_issuer: Annotated[str, AfterValidator(values.issuer)] = GOOGLE
+    oidc_client_id: Annotated[str, AfterValidator(values.word)] | None = None
+    oidc_client_secret: ProviderKey | None = Field(None, validate_default=True)
+    login_domains: Annotated[tuple[str, ...], BeforeValidator(values.domains)] = ()
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.addresses)] = ()
     openai_api_key: ProviderKey | None = None
     openai_base_url: WebAddress | None = None
     gemini_api_key: ProviderKey | None = None
@@ -157,6 +163,18 @@ class Settings(BaseSettings):
                 " to use the embedded ones"
             )
         return redis_url
+
+    @field_validator("oidc_client_secret")
+    @classmethod
+    def _a_login_is_configured_whole(
+        cls, secret: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        named = info.data.get("oidc_client_id", "") is not None  # absent: it has its own mistake
+        if secret is not None and not named:
+            raise ValueError("is set, and OIDC_CLIENT_ID is not: set both, or neither")
+        if secret is None and named and info.data.get("oidc_issuer") == GOOGLE:
+            raise ValueError("is not set, and Google asks for it: set it beside OIDC_CLIENT_ID")
+        return secret
 
     @field_validator("providers")
     @classmethod
@@ -308,7 +326,7 @@ def variable(name: str) -> str:
 _SECRETS = {
     *(variable(name) for name in ("secret_key", "admin_key")),
     *(variable(name) for name in ("openai_api_key", "gemini_api_key", "stability_api_key")),
-    variable("supabase_key"),
+    *(variable(name) for name in ("supabase_key", "oidc_client_secret")),
 }
 
 

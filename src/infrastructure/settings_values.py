@@ -25,6 +25,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", str(ipaddress.IPv4Address
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
 _DATABASE_NUMBER = re.compile(r"(/[0-9]*)?")
+_DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,48}[a-z0-9]")
 _PAUSE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _ROUNDING = 1e-9
@@ -144,6 +145,46 @@ def _is_origin(text: str) -> bool:
     parts = urlsplit(text)
     is_usual = parts.port == {"http": 80, "https": 443}[parts.scheme]  # which browsers leave out
     return not is_usual and (parts.scheme == "https" or parts.hostname in LOOPBACK)
+
+
+def issuer(url: str) -> str:
+    """Return what an identity provider calls itself, as it does: a slash at its end counts."""
+    web_address(url)
+    if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK:
+        raise ValueError("must begin with https://: who answers in its place could be anybody")
+    return url
+
+
+def word(text: str) -> str:
+    """Return somebody else's name for us."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be one word of printable ASCII characters")
+    return text
+
+
+def domains(text: object) -> object:
+    """Return domains of email addresses, in lower case."""
+    if not isinstance(text, str):
+        return text
+    named = tuple(part.lower().removeprefix("@") for part in _parts(text))
+    for domain in named:
+        if not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"must be domains such as example.com,example.org, not {domain!r}")
+    return tuple(dict.fromkeys(named))
+
+
+def addresses(text: object) -> object:
+    """Return addresses and networks."""
+    return tuple(map(_address, _parts(text))) if isinstance(text, str) else text
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(
+            f"must be addresses or networks such as 10.0.0.5,10.1.0.0/16, not {text!r}"
+        ) from None
 
 
 def _has_host_and_port(url: str) -> bool:

@@ -28,7 +28,7 @@ from infrastructure.container import Container
 from infrastructure.event_store.follower import Follower
 from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.read_models.image_generations import READ_MODEL
-from infrastructure.settings import Settings, load_settings
+from infrastructure.settings import Settings, load_settings, variable
 from interfaces.rest.app import create_app
 from interfaces.rest.connection import Connection
 from interfaces.rest.middleware import STALLED_AFTER
@@ -129,7 +129,7 @@ def settings_for(folder: Path, database_url: str, redis_url: str, **changed: str
         "DARKROOM_LOGIN_RATE": "none",  # all tests come from one address
         "DARKROOM_GUESS_RATE": "none",
     }
-    named = {f"DARKROOM_{name.upper()}": value for name, value in changed.items()}
+    named = {variable(name): value for name, value in changed.items()}
     return load_settings({**given, **named})
 
 
@@ -161,7 +161,12 @@ async def running(
     container = Container(settings=settings)
     container.readiness()._patience = patience
     app = create_app(container, stalled_after=stalled_after)
-    server = server_of(app, port=settings.port, connection=connection)
+    server = server_of(
+        app,
+        port=settings.port,
+        connection=connection,
+        trusted_proxies=settings.trusted_proxies,
+    )
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

@@ -55,7 +55,11 @@ LET_THROUGH: Mapping[str, str] = {
     "GET /api/v1/me/webhook-secret": "--esa",
     "POST /api/v1/me/webhook-secret/rotate": "--esa",
     "GET /api/v1/admin/users": "----a",
+    "GET /api/v1/me/sessions": "---sa",
+    "DELETE /api/v1/me/sessions": "---sa",
+    "DELETE /api/v1/me/sessions/{id}": "---sa",
     "GET /api/v1/admin/users/{id}": "----a",
+    "DELETE /api/v1/admin/users/{id}/sessions": "----a",
     "PATCH /api/v1/admin/users/{id}": "----a",
     "GET /api/v1/admin/users/{id}/quota": "----a",
     "PUT /api/v1/admin/users/{id}/quota": "----a",
@@ -68,6 +72,12 @@ LET_THROUGH: Mapping[str, str] = {
     "POST /v1/images/edits": "g--sa",
     "GET /v1/models": "-r-sa",
     "GET /v1/models/{model:path}": "-r-sa",
+    "GET /auth": "*",
+    "GET /auth/login": "*",
+    "GET /auth/callback": "*",
+    "GET /auth/link": "*",
+    "POST /auth/link": "*",
+    "POST /auth/logout": "*",
     "GET /problems": "*",
     "GET /problems/{code}": "*",
     "GET /livez": "*",
@@ -82,6 +92,7 @@ LET_THROUGH: Mapping[str, str] = {
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OWNED = [route for route in LET_THROUGH if "/generations/{id}" in route or "/jobs/" in route]
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+ENDS_SESSIONS = "DELETE /api/v1/me/sessions"
 
 
 @dataclass(frozen=True)
@@ -174,9 +185,11 @@ async def test_no_application_is_made_with_a_row_that_no_route_has(
 
 @pytest.mark.parametrize("route", LET_THROUGH)
 async def test_a_route_lets_through_whom_the_table_says(
-    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+    shared: Stack, anybody: httpx.AsyncClient, everybody: Everybody, route: str
 ) -> None:
     table = LET_THROUGH[route]
+    if route == ENDS_SESSIONS:
+        everybody = await _everybody(shared.container)
     for letter, headers in everybody.by_letter.items():
         answer = await ask(anybody, route, headers)
         assert is_let_through(answer) == (table == "*" or letter in table), (letter, answer.text)
@@ -213,8 +226,10 @@ async def test_what_is_somebody_elses_is_nothing_to_others(
 
 @pytest.mark.parametrize("route", [r for r in LET_THROUGH if r.split()[0] in CHANGING])
 async def test_a_browser_changes_nothing_for_another_sites_page(
-    anybody: httpx.AsyncClient, everybody: Everybody, route: str
+    shared: Stack, anybody: httpx.AsyncClient, everybody: Everybody, route: str
 ) -> None:
+    if route == ENDS_SESSIONS:
+        everybody = await _everybody(shared.container)
     session = {"Cookie": everybody.by_letter["s"]["Cookie"]}
     for said in (
         {},

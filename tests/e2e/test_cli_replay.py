@@ -120,7 +120,7 @@ async def test_what_was_exchanged_before_one_that_could_not_be_is_told(
     database: str,
 ) -> None:
     async with await psycopg.AsyncConnection.connect(database) as another:
-        assert await take_duty(another, "replay users_v1")
+        assert await take_duty(another, "replay users_v2")
         run = await asyncio.to_thread(darkroom, "replay", "--json", DATABASE_URL=database)
 
     told = [outcome["name"] for outcome in json.loads(run.stdout)["readModels"]]

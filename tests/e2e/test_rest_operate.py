@@ -21,7 +21,12 @@ from infrastructure.event_store.follower_tables import ensure_tables
 from infrastructure.event_store.mapper import event_classes
 from infrastructure.readiness import PATIENCE
 from infrastructure.settings import Settings
-from interfaces.rest.problem_types import LINK_USED, METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_TYPES
+from interfaces.rest.problem_types import (
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    OF_LOGINS,
+    PROBLEM_TYPES,
+)
 from interfaces.rest.serve import serve
 from tests.conftest import PostgresServer
 from tests.e2e.stack import LEASE, Stack, encoded, free_port, running, settings_for
@@ -329,6 +334,9 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
         "createWebhook",
         "deleteGeneration",
         "deleteWebhook",
+        "endSession",
+        "endSessions",
+        "endUsersSessions",
         "generateImage",
         "getGeneration",
         "getImage",
@@ -353,6 +361,7 @@ async def test_the_document_names_every_operation_once(stack: Stack) -> None:
         "listKeysOf",
         "listProblemTypes",
         "listProviders",
+        "listSessions",
         "listUserEvents",
         "listUsers",
         "listWebhooks",
@@ -396,7 +405,7 @@ async def test_the_document_and_the_table_name_the_same_problems(stack: Stack) -
     }
 
     assert named["x-extensible-enum"] == [kind.code for kind in PROBLEM_TYPES]
-    of_no_operation = {(kind.status, kind.type) for kind in (METHOD_NOT_ALLOWED, LINK_USED)}
+    of_no_operation = {(kind.status, kind.type) for kind in (METHOD_NOT_ALLOWED, *OF_LOGINS)}
     assert answered | of_no_operation == {(kind.status, kind.type) for kind in PROBLEM_TYPES}
 
 

@@ -134,6 +134,27 @@ class History:
         assert isinstance(outcome, Accepted)
         return user
 
+    async def of_a_user(self) -> User:
+        """Who logged in twice, by another name the second time, and was promoted and suspended."""
+        user = await self.registered("https://id.example.test", "much decided")
+        for name in ("Ada", "Ada King"):
+            profile = user.profile.model_copy(update={"name": name})
+            user.log_in(
+                session=uuid4(),
+                token_hash=name,
+                now=self._store.now(),
+                lasts=HOUR,
+                profile=profile,
+            )
+            await append(self._store, user)
+        user.take_role("administrator", by=OWNER)
+        for _ in range(2):
+            user.suspend(by=OWNER)
+            user.reinstate(by=OWNER)
+        user.suspend(by=OWNER)
+        await append(self._store, user)
+        return user
+
     async def keys_of(self, user: User) -> tuple[str, str]:
         """A key that is good, and one that was revoked."""
         keys = ApiKeys(self._store)
@@ -176,6 +197,7 @@ class History:
         await self.registered("https://accounts.google.com", "1234")
         other = await self.registered("https://id.example.test", "1234")
         await self.keys_of(other)
+        await self.of_a_user()
         await asyncio.gather(
             self.requested(prompt="waits"),
             self.completed(count=2),
@@ -401,6 +423,21 @@ async def test_the_latest_use_is_kept_whoever_notes_it_last(store: PostgresEvent
     await uses.note({key: later})
     await uses.note({key: later - HOUR})
     assert await uses.last([key, uuid4()]) == {key: later}
+
+
+async def test_a_user_is_shown_as_they_are_now(
+    history: History, store: PostgresEventStore, database_url: str
+) -> None:
+    user = await history.of_a_user()
+    await up_to_date(store)
+
+    told = await rows(
+        database_url,
+        "SELECT id, name, email, role, is_suspended, created_at < last_login_at,"
+        " last_login_at < updated_at FROM users",
+    )
+
+    assert told == [(user.id, "Ada King", "ada@example.test", "administrator", True, True, True)]
 
 
 @pytest.mark.parametrize("batch", [1000, 7, 1])

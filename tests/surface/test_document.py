@@ -12,7 +12,7 @@ from jsonschema_rs import validator_for
 
 from domain.webhook import EVENT_TYPES
 from interfaces.rest.patterns import SAYS_SOMETHING
-from interfaces.rest.problem_types import PROBLEM_TYPES
+from interfaces.rest.problem_types import OF_LOGINS, PROBLEM_TYPES
 from tests.node import run
 from tests.surface.stored import STORED, text_of
 
@@ -89,7 +89,7 @@ def test_every_operation_tells_which_errors_can_come(document: dict[str, Any]) -
 
 def test_every_error_that_can_come_is_told_somewhere(document: dict[str, Any]) -> None:
     text = text_of(document)
-    nowhere = {"method-not-allowed", "login-link-used"}  # of what is not in the document
+    nowhere = {"method-not-allowed", *(kind.code for kind in OF_LOGINS)}  # not in the document
 
     untold = {k.code for k in PROBLEM_TYPES if f'"#/components/examples/{k.code}"' not in text}
 

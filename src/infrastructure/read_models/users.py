@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any, get_args
 from uuid import UUID
 
+from application.ports.identity import GOOGLE
 from domain.user import Role, User
 from infrastructure.read_models import Fetch
 from infrastructure.read_models.read_model import ReadModel, Statement
-
-GOOGLE = "https://accounts.google.com"
 
 CREATE = """
 CREATE TABLE users (

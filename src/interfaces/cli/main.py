@@ -189,6 +189,23 @@ def config(as_json: use.AsJson = False) -> None:
 
 
 @app.command(rich_help_panel=OPERATE)
+def login_link() -> None:
+    """Print a link that logs the administrator in, once, within ten minutes.
+
+    \b
+    darkroom login-link
+    xdg-open "$(darkroom login-link)"
+
+    It takes DARKROOM_ADMIN_KEY, or the key that `darkroom up` keeps in its
+    data folder, and DARKROOM_PUBLIC_URL. Nothing is asked of the service.
+    """
+    from interfaces.cli.login_link import print_login_link
+
+    with endings(as_json=False):
+        print_login_link(_settings())
+
+
+@app.command(rich_help_panel=OPERATE)
 def retry_parked(
     name: Annotated[str | None, typer.Argument(help="A read model; all, if left out.")] = None,
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,28 +32,61 @@ class OwnKey:
     is_new: bool = False
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Which setting it is, what people call it, where it is kept, and how a new one begins."""
+
+    setting: str
+    called: str
+    file: str
+    begins: str = ""
+
+
+ADMIN = _Place("admin_key", "The administrator's key", KEY_FILE, "dk_admin_")
+SECRET = _Place("secret_key", "The secret key", SECRET_FILE)
+
+
 def admin_key(settings: Settings) -> OwnKey:
     """The administrator's API key: set, else kept, else a new one. Raises UpError."""
-    return _own(settings, "admin_key", "The administrator's key", KEY_FILE, "dk_admin_")
+    return _own(settings, ADMIN)
+
+
+def known_admin_key(settings: Settings) -> OwnKey | None:
+    """The administrator's API key, where it is set or was kept. Raises UpError."""
+    return _known(settings, ADMIN)
 
 
 def secret_key(settings: Settings) -> OwnKey:
     """What secrets are made of: set, else kept, else a new one. Raises UpError."""
-    return _own(settings, "secret_key", "The secret key", SECRET_FILE, "")
+    return _own(settings, SECRET)
 
 
-def _own(settings: Settings, name: str, called: str, file: str, begins: str) -> OwnKey:
-    given: SecretStr | None = getattr(settings, name)
+def _own(settings: Settings, place: _Place) -> OwnKey:
+    if known := _known(settings, place):
+        return known
+    path = settings.data_dir / place.file
+    with _kept_in(path, place):
+        return _new_key(path, place.begins)
+
+
+def _known(settings: Settings, place: _Place) -> OwnKey | None:
+    given: SecretStr | None = getattr(settings, place.setting)
     if given is not None:
         return OwnKey(given.get_secret_value())
-    path = settings.data_dir / file
-    try:
+    path = settings.data_dir / place.file
+    with _kept_in(path, place):
         kept = path.read_text("utf-8", "replace").strip() if path.exists() else ""
-        return OwnKey(_checked(kept, called, path), path) if kept else _new_key(path, begins)
+    return OwnKey(_checked(kept, place.called, path), path) if kept else None
+
+
+@contextlib.contextmanager
+def _kept_in(path: Path, place: _Place) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UpError(
-            f"{called} cannot be kept in {path} ({error.strerror}): make that file yours, or set"
-            f" {variable(name)}."
+            f"{place.called} cannot be kept in {path} ({error.strerror}): make that file yours, or"
+            f" set {variable(place.setting)}."
         ) from error
 
 

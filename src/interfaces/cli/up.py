@@ -26,6 +26,7 @@ from infrastructure.logging import configure_logging
 from infrastructure.processes import Supervisor
 from infrastructure.settings import Settings
 from infrastructure.settings_values import own_address
+from interfaces.cli.login_link import link_for
 from interfaces.cli.own_keys import OwnKey, UpError, admin_key, secret_key
 
 API_GRACE = 15.0  # seconds; the API ends what it serves within 10
@@ -230,16 +231,25 @@ def _reasons(body: bytes) -> str:
 
 
 def _welcome(settings: Settings, key: OwnKey) -> str:
+    link = "" if settings.oidc_client_id else _link(settings, key)
     made = f"  new admin key  {key.value}   (shown this once)\n" if key.is_new else ""
     return (
         "\nDarkroom is ready.\n\n"
         f"  address        {settings.public_url}\n"
         f"  documentation  {settings.public_url}/docs\n"
+        f"{link}"
         f"  data           {settings.data_dir}\n"
         f"{made}"
         f"  admin key in   {key.path or 'DARKROOM_ADMIN_KEY'}\n"
         f'  first picture  {_as_typed()} generate "a lighthouse"   (in another terminal)\n'
         "  to stop        Ctrl-C\n"
+    )
+
+
+def _link(settings: Settings, key: OwnKey) -> str:
+    """Where nobody can log in at a provider, the administrator can by a link."""
+    return (
+        f"  log in at      {link_for(settings.public_url, key.value)}   (once, within 10 minutes)\n"
     )
 
 

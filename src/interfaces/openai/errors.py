@@ -82,7 +82,6 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     # of what is not served under /v1, or told before it is known what was asked for
     kinds.UNREADABLE_REQUEST: OpenAIError(400, OF_REQUEST, "unreadable_request"),
     kinds.HEAD_TOO_LARGE: OpenAIError(431, OF_REQUEST, "headers_too_large"),
-    kinds.LINK_USED: OpenAIError(403, OF_REQUEST, "login_link_used"),
     kinds.KEY_NOT_POSSIBLE: OpenAIError(422, OF_REQUEST, "key_not_possible"),
     kinds.LOCKED_OUT: OpenAIError(403, OF_REQUEST, "locks_out"),
     kinds.TOO_MANY_WEBHOOKS: OpenAIError(409, OF_REQUEST, "too_many_webhooks"),
@@ -91,6 +90,14 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.CURSOR_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),
     kinds.EVENT_ID_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),
     kinds.RANGE_NOT_SATISFIABLE: OpenAIError(416, OF_REQUEST, "range_not_satisfiable"),
+    **{
+        kind: OpenAIError(
+            kind.status,
+            OF_SERVER if kind.status >= 500 else OF_REQUEST,
+            kind.code.replace("-", "_"),
+        )
+        for kind in kinds.OF_LOGINS
+    },
 }
 """A test fails when a kind of problem is missing."""
 

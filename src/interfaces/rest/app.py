@@ -33,6 +33,7 @@ from interfaces.rest import (
     people,
     problem_pages,
     providers,
+    sessions,
     webhooks,
 )
 from interfaces.rest.access import admitted, refuse_gaps
@@ -42,11 +43,14 @@ from interfaces.rest.document import document_of
 from interfaces.rest.middleware import STALLED_AFTER, BodyLimit, Requests
 from interfaces.rest.problems import PROBLEMS, problem
 from interfaces.rest.security import for_pages_of, security_headers
+from interfaces.web import account, login
+from interfaces.web.answers import is_about_logins, login_error
 
 log = logging.getLogger(__name__)
 
 MODULES = (
     *(generations, history, events, jobs, images, providers, me, keys, people, webhooks),
+    *(sessions, login, account),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),
 )
@@ -95,8 +99,10 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
 
 async def _error(request: Request, error: Exception) -> Response:
     """In the shape that whoever asks for this path expects."""
-    answer = openai_error if is_for_openai(request.scope["path"]) else problem
-    return await answer(request, error)
+    path = request.scope["path"]
+    if is_for_openai(path):
+        return await openai_error(request, error)
+    return await (login_error if is_about_logins(path) else problem)(request, error)
 
 
 def _heads(router: APIRouter) -> APIRouter:
@@ -133,6 +139,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await container.gate().close()
         await container.counters().close()
         await container.close_providers()
+        await container.close_identity_provider()
         await container.queue().close()
         await container.image_store().close()
         await container.store().close()

@@ -21,12 +21,19 @@ def refuse_other_sites(request: Request, caller: Caller) -> None:
     """
     if caller.session_id is None or request.method in CHANGES_NOTHING:
         return
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
+    if "sec-fetch-site" not in request.headers and "origin" not in request.headers:
+        raise OtherSiteError
+    refuse_pages_of_others(request)
+
+
+def refuse_pages_of_others(request: Request) -> None:
+    """Raises OtherSiteError if the browser says that another site's page asks.
+
+    Whoever says nothing is no browser: that is enough where no session is shown.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise OtherSiteError
     origin = request.headers.get("origin")
-    if origin is None and site is None:
-        raise OtherSiteError
     if origin is not None and origin not in _own_origins(request):
         raise OtherSiteError
 

@@ -22,10 +22,10 @@ TAGS = {
     "jobs": "How far a generation is, and why it waits.",
     "images": "Pictures at their permanent URLs, and your reference images.",
     "providers": "Who makes the pictures, what each can do, and how each is.",
-    "me": "What concerns you alone: who you are here, your preferences and your quota.",
+    "me": "What concerns you alone: who you are here, your preferences, sessions and quota.",
     "keys": "API keys: what your backends show to act for you, within their scopes.",
     "errors": "Every kind of error: what happened, why, and what to do.",
-    "admin": "For administrators: users and their keys; which providers are asked, in which order.",
+    "admin": "For administrators: users, their keys and sessions; providers and their order.",
     "operate": "For those who run Darkroom: is it alive, is it ready.",
     "webhooks": "What Darkroom tells your server by itself: where, of what, and what came of it.",
 }

@@ -67,6 +67,25 @@ class OtherSiteError(RequestError):
     )
 
 
+class LoginNotBegunError(RequestError):
+    """A browser comes back with what it was not given, or no longer has."""
+
+    sentence = (
+        "This login was not begun in this browser, or was finished before, or took longer than ten"
+        " minutes. Log in again."
+    )
+
+
+class LoginCancelledError(RequestError):
+    sentence = "You did not let the login provider tell us who you are, so you are not logged in."
+
+
+class LoginRefusedError(RequestError):
+    def __init__(self, reason: str | None) -> None:
+        said = f" It says: `{reason}`." if reason else ""
+        super().__init__(f"The login provider sent you back without a proof of who you are.{said}")
+
+
 class NotFoundError(RequestError):
     sentence = "There is nothing here, or it is not yours."
 

@@ -89,11 +89,11 @@ def _line(kind: ProblemType) -> str:
 def _article(kind: ProblemType) -> str:
     return (
         f"<p>{kind.status} <code>{kind.code}</code></p><h1>{escape(kind.title)}</h1>"
-        f"<p>{_marked_up(kind.why)}</p><h2>What to do</h2><p>{_marked_up(kind.remedy)}</p>"
+        f"<p>{marked_up(kind.why)}</p><h2>What to do</h2><p>{marked_up(kind.remedy)}</p>"
     )
 
 
-def _marked_up(text: str) -> str:
+def marked_up(text: str) -> str:
     """`Words in backquotes` as code."""
     parts = escape(text, quote=False).split("`")
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))

@@ -36,6 +36,14 @@ UNREADABLE_REQUEST = ProblemType(
     "What came over the connection is no HTTP/1.1 request, or its body is no longer one.",
     "Use an HTTP client library; look at what lies between it and the service.",
 )
+LOGIN_NOT_BEGUN = ProblemType(
+    400,
+    "login-not-begun",
+    "The login was not begun in this browser",
+    "What came back from the login provider belongs to no login that is under way here: it was "
+    "finished before, took longer than ten minutes, or somebody else began it.",
+    "Log in again at `/auth/login`; the browser must accept cookies of this service.",
+)
 MALFORMED_BODY = ProblemType(
     400,
     "malformed-body",
@@ -84,7 +92,42 @@ LINK_USED = ProblemType(
     "login-link-used",
     "The login link was used before",
     "A login link is good for one login, so that whoever finds it later cannot use it.",
-    "Have a new one made: `darkroom up` prints one when it starts.",
+    "Have a new one made: `darkroom login-link` does.",
+)
+LINK_REFUSED = ProblemType(
+    400,
+    "login-link-refused",
+    "The login link is not valid",
+    "It was cut short, is older than ten minutes, or was made with another administrator's key.",
+    "Have a new one made: `darkroom login-link` does.",
+)
+LOGIN_CANCELLED = ProblemType(
+    403,
+    "login-cancelled",
+    "The login was cancelled",
+    "At the login provider you said no, or were not allowed to go on.",
+    "Log in again, and let the provider tell who you are.",
+)
+LOGIN_REFUSED = ProblemType(
+    403,
+    "login-refused",
+    "The login provider refused the login",
+    "It sent the browser back without a proof, or with one that it takes for used or too old.",
+    "Log in again at `/auth/login`. If it stays so, tell whoever runs the service the `requestId`.",
+)
+EMAIL_NOT_VERIFIED = ProblemType(
+    403,
+    "email-not-verified",
+    "The email address is not verified",
+    "The login provider does not vouch for it, so it could be anybody's.",
+    "Verify it at the provider, or log in with an account whose address is verified.",
+)
+DOMAIN_NOT_ALLOWED = ProblemType(
+    403,
+    "domain-not-allowed",
+    "Accounts of this domain may not log in",
+    "Whoever runs the service lets in people of some email domains only.",
+    "Log in with another account, or ask whoever runs the service.",
 )
 LOCKED_OUT = ProblemType(
     403,
@@ -114,6 +157,13 @@ NOT_FOUND = ProblemType(
     "There is nothing at this address, or it belongs to somebody else: nobody is told which.",
     "Check the id and the API key. New generations may be missing from lists for a moment, never "
     "from their own address.",
+)
+LOGIN_NOT_CONFIGURED = ProblemType(
+    404,
+    "login-not-configured",
+    "There is no login provider here",
+    "The operator has set no `OIDC_CLIENT_ID`.",
+    "Use an API key. Whoever runs the service logs in by a link: `darkroom login-link` makes one.",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     405,
@@ -309,6 +359,20 @@ PROVIDER_FAILED = ProblemType(
     "It was not available, or answered without one, as often as it was asked. Units went back.",
     "Retry the generation later, or ask for another provider.",
 )
+LOGIN_PROVIDER_UNAVAILABLE = ProblemType(
+    502,
+    "login-provider-unavailable",
+    "The login provider does not answer",
+    "It is away, too slow, or answers what it must not; the log says which. Sessions go on.",
+    "Log in again in a moment. API keys work meanwhile.",
+)
+LOGIN_UNPROVEN = ProblemType(
+    502,
+    "login-unproven",
+    "What the login provider says cannot be verified",
+    "Its signature, issuer, audience, time or nonce is not what it has to be; the log says which.",
+    "Log in again. If it stays so, tell whoever runs the service the `requestId`.",
+)
 BUSY = ProblemType(
     503,
     "temporary-reduced-capacity",
@@ -332,6 +396,13 @@ PROBLEM_TYPES: tuple[ProblemType, ...] = tuple(
         key=lambda kind: (kind.status, kind.code),
     )
 )
+
+OF_LOGINS = (
+    *(LOGIN_NOT_CONFIGURED, LOGIN_NOT_BEGUN, LOGIN_CANCELLED, LOGIN_REFUSED),
+    *(LOGIN_PROVIDER_UNAVAILABLE, LOGIN_UNPROVEN, EMAIL_NOT_VERIFIED, DOMAIN_NOT_ALLOWED),
+    *(LINK_REFUSED, LINK_USED),
+)
+"""What can go wrong where people log in, and nowhere else."""
 
 ANYWHERE = (UNREADABLE_REQUEST, HEAD_TOO_LARGE, INTERNAL_ERROR)
 """What every operation may answer."""

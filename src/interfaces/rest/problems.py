@@ -28,8 +28,20 @@ from application.generations import (
 )
 from application.idempotency import IdempotencyKeyReusedError
 from application.in_flight import TooManyOfAllError, TooManyOfUserError
+from application.login_links import LinkRefusedError
+from application.logins import (
+    DomainNotAllowedError,
+    EmailNotVerifiedError,
+    LoginNotConfiguredError,
+    SessionNotFoundError,
+)
 from application.people import LockedOutError, UserNotFoundError
 from application.ports.event_store import StoreBusyError, StoreUnavailableError, UnknownEventError
+from application.ports.identity import (
+    CodeRefusedError,
+    IdentityProviderUnavailableError,
+    IdentityUnprovenError,
+)
 from application.ports.images import (
     ImageKeyRefusedError,
     ImageNotFoundError,
@@ -59,6 +71,9 @@ from interfaces.rest.errors import (
     EventIdRefusedError,
     GenerationCancelledError,
     HeadTooLargeError,
+    LoginCancelledError,
+    LoginNotBegunError,
+    LoginRefusedError,
     MalformedBodyError,
     MalformedIdempotencyKeyError,
     MediaTypeError,
@@ -152,6 +167,17 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     SessionOverError: kinds.NOT_AUTHENTICATED,
     SuspendedError: kinds.SUSPENDED,
     LinkUsedError: kinds.LINK_USED,
+    LinkRefusedError: kinds.LINK_REFUSED,
+    LoginNotConfiguredError: kinds.LOGIN_NOT_CONFIGURED,
+    LoginNotBegunError: kinds.LOGIN_NOT_BEGUN,
+    LoginCancelledError: kinds.LOGIN_CANCELLED,
+    LoginRefusedError: kinds.LOGIN_REFUSED,
+    CodeRefusedError: kinds.LOGIN_REFUSED,
+    IdentityProviderUnavailableError: kinds.LOGIN_PROVIDER_UNAVAILABLE,
+    IdentityUnprovenError: kinds.LOGIN_UNPROVEN,
+    EmailNotVerifiedError: kinds.EMAIL_NOT_VERIFIED,
+    DomainNotAllowedError: kinds.DOMAIN_NOT_ALLOWED,
+    SessionNotFoundError: kinds.NOT_FOUND,
     NotAllowedError: kinds.NOT_ALLOWED,
     NotInPersonError: kinds.NOT_ALLOWED,
     OtherSiteError: kinds.OTHER_SITE,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -39,8 +39,13 @@ def server_of(
     host: str = "127.0.0.1",
     port: int = 0,
     connection: type[Connection] = Connection,
+    trusted_proxies: Sequence[str] = (),
 ) -> Server:
-    """A server that was not started yet."""
+    """A server that was not started yet.
+
+    Who asks, and whether over TLS, is believed of `trusted_proxies` alone, and of nobody who could
+    have written it before them: the client is the last one in X-Forwarded-For whom they name.
+    """
     return Server(
         uvicorn.Config(
             app,
@@ -51,7 +56,8 @@ def server_of(
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=[*trusted_proxies],  # else uvicorn has some of its own
             server_header=False,
             reset_contextvars=True,  # a request's log lines are not the next one's
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -73,7 +79,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     container = Container(settings=settings)
     app = Leaving(create_app(container))
     server = server_of(
-        app, host=settings.host, port=settings.port, connection=_connection_within(_open_files())
+        app,
+        host=settings.host,
+        port=settings.port,
+        connection=_connection_within(_open_files()),
+        trusted_proxies=settings.trusted_proxies,
     )
 
     async def stop() -> None:
