@@ -48,6 +48,8 @@ class Service:
             "DARKROOM_ADMIN_KEY": self.key,
             "DARKROOM_DAILY_QUOTA": "unlimited",
             "DARKROOM_MONTHLY_QUOTA": "unlimited",
+            "DARKROOM_KEY_RATE": "none",
+            "DARKROOM_USER_RATE": "none",
             "DARKROOM_MOST_IN_FLIGHT": f"{MOST_IN_FLIGHT}",
             "DARKROOM_MOST_IN_FLIGHT_PER_USER": f"{MOST_IN_FLIGHT}",
             "DARKROOM_SKETCH_LEDGER": str(self.ledger),
