@@ -25,12 +25,14 @@ HEADERS = {
         "RateLimit-Policy",
         "Your limits, as draft-ietf-httpapi-ratelimit-headers-11 has them, such as"
         ' `"daily";q=500;w=86400;darkroom-unit="images"`: `q` pictures in a window of `w` seconds.'
-        " Windows without a limit are left out, and the header where none has one.",
+        " Windows without a limit are left out, and the header where none has one. Those of the"
+        ' quota stand where units are taken or told of; those against bursts (`"key-per-minute";'
+        "q=600;w=60`, in requests) in every answer to a key or a login.",
     ),
     "RateLimit": (
         "RateLimit",
         'What is left, such as `"daily";r=497;t=3600`: `r` pictures for another `t` seconds, as'
-        " this request left it. Not told again when a request is repeated.",
+        " this request left it. Those of the quota are not told again when a request is repeated.",
     ),
 }
 OF_STATUS = {
@@ -50,7 +52,7 @@ IF_NONE_MATCH = {
     "schema": {"type": "string"},
 }
 NOT_MODIFIED = {"description": "You have it: nothing has changed"}
-QUOTA = ("RateLimitPolicy", "RateLimit")
+LIMITS = ("RateLimitPolicy", "RateLimit")
 MADE = ("createGeneration", "generateImage", "retryGeneration")
 LISTS = ("listGenerations", "listKeys", "listKeysOf", "listDeliveries", "listUsers")
 LEADS_TO = (
@@ -83,7 +85,7 @@ def complete_answers(document: dict[str, Any]) -> None:
             if status == "201" and operation["operationId"] not in MADE:
                 _leave_out(answer, "Location", "Applied")
             _share_examples(answer, components["examples"])
-        _add_quota(operation)
+        _add_limits(operation)
         _add_examples(operation, examples)
         _add_links(operation)
 
@@ -113,13 +115,15 @@ def _leave_out(answer: dict[str, Any], *names: str) -> None:
         del answer["headers"][HEADERS[name][0]]
 
 
-def _add_quota(operation: Operation) -> None:
-    """Where units are taken, or told of, what is left is told."""
-    by_operation = {**dict.fromkeys(MADE, ("201", "202", "429")), "getQuota": ("200", "304")}
-    for status in by_operation.get(operation["operationId"], ()):
-        for name in QUOTA:
-            told = {"$ref": f"#/components/headers/{name}"}
-            operation["responses"][status]["headers"][HEADERS[name][0]] = told
+def _add_limits(operation: Operation) -> None:
+    """Whoever is known is told how their limits stand, and where units are taken, of those."""
+    if "401" not in operation["responses"]:
+        return
+    for status, answer in operation["responses"].items():
+        if status[0] in "23" or status == "429":
+            for name in LIMITS:
+                told = {"$ref": f"#/components/headers/{name}"}
+                answer["headers"][HEADERS[name][0]] = told
 
 
 def _share_examples(answer: dict[str, Any], shared: dict[str, Any]) -> None:
