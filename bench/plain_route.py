@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uvloop
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 
 from infrastructure.container import Container
 from infrastructure.logging import configure_logging
 from infrastructure.settings import Settings, load_settings
 from interfaces.rest.app import MOST_BODY_BYTES
-from interfaces.rest.authentication import SESSION, Authenticated, Authentication
+from interfaces.rest.authentication import SESSION, Authenticated, Authentication, recognise
 from interfaces.rest.bodies import read_generation_request
 from interfaces.rest.headers import idempotency_key, patience
 from interfaces.rest.middleware import BodyLimit, Requests
@@ -18,11 +18,12 @@ from interfaces.rest.serve import server_of
 
 def create_plain_app(settings: Settings) -> FastAPI:
     """`POST /api/v1/generations` behind the service's own middleware, authentication and shape."""
-    app = FastAPI()
+    app = FastAPI(dependencies=[Depends(recognise)])
     app.add_api_route("/api/v1/generations", create, methods=["POST"], status_code=202)
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES)
-    access = Container(settings=settings).guarded_access
-    app.add_middleware(Requests, authentication=Authentication(access, cookie=SESSION))
+    app.state.container = container = Container(settings=settings)
+    app.state.authentication = Authentication(container.guarded_access, cookie=SESSION)
+    app.add_middleware(Requests)
     return app
 
 

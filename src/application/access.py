@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -120,14 +121,15 @@ class Access:
         While the store is away nobody is taken for somebody who is not.
         """
         try:
-            await self._let_in_again(caller)
+            await self.let_in_again(caller)
         except (KeyRefusedError, SessionOverError, SuspendedError):
             return False
         except (StoreUnavailableError, UnknownEventError):
             return True
         return True
 
-    async def _let_in_again(self, caller: Caller) -> None:
+    async def let_in_again(self, caller: Caller) -> None:
+        """Raises KeyRefusedError, SessionOverError, SuspendedError if they would not be let in."""
         if caller.session_id is not None:
             user = await self._fresh.get(User, caller.user_id)
             session = user.sessions.get(caller.session_id) if user else None
@@ -137,6 +139,11 @@ class Access:
             if shown is None:
                 raise KeyRefusedError
             await self._owner(shown)
+
+    async def user(self, user_id: UUID) -> User | None:
+        """As they are now, to decide about: only what is new is read."""
+        user = await self._fresh.get(User, user_id, as_of_now=True)
+        return deepcopy(user)
 
     async def preferences(self, user_id: UUID) -> Preferences:
         """What this user's requests ask for where they say nothing."""
@@ -148,12 +155,12 @@ class Access:
         self._fresh.look_again(stream)
 
     def knows_session(self, token: str) -> bool:
-        """Whether it is one that is known here without a look."""
+        """Whether it is, or was, one that is known here without a look."""
         match = SESSION_TOKEN.fullmatch(token)
         if match is None:
             return False
-        user = self._fresh.known(User, UUID(match[1]))
-        return _session_of(user, token_hash(match[2])) is not None
+        user, hashed = self._fresh.known(User, UUID(match[1])), token_hash(match[2])
+        return user is not None and (hashed in user.over or _session_of(user, hashed) is not None)
 
     async def keep(self) -> None:
         """Look again at what is in use, and note that it is, for ever."""

@@ -26,7 +26,7 @@ class Accounts:
 
         Raises StoreUnavailableError.
         """
-        if await self._store.get(User, ADMINISTRATOR) is not None:
+        if await self._store.history(ADMINISTRATOR, after=0, limit=1):
             return
         command = Command(events=new_administrator().collect_events())
         outcome = await self._store.append(command)

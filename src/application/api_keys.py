@@ -11,10 +11,9 @@ from uuid import UUID
 from application.access import scopes_of
 from application.deciding import decide_once
 from application.idempotency import Idempotency
-from application.people import UserNotFoundError
+from application.people import LoadUser, UserNotFoundError, loading
 from application.ports.event_store import EventStore
 from domain.api_key import BEGINS, ApiKey, Scope, key_id
-from domain.user import User
 
 
 class ApiKeyNotFoundError(Exception):
@@ -58,8 +57,8 @@ class IssuedKey:
 class ApiKeys:
     """The commands on keys. Each may raise StoreUnavailableError, ContendedError."""
 
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
+    def __init__(self, store: EventStore, load_user: LoadUser | None = None) -> None:
+        self._store, self._load_user = store, load_user or loading(store)
 
     async def issue(
         self,
@@ -75,7 +74,7 @@ class ApiKeys:
 
         Raises UserNotFoundError, ScopeNotGivenError, ExpiryPassedError, IdempotencyKeyReusedError.
         """
-        user = await self._store.get(User, user_id)
+        user = await self._load_user(user_id)
         if user is None:
             raise UserNotFoundError
         if too_many := set(scopes) - scopes_of(user.role):

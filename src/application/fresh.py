@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -39,6 +40,8 @@ class _Kept:
     version: int = BEFORE_THE_FIRST
     read_at: float = float("-inf")
     used_at: float = float("-inf")
+    reading: asyncio.Task[None] | None = None
+    reading_since: float = float("-inf")
 
 
 class Fresh:
@@ -59,9 +62,12 @@ class Fresh:
         """
         kept = self._kept.get(stream) or _Kept()
         kept.used_at = self._clock()
-        if as_of_now or kept.used_at - kept.read_at >= FRESH:
+        if as_of_now:
             self._kept[stream] = kept
             await self._read((stream,))
+        elif kept.used_at - kept.read_at >= FRESH:
+            self._kept[stream] = kept
+            await self._read_together(stream, kept)
         return kept.aggregate if isinstance(kept.aggregate, aggregate) else None
 
     def look_again(self, stream: UUID) -> None:
@@ -85,11 +91,21 @@ class Fresh:
             if in_use:
                 await self._read_or_say_why_not(in_use)
 
+    async def _read_together(self, stream: UUID, kept: _Kept) -> None:
+        """One look for all who need one now; a look that began too long ago is none."""
+        now = self._clock()
+        if kept.reading is None or now - kept.reading_since >= FRESH:
+            kept.reading, kept.reading_since = asyncio.create_task(self._read((stream,))), now
+            kept.reading.add_done_callback(partial(_was_read, kept))
+        await asyncio.shield(kept.reading)
+
     async def _read_or_say_why_not(self, streams: Collection[UUID]) -> None:
         try:
             await self._read(streams)
         except (StoreUnavailableError, UnknownEventError) as error:  # whoever asks is told as well
             log.warning("cannot see who may do what: %s", error)
+        except Exception:
+            log.exception("cannot see who may do what")
 
     async def _read(self, streams: Collection[UUID]) -> None:
         began = self._clock()
@@ -110,6 +126,14 @@ class Fresh:
         by_use = sorted(self._kept, key=lambda stream: self._kept[stream].used_at)
         for stream in by_use[: max(len(by_use) - MOST_KEPT, 0)]:
             del self._kept[stream]
+
+
+def _was_read(kept: _Kept, reading: asyncio.Task[None]) -> None:
+    """Whoever waited was told how it ended; they may all be gone."""
+    if kept.reading is reading:
+        kept.reading = None
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _apply(event: Any, kept: _Kept) -> None:

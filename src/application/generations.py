@@ -28,7 +28,7 @@ from application.ports.event_store import (
     Work,
 )
 from application.references import References, Sent
-from application.routing import Router
+from application.routing import NoProviderError, Router
 from application.turns import Turns
 from application.units import units_given_back, units_taken
 from domain.aggregate import made_one_by
@@ -46,6 +46,9 @@ from domain.quota import (
 from domain.user import Preferences
 
 TRIES = 3
+OF_PREFERENCES = (
+    "What the request leaves open was taken from its user's preferences: change them, or say it."
+)
 MOST_CONFLICTS = 20  # more than a worker records in one burst
 
 
@@ -174,7 +177,7 @@ class Generations:
         wanted = Wanted(filled, wish, references=len(references), mask=mask is not None)
         may_be_done = bool(used or (not idempotency_key and sending and sending.is_a_repeat))
         if not may_be_done:
-            await self._refuse_the_impossible(wanted, deadline)
+            await self._refuse_the_impossible(wanted, deadline, asked=spec)
         sent = await self._references.read(references, mask)
         said = _said(spec, wish, sent, (on_unknown, on_refusal), deadline)
         idempotency = Idempotency.of(user_id, idempotency_key, said) or Idempotency.of_sending(
@@ -185,7 +188,7 @@ class Generations:
         if idempotency and may_be_done:
             if made := await self._sent_before(idempotency):
                 return Placed(made, repeated=True)
-            await self._refuse_the_impossible(wanted, deadline)
+            await self._refuse_the_impossible(wanted, deadline, asked=spec)
         taken = await self._references.take(user_id, sent)
 
         def decide(windows: tuple[Window, ...]) -> Generation:
@@ -288,9 +291,16 @@ class Generations:
         outcome = await self._store.append(Command(idempotency=idempotency.for_repeat()))
         return outcome.ref if isinstance(outcome, Duplicate) else None
 
-    async def _refuse_the_impossible(self, wanted: Wanted, deadline: timedelta | None) -> None:
+    async def _refuse_the_impossible(
+        self, wanted: Wanted, deadline: timedelta | None, *, asked: ImageSpec
+    ) -> None:
         """Raises NoProviderError, DeadlineTooLongError."""
-        await self._router.routes(wanted)
+        try:
+            await self._router.routes(wanted)
+        except NoProviderError as error:
+            if wanted.spec == asked:
+                raise
+            raise NoProviderError(f"{error} {OF_PREFERENCES}") from error
         if deadline is not None and deadline > self._deadline:
             raise DeadlineTooLongError(self._deadline)
 

@@ -13,6 +13,7 @@ from application.accounts import ADMINISTRATOR, new_administrator
 from application.deciding import decide_once
 from application.last_uses import LastUses
 from application.login_links import LoginLinks
+from application.people import LoadUser, loading
 from application.ports.event_store import EventStore
 from application.ports.identity import GOOGLE, Identity
 from domain.aggregate import caused_by, current_metadata
@@ -90,12 +91,14 @@ class Logins:
         store: EventStore,
         uses: LastUses,
         *,
+        load: LoadUser | None = None,
         links: LoginLinks,
         lasts: timedelta,
         idle: timedelta,
         domains: Collection[str] = (),
     ) -> None:
-        self._store, self._uses, self._links = store, uses, links
+        self._store, self._load = store, load or loading(store)
+        self._uses, self._links = uses, links
         self._lasts, self._idle, self._domains = lasts, idle, frozenset(domains)
 
     async def by_identity(self, identity: Identity, *, instead_of: UUID | None = None) -> LoggedIn:
@@ -124,7 +127,7 @@ class Logins:
 
     async def going_on(self, user_id: UUID) -> Sequence[GoingOn]:
         """Their sessions that are not over, the newest first."""
-        user = await self._store.get(User, user_id)
+        user = await self._load(user_id)
         sessions = user.sessions if user else {}
         used = await self._uses.last(sessions.keys())
         now = self._store.now()
@@ -172,7 +175,7 @@ class Logins:
         secret = secrets.token_urlsafe(32)
 
         async def load() -> User:
-            return await self._store.get(User, id_) or register()
+            return await self._load(id_) or register()
 
         def decide(user: User) -> None:
             user.log_in(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from uuid import UUID
 
 from application.accounts import ADMINISTRATOR
@@ -12,6 +13,14 @@ from application.ports.event_store import EventStore
 from application.units import limits_given
 from domain.quota import UserWindowType
 from domain.user import Preferences, Role, User
+
+LoadUser = Callable[[UUID], Awaitable[User | None]]
+"""Gives a user as they are now, to decide about; None if there is nobody of this id."""
+
+
+def loading(store: EventStore) -> LoadUser:
+    """Reads all of a user's events each time."""
+    return partial(store.get, User)
 
 
 class UserNotFoundError(Exception):
@@ -38,12 +47,12 @@ class People:
     ContendedError, StoreUnavailableError.
     """
 
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
+    def __init__(self, store: EventStore, load: LoadUser | None = None) -> None:
+        self._store, self._load = store, load or loading(store)
 
     async def user(self, user_id: UUID) -> User:
         """As they are now."""
-        user = await self._store.get(User, user_id)
+        user = await self._load(user_id)
         if user is None:
             raise UserNotFoundError
         return user

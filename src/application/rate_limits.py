@@ -107,11 +107,12 @@ class RateLimits:
         """Count a step of a login. Raises RateLimitedError."""
         return await self._take(self._of("login", network_of(address)))
 
-    async def refuse_guesser(self, address: str | None) -> None:
-        """Raises RateLimitedError if from there came what was no key and no session too often."""
+    async def guesses_limited(self, address: str | None) -> RateLimitedError | None:
+        """Why what is no key and no session is refused, if it came from there too often."""
         limits = self._of("guess", network_of(address))
         if limits and not (tally := await self._counters.look(limits)).fits:
-            raise RateLimitedError(tally.standings)
+            return RateLimitedError(tally.standings)
+        return None
 
     async def guessed(self, address: str | None) -> None:
         """From there came what was no key, or no session."""

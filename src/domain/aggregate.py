@@ -69,6 +69,11 @@ def caused_by(
         _metadata.reset(token)
 
 
+def act_as(actor: str) -> None:
+    """Let every event that this context still triggers say who caused it."""
+    _metadata.set(_metadata.get().model_copy(update={"actor": actor}))
+
+
 @contextmanager
 def made_one_by(key: ClientKey | None) -> Iterator[None]:
     """Let every event triggered inside say which client's key its command came with."""

@@ -18,6 +18,7 @@ from domain.quota import MOST_UNITS, LimitRefusedError, UserWindowType
 Role = Literal["user", "administrator"]
 
 MOST_SESSIONS = 20  # of one user at once: the one begun first ends when one more begins
+MOST_OVER = 100  # that are still known to have been sessions
 MOST_LINKS = 20  # used ones that are remembered; each is good for minutes
 
 
@@ -190,6 +191,7 @@ class User(Aggregate):
         self.limits: Mapping[UserWindowType, int | None] = {}
         self.is_suspended = False
         self.sessions: Mapping[UUID, Session] = {}
+        self.over: tuple[str, ...] = ()  # the token hashes of the last sessions that ended
         self.used_links: tuple[str, ...] = ()
 
     # --- logins ----------------------------------------------------------------------------------
@@ -245,7 +247,9 @@ class User(Aggregate):
 
     @event(SessionsEnded)
     def _sessions_ended(self, sessions: tuple[UUID, ...], by: UUID) -> None:
+        ended = [one.token_hash for id_, one in self.sessions.items() if id_ in sessions]
         self.sessions = {id_: one for id_, one in self.sessions.items() if id_ not in sessions}
+        self.over = (*self.over, *ended)[-MOST_OVER:]
 
     @event(ProfileChanged)
     def _profile_changed(self, personal: Profile) -> None:

@@ -402,12 +402,13 @@ class Container(containers.DeclarativeContainer):
     counters = providers.Singleton(redis_counters, redis_url)
     rate_limits = providers.Singleton(limits_of, counters, settings)
     guarded_access = providers.Singleton(GuardedAccess, access, rate_limits)
-    people = providers.Singleton(People, store)
+    people = providers.Singleton(People, store, access.provided.user)
     login_links = providers.Singleton(_login_links, settings)
     logins = providers.Singleton(
         Logins,
         store,
         last_uses,
+        load=access.provided.user,
         links=login_links,
         lasts=providers.Callable(_seconds, settings.provided.session_seconds),
         idle=providers.Callable(_seconds, settings.provided.session_idle_seconds),
@@ -443,7 +444,7 @@ class Container(containers.DeclarativeContainer):
         deadline=deadline,
         preferences=access.provided.preferences,
     )
-    api_keys = providers.Singleton(ApiKeys, store)
+    api_keys = providers.Singleton(ApiKeys, store, access.provided.user)
     api_keys_page = providers.Callable(api_keys_page, fetch)
     users_page = providers.Callable(users_page, fetch)
     performers = providers.Factory(

@@ -16,8 +16,6 @@ import pytest_asyncio
 from domain.api_key import BEGINS
 from domain.user import User
 from infrastructure.embedded import EmbeddedRedis
-from interfaces.rest import access
-from interfaces.rest.access import LOGIN
 from tests.conftest import PostgresServer
 from tests.e2e.stack import Stack, running, settings_for
 from tests.gates import NOBODY_LISTENS
@@ -180,14 +178,12 @@ async def test_two_apis_count_together_and_alone_without_redis(
     assert any("each process limits requests alone" in reason for reason in ready["reasons"])
 
 
-async def test_a_route_to_log_in_by_is_limited_by_address(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(access.NEEDS, "GET /livez", LOGIN)  # type: ignore[arg-type]  # a dict
+@pytest.mark.parametrize("url", ["/auth/login", "/auth/callback", "/auth/link"])
+async def test_a_route_to_log_in_by_is_limited_by_address(stack: Stack, url: str) -> None:
     async with client_at(stack, LOGS_IN) as client:
-        answers = [await client.get("/livez") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
+        answers = [await client.get(url) for _ in range(3)]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
     assert '"login-per-hour";r=0' in answers[1].headers["ratelimit"]
     assert_rate_limited(answers[2], "login-per-hour")
     async with client_at(stack, ELSEWHERE) as client:
-        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get(url)).status_code != 429

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import Request
 from starlette.types import Message
 
+from application.access import Caller
 from interfaces.rest.bodies import MOST_SMALL_BYTES, parse, read_json, strict_json
 from interfaces.rest.errors import (
     BodyTooLargeError,
@@ -250,7 +253,19 @@ def sent(*parts: bytes, content_type: str = "application/json", is_all: bool = T
         return {"type": "http.request", "body": part, "more_body": bool(coming) or not is_all}
 
     headers = [(b"content-type", content_type.encode())]
-    return Request({"type": "http", "headers": headers}, receive)
+    app = SimpleNamespace(state=SimpleNamespace(container=NobodyLeft()))
+    state = {"caller": Caller(UUID(int=1), "user", frozenset())}
+    return Request({"type": "http", "headers": headers, "app": app, "state": state}, receive)
+
+
+class NobodyLeft:
+    """A container whose access lets everybody in again."""
+
+    def access(self) -> NobodyLeft:
+        return self
+
+    async def let_in_again(self, caller: Caller) -> None:
+        """As they were."""
 
 
 async def test_a_small_body_has_the_shape_that_is_asked_for() -> None:

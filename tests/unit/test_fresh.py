@@ -75,7 +75,8 @@ async def test_what_was_told_late_is_as_old_as_the_question(kept: Kept) -> None:
     user = await new_user(kept.store)
     kept.store.slow = asyncio.Event()
     asking = asyncio.create_task(kept.fresh.get(User, user.id))
-    await asyncio.sleep(0)
+    while not kept.store.asked:
+        await asyncio.sleep(0)
     kept.seconds += FRESH
     kept.store.slow.set()
     await asking
@@ -83,10 +84,56 @@ async def test_what_was_told_late_is_as_old_as_the_question(kept: Kept) -> None:
     assert len(kept.store.asked) == 2
 
 
-async def test_two_looks_at_once_apply_nothing_twice(kept: Kept) -> None:
+async def test_who_asks_at_once_shares_one_look(kept: Kept) -> None:
     user = await new_user(kept.store)
-    found = await asyncio.gather(*(kept.fresh.get(User, user.id) for _ in range(3)))
+    found = await asyncio.gather(*(kept.fresh.get(User, user.id) for _ in range(30)))
     assert {one.version for one in found if one is not None} == {1}
+    assert len(kept.store.asked) == 1
+
+
+async def test_a_look_that_began_too_long_ago_is_not_shared(kept: Kept) -> None:
+    user = await new_user(kept.store)
+    kept.store.slow = asyncio.Event()
+    first = asyncio.create_task(kept.fresh.get(User, user.id))
+    while not kept.store.asked:
+        await asyncio.sleep(0)
+    kept.seconds += FRESH
+    second = asyncio.create_task(kept.fresh.get(User, user.id))
+    while len(kept.store.asked) < 2:
+        await asyncio.sleep(0)
+    kept.store.slow.set()
+    assert await first is await second
+    assert len(kept.store.asked) == 2
+
+
+async def test_a_look_goes_on_when_who_asked_first_is_gone(kept: Kept) -> None:
+    user = await new_user(kept.store)
+    kept.store.slow = asyncio.Event()
+    first, second = (asyncio.create_task(kept.fresh.get(User, user.id)) for _ in range(2))
+    while not kept.store.asked:
+        await asyncio.sleep(0)
+    first.cancel()
+    kept.store.slow.set()
+    assert await second is not None
+    assert len(kept.store.asked) == 1
+
+
+async def test_looks_as_of_now_apply_nothing_twice(kept: Kept) -> None:
+    user = await new_user(kept.store)
+    asking = (kept.fresh.get(User, user.id, as_of_now=True) for _ in range(3))
+    assert {one.version for one in await asyncio.gather(*asking) if one is not None} == {1}
+
+
+async def test_what_nobody_expected_does_not_end_the_looking(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh, "READ_AGAIN_EVERY", 0.001)
+    user = await new_user(kept.store)
+    await kept.fresh.get(User, user.id)
+    kept.store.fail_next_read = [RuntimeError("a row that cannot be read")]
+    async with meanwhile(kept.fresh.keep()), asyncio.timeout(10):
+        while len(kept.store.asked) < 3:
+            await asyncio.sleep(0.001)
 
 
 async def test_a_stream_longer_than_a_page_is_read_to_its_end(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,9 +12,9 @@ import pytest
 
 from application.access import Access, KeyRefusedError, SessionOverError, session_token
 from application.accounts import ADMINISTRATOR
-from application.guarding import MOST_REMEMBERED, GuardedAccess
+from application.guarding import AT_ONCE, MOST_REMEMBERED, MOST_WAITING, GuardedAccess
 from application.last_uses import LastUses
-from application.ports.event_store import StoreUnavailableError
+from application.ports.event_store import Recorded, StoreUnavailableError
 from application.rate_limits import RateLimitedError
 from domain.api_key import BEGINS, ApiKey
 from domain.user import SuspendedError
@@ -47,17 +49,14 @@ class Door:
                 await self.access.by_key(a_guess(), address=address)
 
     async def is_slowed(self, address: str | None = HERE) -> bool:
-        """Then nobody looks."""
-        self.store.fail_next_read = [StoreUnavailableError("looked at")]
+        """Whether one more guess is told that it is one too many."""
         try:
             await self.access.by_key(a_guess(), address=address)
         except RateLimitedError:
             return True
-        except StoreUnavailableError:
+        except KeyRefusedError:
             return False
-        finally:
-            self.store.fail_next_read = []
-        raise AssertionError("nobody looked")
+        raise AssertionError("a guess was let in")
 
 
 @pytest.fixture
@@ -69,9 +68,37 @@ def a_guess() -> str:
     return BEGINS + secrets.token_urlsafe(32)
 
 
-async def test_who_guesses_too_often_costs_no_look_at_the_store(door: Door) -> None:
-    await door.guess(times=MOST)
+async def test_who_guesses_too_often_is_told_so(door: Door) -> None:
+    await door.guess(times=MOST - 1)
+    assert not await door.is_slowed()
     assert await door.is_slowed()
+
+
+async def test_somebody_new_behind_a_guessers_address_is_let_in(door: Door) -> None:
+    user = await new_user(door.store)
+    key, token = await new_key(door.store, user, "read"), await new_session(door.store, user)
+    await door.guess(times=MOST)
+    assert (await door.access.by_key(key, address=HERE)).user_id == user.id
+    assert (await door.access.by_session(token, address=HERE)).user_id == user.id
+    assert await door.is_slowed()
+
+
+async def test_what_a_guesser_shows_is_looked_at_a_few_at_a_time(door: Door) -> None:
+    await door.guess(times=MOST)
+    gate, looks = asyncio.Event(), 0
+
+    async def later(behind: Mapping[UUID, int]) -> Sequence[Recorded]:
+        nonlocal looks
+        looks += 1
+        await gate.wait()
+        return ()
+
+    door.store.later = later  # type: ignore[method-assign]  # a store that takes its time
+    guesses = [asyncio.create_task(door.is_slowed()) for _ in range(MOST_WAITING + 5)]
+    done, waiting = await asyncio.wait(guesses, timeout=0.1)
+    assert (len(done), len(waiting), looks) == (5, MOST_WAITING, AT_ONCE)
+    gate.set()
+    assert all(await asyncio.gather(*guesses))
 
 
 async def test_others_elsewhere_are_not_locked_out(door: Door) -> None:
@@ -175,7 +202,21 @@ async def test_a_suspended_users_key_is_no_guess_and_good_again_after_it(door: D
 
 async def test_a_store_that_is_away_is_nobodys_guess(door: Door) -> None:
     for _ in range(2 * MOST):
-        assert not await door.is_slowed()
+        door.store.fail_next_read = [StoreUnavailableError("away")]
+        with pytest.raises(StoreUnavailableError):
+            await door.access.by_key(a_guess(), address=HERE)
+    assert not await door.is_slowed()
+
+
+async def test_sessions_that_were_ended_are_no_guesses(door: Door) -> None:
+    user = await new_user(door.store)
+    tokens = [await new_session(door.store, user) for _ in range(2 * MOST)]
+    user.end_sessions(user.sessions, by=ADMINISTRATOR)
+    await record(door.store, user)
+    for token in tokens:
+        with pytest.raises(SessionOverError):
+            await door.access.by_session(token, address=HERE)
+    assert not await door.is_slowed()
 
 
 async def test_so_many_refusals_are_remembered_and_no_more(door: Door) -> None:

@@ -88,7 +88,7 @@ async def test_without_rates_nobody_is_counted() -> None:
     limits = RateLimits(counters, NO_RATES)
     await limits.admit(by_key())
     await limits.admit_login(HERE)
-    await limits.refuse_guesser(HERE)
+    assert await limits.guesses_limited(HERE) is None
     await limits.guessed(HERE)
     assert counters.asked == 0
 

@@ -29,7 +29,7 @@ from infrastructure.event_store.pace import HEAD, Pace
 from infrastructure.event_store.wire import decode, encode
 
 READERS = 4  # connections
-MOST_EVENTS_OF_A_STREAM = 10_000
+A_PAGE = 1000  # events of one stream that are read at once
 # A plan may be of when a table was empty: without this it could go on to read it from end to end.
 READING = {"statement_timeout": "30s", "enable_seqscan": "off"}
 A_PART = 200  # events of the whole log that are read at once; others' reads have their turn then
@@ -108,12 +108,14 @@ class PostgresEventStore:
         return UsedKey(*rows[0]) if rows else None
 
     async def get(self, aggregate: type[A], stream: UUID) -> A | None:
-        history = await self.history(stream, after=0, limit=MOST_EVENTS_OF_A_STREAM)
-        if len(history) == MOST_EVENTS_OF_A_STREAM:
-            raise OverflowError(f"Stream {stream} is longer than {MOST_EVENTS_OF_A_STREAM} events.")
         folded: Any = None
-        for recorded in history:
-            folded = recorded.event.mutate(folded)
+        last = 0
+        while page := await self.history(stream, after=last, limit=A_PAGE):
+            for recorded in page:
+                folded = recorded.event.mutate(folded)
+            last = page[-1].position
+            if len(page) < A_PAGE:
+                break
         return folded if isinstance(folded, aggregate) else None
 
     async def history(self, stream: UUID, *, after: int, limit: int) -> Sequence[Recorded]:

@@ -22,7 +22,7 @@ from interfaces.openai.shapes import EditRequest, ImageRequest
 from interfaces.openai.streaming import PictureStream
 from interfaces.openai.waiting import pictures_of
 from interfaces.rest.answers import replayed
-from interfaces.rest.authentication import Authenticated
+from interfaces.rest.authentication import Authenticated, confirm
 from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.headers import idempotency_key
 from interfaces.rest.rate_limit import rate_limit
@@ -69,6 +69,7 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
     key = idempotency_key(request.headers.getlist("idempotency-key"))
     read = read_generation if operation == "image_generation" else read_edit
     asked = await read(request)
+    await confirm(request)
     placed = await container.generations().request(
         user_id=caller.user_id,
         api_key_id=caller.api_key_id,

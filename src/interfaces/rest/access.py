@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute
 
 from application.access import Caller
 from domain.api_key import Scope
-from interfaces.rest.context import caller_of, container_of
+from interfaces.rest.authentication import recognise
+from interfaces.rest.context import address_of, caller_of, container_of
 from interfaces.rest.cross_site import refuse_other_sites
 from interfaces.rest.docs import SCALAR
 from interfaces.rest.errors import NotAllowedError, NotInPersonError
@@ -21,11 +22,13 @@ from interfaces.rest.errors import NotAllowedError, NotInPersonError
 class Need:
     """What a caller needs: one of `scopes`, or to be there in person, not by a key.
 
-    Where nothing is known of who asks, it may be limited by address how often they log in.
+    Where nobody is needed it may matter all the same who asks (`asks_who`); and where people log
+    in, how often they do from one address.
     """
 
     scopes: frozenset[Scope] = field(default=frozenset())
     in_person: bool = False
+    asks_who: bool = False
     limited_by_address: bool = False
 
     @property
@@ -42,7 +45,8 @@ class Need:
 
 
 ANYBODY = Need()
-LOGIN = Need(limited_by_address=True)
+WHOEVER = Need(asks_who=True)
+LOGIN = Need(asks_who=True, limited_by_address=True)
 GENERATE = Need(frozenset({"generate"}))
 READ = Need(frozenset({"read"}))
 READ_OR_EVENTS = Need(frozenset({"read", "events"}))
@@ -98,12 +102,12 @@ NEEDS: Mapping[str, Need] = {
     "DELETE /api/v1/me/sessions": IN_PERSON,
     "DELETE /api/v1/me/sessions/{id}": IN_PERSON,
     "DELETE /api/v1/admin/users/{id}/sessions": ADMIN,
-    "GET /auth": ANYBODY,
-    "GET /auth/login": ANYBODY,
-    "GET /auth/callback": ANYBODY,
-    "GET /auth/link": ANYBODY,
-    "POST /auth/link": ANYBODY,
-    "POST /auth/logout": ANYBODY,  # which ends the session that it comes with
+    "GET /auth": WHOEVER,
+    "GET /auth/login": LOGIN,
+    "GET /auth/callback": LOGIN,
+    "GET /auth/link": LOGIN,
+    "POST /auth/link": LOGIN,
+    "POST /auth/logout": WHOEVER,  # which ends the session that it comes with
     "GET /problems": ANYBODY,
     "GET /problems/{code}": ANYBODY,
     "GET /livez": ANYBODY,
@@ -145,8 +149,9 @@ async def admitted(request: Request) -> None:
     """
     need, limits = _need(request), container_of(request).rate_limits()
     if need.limited_by_address:
-        address = request.client.host if request.client else None
-        request.state.standings = await limits.admit_login(address)
+        request.state.standings = await limits.admit_login(address_of(request))
+    if need.asks_who or not need.is_nothing:
+        await recognise(request)
     if need.is_nothing:
         return
     caller = caller_of(request)

@@ -75,6 +75,9 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     app.state.container = container
     app.state.carrying = Carrying()
     app.state.room = Room()
+    app.state.authentication = Authentication(
+        container.guarded_access, cookie=session_cookie(container.settings().public_url)
+    )
     app.add_exception_handler(HTTPException, _error)
     for error in PROBLEMS:
         app.add_exception_handler(error, _error)
@@ -86,9 +89,6 @@ def create_app(container: Container, *, stalled_after: float = STALLED_AFTER) ->
     app.add_middleware(BodyLimit, most=MOST_BODY_BYTES, stalled_after=stalled_after)
     app.add_middleware(
         Requests,
-        authentication=Authentication(
-            container.guarded_access, cookie=session_cookie(settings.public_url)
-        ),
         answer=_error,
         headers=security_headers(settings.public_url),
         around=for_pages_of(settings.cors_origins),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from application.access import Caller, KeyRefusedError, SessionOverError
 from application.guarding import GuardedAccess
 from application.ports.event_store import StoreUnavailableError, UnknownEventError
 from application.rate_limits import RateLimitedError
+from domain.aggregate import act_as
 from domain.user import SuspendedError
-from interfaces.rest.context import caller_of
+from interfaces.rest.context import address_of, caller_of, container_of
 from interfaces.rest.errors import NotAuthenticatedError
 
 REFUSALS = (KeyRefusedError, SessionOverError, SuspendedError, RateLimitedError)
@@ -33,37 +35,60 @@ class Authentication:
     def __init__(self, access: Callable[[], GuardedAccess], *, cookie: str) -> None:
         self._access, self._cookie = access, cookie
 
-    async def caller(
-        self, headers: Mapping[bytes, bytes], address: str | None
-    ) -> Caller | Exception:
+    async def caller(self, headers: Headers, address: str | None) -> Caller | Exception:
         """Who sent these from there, or why it is not known: it matters where a caller is needed.
 
         A key counts, not a session, where both were sent.
         """
         try:
-            if authorization := headers.get(b"authorization"):
-                return await self._by_key(authorization, address)
-            if token := _cookie(headers.get(b"cookie", b""), self._cookie):
-                return await self._access().by_session(token, address=address)
-        except (*REFUSALS, *UNCERTAIN) as error:
+            if keys := [_key(shown) for shown in headers.getlist("authorization")]:
+                return await self._by_key(keys, headers, address)
+            return await self._by_session(headers, address)
+        except (*REFUSALS, *UNCERTAIN, NotAuthenticatedError) as error:
             return error
-        return NotAuthenticatedError()
 
-    async def _by_key(self, authorization: bytes, address: str | None) -> Caller:
-        scheme, _, key = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+    async def _by_key(
+        self, keys: Sequence[str | None], headers: Headers, address: str | None
+    ) -> Caller:
+        if len(keys) > 1:
+            raise KeyRefusedError("came with another one: send one")
+        if keys[0] is not None:
+            return await self._access().by_key(keys[0], address=address)
+        if self._token(headers) is None:
             raise KeyRefusedError
-        return await self._access().by_key(key.strip(), address=address)
+        return await self._by_session(headers, address)  # it was shown to a proxy on the way
+
+    async def _by_session(self, headers: Headers, address: str | None) -> Caller:
+        token = self._token(headers)
+        if token is None:
+            raise NotAuthenticatedError
+        return await self._access().by_session(token, address=address)
+
+    def _token(self, headers: Headers) -> str | None:
+        return cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie) or None
 
 
-def _cookie(header: bytes, name: str) -> str | None:
-    if name.encode() not in header:
-        return None
-    try:
-        cookie = SimpleCookie(header.decode("latin-1")).get(name)
-    except CookieError:
-        return None
-    return cookie.value if cookie else None
+def _key(authorization: str) -> str | None:
+    """What was shown as a key; None in another scheme than ours."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+async def recognise(request: Request) -> None:
+    """Find out who asks, for the route, and for the events that it leads to."""
+    authentication: Authentication = request.app.state.authentication
+    caller = await authentication.caller(request.headers, address_of(request))
+    request.scope["state"]["caller"] = caller
+    if isinstance(caller, Caller):
+        act_as(f"user:{caller.user_id}")
+
+
+async def confirm(request: Request) -> None:
+    """Whoever was let in is so still, now that a body has arrived.
+
+    Raises KeyRefusedError, SessionOverError, SuspendedError, StoreUnavailableError.
+    """
+    await container_of(request).access().let_in_again(caller_of(request))
 
 
 Authenticated = Annotated[Caller, Depends(caller_of)]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from interfaces.rest.account_shapes import PreferencesShape
+from interfaces.rest.authentication import confirm
 from interfaces.rest.errors import BodyTooLargeError, MediaTypeError, Mistake, ShapeError
 from interfaces.rest.fields import MOST_METADATA, MOST_REFERENCES
 from interfaces.rest.forms import read_form
@@ -57,13 +58,15 @@ async def read_generation_request(request: Request) -> Asked:
 
 
 async def read_json(request: Request, shape: type[S]) -> S:
-    """What a small body holds.
+    """What a small body of somebody's holds who is still let in when it has come.
 
-    Raises MediaTypeError, BodyTooLargeError, MalformedBodyError, ShapeError.
+    Raises what `confirm` raises, MediaTypeError, BodyTooLargeError, MalformedBodyError, ShapeError.
     """
     if media_type(request) != "application/json":
         raise MediaTypeError("Send JSON (`Content-Type: application/json`).")
-    return _of_shape(shape, strict_json(await read_small(request)))
+    body = await read_small(request)
+    await confirm(request)
+    return _of_shape(shape, strict_json(body))
 
 
 async def read_small(request: Request) -> bytes:

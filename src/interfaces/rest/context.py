@@ -21,8 +21,13 @@ def request_id(scope: Scope) -> str:
     return cast(str, scope["state"]["request_id"])
 
 
+def address_of(request: Request) -> str | None:
+    """The client's, as far as the server knows."""
+    return request.client.host if request.client else None
+
+
 def caller_of(request: Request) -> Caller:
-    """Who asks. Raises why that is not known: it was found out before the route was."""
+    """Who asks, on a route that wants to know. Raises why that is not known."""
     caller = request.scope["state"]["caller"]
     if isinstance(caller, Exception):
         raise caller

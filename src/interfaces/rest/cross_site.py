@@ -31,13 +31,17 @@ def refuse_pages_of_others(request: Request) -> None:
 
     Whoever says nothing is no browser: that is enough where no session is shown.
     """
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise OtherSiteError
+    site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    if origin is not None and origin not in _own_origins(request):
+    if site is not None and site != "same-origin":
+        raise OtherSiteError
+    if site is None and origin is not None and origin != _own_origin(request):
         raise OtherSiteError
 
 
-def _own_origins(request: Request) -> set[str]:
+def _own_origin(request: Request) -> str:
+    """As browsers write it: in lower case, without a port that is usual."""
     url = urlsplit(container_of(request).settings().public_url)
-    return {f"{url.scheme}://{url.netloc}"}
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    is_usual = url.port in (None, {"http": 80, "https": 443}[url.scheme])
+    return f"{url.scheme}://{host}" if is_usual else f"{url.scheme}://{host}:{url.port}"

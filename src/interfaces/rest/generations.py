@@ -17,7 +17,7 @@ from domain.image import ImageSpec
 from infrastructure.container import Container
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
-from interfaces.rest.authentication import Authenticated
+from interfaces.rest.authentication import Authenticated, confirm
 from interfaces.rest.bodies import Asked, read_generation_request, read_small
 from interfaces.rest.context import client_goes, container_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
@@ -101,9 +101,7 @@ async def create(request: Request, caller: Authenticated) -> Response:
     """
     key, prefer = _key(request), _patience(request)
     # What was sent is not kept while its caller waits.
-    placed = await _place(
-        container_of(request), caller, await read_generation_request(request), key
-    )
+    placed = await _place(container_of(request), caller, await _asked(request), key)
     return await _wait_for(request, placed, prefer)
 
 
@@ -217,6 +215,12 @@ def _key(request: Request) -> str | None:
 def _patience(request: Request) -> Patience:
     longest = container_of(request).settings().wait_seconds
     return patience(request.headers.getlist("prefer"), longest=longest)
+
+
+async def _asked(request: Request) -> Asked:
+    asked = await read_generation_request(request)
+    await confirm(request)  # a large body takes its time
+    return asked
 
 
 async def _place(container: Container, caller: Caller, asked: Asked, key: str | None) -> Placed:

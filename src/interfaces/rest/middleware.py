@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.access import Caller
 from domain.aggregate import caused_by
-from interfaces.rest.authentication import Authentication
 from interfaces.rest.body_budget import BodyBudget, Share
 from interfaces.rest.bursts import with_bursts
 from interfaces.rest.errors import (
@@ -40,7 +39,7 @@ AHEAD = 64 * 1024  # bytes that a connection may have read when nobody has asked
 
 
 class Requests:
-    """Knows each request by id and caller, so that events and log lines carry both.
+    """Knows each request by id, so that events and log lines carry it.
 
     Logs one line a request: never its query, headers or body. What nobody has caught is answered
     by `answer`. Whatever the answer, it has these `headers`, and what is `around` the application.
@@ -50,14 +49,12 @@ class Requests:
         self,
         app: ASGIApp,
         *,
-        authentication: Authentication,
         answer: Answer = problem,
         headers: Sequence[Header] = SECURITY_HEADERS,
         around: Around = for_no_page,
     ) -> None:
         self._around, self._app = around, around(app)
         self._headers = headers
-        self._authentication = authentication
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,10 +63,8 @@ class Requests:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(b"x-request-id"))
-        caller = await self._authentication.caller(headers, _address(scope))
-        scope.setdefault("state", {}).update(request_id=request_id, caller=caller)
-        actor = f"user:{caller.user_id}" if isinstance(caller, Caller) else "anonymous"
-        with caused_by(actor=actor, correlation_id=request_id):
+        scope.setdefault("state", {}).update(request_id=request_id)
+        with caused_by(actor="anonymous", correlation_id=request_id):
             await self._serve(scope, receive, send, request_id)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -133,13 +128,13 @@ class BodyLimit:
             return
         told = dict(scope["headers"]).get(b"content-length", b"")
         announced = int(told[:19]) if told.isdigit() else None
-        caller = scope.get("state", {}).get("caller")
-        user_id = caller.user_id if isinstance(caller, Caller) else None
-        share, sender = self._budget.share(user_id), Sender(receive, self._stalled_after)
+        share, sender = self._budget.share(), Sender(receive, self._stalled_after)
         complete = False
 
         async def receive_bounded() -> Message:
             nonlocal complete
+            if sender.received == 0:  # nothing is held yet, and it is known who asks
+                share.user_id = _user_of(scope)
             if announced is not None and announced > self._most:
                 raise BodyTooLargeError(self._most)
             if complete:  # who asks what comes behind the body is done with it
@@ -198,10 +193,10 @@ class Sender:
         return f"Nothing more of the body came within {self._stalled_after:g} seconds."
 
 
-def _address(scope: Scope) -> str | None:
-    """The client's, as far as the server knows."""
-    client = scope.get("client")
-    return client[0] if client else None
+def _user_of(scope: Scope) -> UUID | None:
+    """Whose body it is, once it is known who asks."""
+    caller = scope.get("state", {}).get("caller")
+    return caller.user_id if isinstance(caller, Caller) else None
 
 
 def _request_id(sent: bytes | None) -> str:
