@@ -18,7 +18,7 @@ address."""
 SAID: Mapping[Kind, str] = {
     "key": "requests with this API key",
     "user": "requests of yours",
-    "login": "logins from your address",
+    "login": "steps of logins from your address",
     "guess": "API keys and sessions from your address that are not valid",
 }
 ONE_NETWORK = 64  # bits of an IPv6 address: whoever has one address has all of its network

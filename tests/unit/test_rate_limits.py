@@ -97,7 +97,7 @@ async def test_logins_are_limited_by_address() -> None:
     limits = rate_limits(login=(2, HOUR))
     for _ in range(2):
         await limits.admit_login(HERE)
-    with pytest.raises(RateLimitedError, match="2 logins from your address in an hour"):
+    with pytest.raises(RateLimitedError, match="2 steps of logins from your address in an hour"):
         await limits.admit_login(HERE)
     await limits.admit_login(THERE)
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from fastapi import Request, Response
 
+from application.rate_limits import RateLimitedError
 from interfaces.rest.context import request_id
 from interfaces.rest.headers import accepts
 from interfaces.rest.problems import explained, problem
@@ -41,7 +42,8 @@ def is_about_logins(path: str) -> bool:
 async def login_error(request: Request, error: Exception) -> Response:
     """A page for who asks for one, a problem for everybody else."""
     response = private(await _answer(request, error))
-    if request.scope["path"] == CALLBACK:
+    came_too_often = isinstance(error, RateLimitedError)  # and may come again
+    if request.scope["path"] == CALLBACK and not came_too_often:
         attempts.end(request, response, request.query_params.get("state", ""))
     return response
 
