@@ -23,8 +23,8 @@ from tests.people import new_key, new_session, new_user, shown
 from tests.processes import ADMIN_KEY
 
 # Who is let through: everybody (*), or who has a key with the one scope generate (g), read (r) or
-# events (e), who is logged in (s), an administrator: by the operator's key (a), by a key with the one
-# scope admin (k), logged in (l).
+# events (e), who is logged in (s), an administrator: by the operator's key (a), by a key with the
+# one scope admin (k), logged in (l).
 LET_THROUGH: Mapping[str, str] = {
     "POST /api/v1/generations": "g--sa-l",
     "POST /api/v1/generate-image": "g--sa-l",
