@@ -127,7 +127,7 @@ async def test_who_cannot_be_answered_before_it_ends_is_told_to_ask_again(
         while (await api.client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.01)
         async with await psycopg.AsyncConnection.connect(database_url) as somebody:
-            await somebody.execute("LOCK TABLE stored_events")
+            await somebody.execute("LOCK TABLE stored_events IN SHARE MODE")  # read, not written
             asking = asyncio.create_task(api.client.post(path, json={"prompt": "a"}, timeout=30))
             async with asyncio.timeout(10):
                 while not await waits_for_a_lock(somebody):

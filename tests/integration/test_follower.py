@@ -189,12 +189,14 @@ async def test_a_version_that_is_made_anew_is_not_shown_before_it_is_full_where_
 
     assert await shows(database_url, "recording_v1")
     await recorded_all(database_url)
-    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    states = await follower_states(stores[0].fetch)
+    (state,) = [one for one in states if (one.name, one.version) == second.key]
     assert (state.built, state.anew, state.behind) == (True, True, 24)
     async with running(follower(database_url, second)):
         await eventually(lambda: shows(database_url, "recording_v2"), what="being shown again")
         await recorded_all(database_url)
-    (state,) = [s for s in await follower_states(stores[0].fetch) if s.version == 2]
+    states = await follower_states(stores[0].fetch)
+    (state,) = [one for one in states if (one.name, one.version) == second.key]
     assert (state.built, state.anew) == (True, False)
 
 

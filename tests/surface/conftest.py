@@ -21,6 +21,6 @@ def document() -> dict[str, Any]:
 @pytest.fixture
 async def stack(tmp_path: Path, database_url: str, redis_url: str) -> AsyncIterator[Stack]:
     """One API with a worker at work and its history followed."""
-    settings = settings_for(tmp_path, database_url, redis_url)
+    settings = settings_for(tmp_path, database_url, redis_url, secret_key="a-secret-key-for-tests")
     async with running(settings) as started, started.at_work(), started.followed():
         yield started

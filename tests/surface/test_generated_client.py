@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
@@ -44,6 +45,8 @@ async def test_the_generated_client_does_everything(
     await _looks_back(api, first)
     await _acts(api, first)
     await _has_keys_and_preferences(api)
+    await _has_it_told(api)
+    await _ends_sessions(api)
     await _administers(api)
     await _looks_around(api)
 
@@ -129,6 +132,32 @@ async def _has_keys_and_preferences(api: generated.Api) -> None:
     assert (await api("revokeKey", issued.id)).status_code == 204
     preferred = api.models.Preferences(size="64x64")
     assert (await api("setPreferences", body=preferred)).parsed.size == "64x64"
+
+
+async def _has_it_told(api: generated.Api) -> None:
+    wanted = api.models.WebhookRequest(url="https://receiver.example/hooks")
+    made = (await api("createWebhook", body=wanted)).parsed
+    assert made.secret.startswith("whsec_")
+    assert (await api("rotateWebhookSecret", made.id)).parsed.secret != made.secret
+    assert [one.id for one in (await api("listWebhooks")).parsed.items] == [made.id]
+    off = api.models.WebhookChange(enabled=False)
+    assert (await api("changeWebhook", made.id, body=off)).parsed.enabled is False
+    assert (await api("getWebhook", made.id)).parsed.enabled is False
+    assert (await api("testWebhook", made.id)).parsed.code == "webhook-disabled"
+    assert (await api("listDeliveries", made.id)).parsed.items == []
+    nowhere = await api("resendDelivery", made.id, UUID(int=0))
+    assert nowhere.parsed.code == "webhook-disabled"
+    assert (await api("deleteWebhook", made.id)).status_code == 204
+    own = (await api("getWebhookSecret")).parsed.secret
+    assert (await api("rotateOwnWebhookSecret")).parsed.secret != own
+
+
+async def _ends_sessions(api: generated.Api) -> None:
+    me = (await api("getMe")).parsed
+    assert (await api("listSessions")).parsed.items == []
+    assert (await api("endSession", UUID(int=0))).status_code == 404
+    assert (await api("endSessions")).status_code == 204
+    assert (await api("endUsersSessions", me.id)).status_code == 204
 
 
 async def _administers(api: generated.Api) -> None:
