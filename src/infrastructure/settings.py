@@ -242,7 +242,7 @@ class Settings(BaseSettings):
     def environ(self) -> dict[str, str]:
         """Return the variables that give these settings, secrets and all, to a child process."""
         quotas = {variable(name): values.UNLIMITED for name in ("daily_quota", "monthly_quota")}
-        written = {variable(name): _written(value) for name, value in self if value is not None}
+        written = {variable(n): _written(value) for n, value in self if value not in (None, ())}
         return quotas | written
 
     def shown(self) -> dict[str, str]:

@@ -103,6 +103,24 @@ def test_config_shows_what_client_commands_read_and_speaks_json() -> None:
     assert "DARKROOM_API_KEY                 not set  (default)\n" in darkroom("config").stdout
 
 
+# --- login links ----------------------------------------------------------------------------------
+
+
+def test_a_login_link_leads_to_the_public_address(tmp_path: Path) -> None:
+    given = {"DARKROOM_ADMIN_KEY": "hidden-word-of-an-administrator"}
+    run = darkroom("login-link", DARKROOM_PUBLIC_URL="https://pictures.example.com", **given)
+    assert re.fullmatch(r"https://pictures\.example\.com/auth/link\?token=[\w.-]+\n", run.stdout)
+    assert "hidden" not in run.stdout
+    assert darkroom("login-link", **given).stdout.startswith("http://127.0.0.1:8000/auth/link?")
+
+
+def test_without_a_key_there_is_no_login_link(tmp_path: Path) -> None:
+    run = darkroom("login-link", DARKROOM_DATA_DIR=str(tmp_path))
+    assert_refused(run, 3, "There is no administrator's key: DARKROOM_ADMIN_KEY is not set, and")
+    (tmp_path / "admin-key").write_text("short")
+    assert_refused(darkroom("login-link", DARKROOM_DATA_DIR=str(tmp_path)), 3, "admin-key must ")
+
+
 # --- help and completion -------------------------------------------------------------------------
 
 

@@ -6,14 +6,18 @@ import os
 import re
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from infrastructure.beside_up import addresses_left
 from infrastructure.embedded import EmbeddedPostgres, EmbeddedRedis
+from infrastructure.settings import without_settings
 from tests.e2e.up import PATIENCE, Up, ended, start_up
 from tests.integration.test_embedded import kill_postmaster, query, until, working_below
 
@@ -61,10 +65,35 @@ def test_one_command_serves_and_ctrl_c_ends_it(start: Start) -> None:
     assert secret not in up.said()
     assert f"http://127.0.0.1:{up.port}/docs" in up.said()
     assert up.get("/api/v1/me/quota", key)["windows"]
+    logs_in_once(up, re.findall(r"log in at +(http\S+)", up.said()))
+    logs_in_once(up, link_made_beside(up).splitlines())
     up.ctrl_c()
     assert up.status() == 0
     assert not working_below(up.data)
     assert "Traceback" not in up.said()
+
+
+def logs_in_once(up: Up, links: list[str]) -> None:
+    """A browser follows the only one of these links, and presses the button that it finds there."""
+    (link,) = links
+    address = f"http://127.0.0.1:{up.port}/auth"
+    assert link.startswith(f"{address}/link?token=")
+    token = {"token": link.partition("?token=")[2]}
+    with httpx.Client(headers={"Accept": "text/html"}, follow_redirects=True) as browser:
+        assert "<button>Log in</button>" in browser.get(link).text
+        page = browser.post(f"{address}/link", data=token)
+        assert "You are logged in as Administrator" in page.text
+        assert browser.post(f"{address}/link", data=token).status_code == 403
+        assert browser.get(f"{address}/login").status_code == 404
+        assert "darkroom login-link" in browser.get(f"{address}/login").text
+
+
+def link_made_beside(up: Up) -> str:
+    environment = without_settings(os.environ) | {"DARKROOM_DATA_DIR": str(up.data)}
+    command = [sys.executable, "-m", "interfaces.cli.main", "login-link"]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ async def test_our_secret_goes_into_the_body_where_that_is_offered(login: Login)
 async def test_else_it_is_encoded_as_the_standard_has_it(login: Login) -> None:
     await login.identity()
     shown = base64.b64decode(login.sent()["authorization"].removeprefix("Basic ")).decode()
-    assert shown == f"{CLIENT}:a+secret%3A+of+%C2%A3%2C+and+%2B+more"
+    assert shown == f"{CLIENT}:a-secret%3Aof%2Btwo%26parts%25"
 
 
 async def test_a_client_without_a_secret_shows_its_verifier_alone(running: OpenIdServer) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from tests.servers.protocol import ProtocolServer, seen
 
-CLIENT, SECRET = "darkroom-client", "a secret: of £, and + more"
+CLIENT, SECRET = "darkroom-client", "a-secret:of+two&parts%"
 ADA = {
     "sub": "ada",
     "email": "ada@example.org",

@@ -182,6 +182,11 @@ def test_the_public_address_follows_from_host_and_port(host: str, address: str) 
         ("CORS_ORIGINS", "https://u:p@a.example", "must be origins"),
         ("CORS_ORIGINS", "http://a.example", "http only for this machine"),
         ("CORS_ORIGINS", "null", "must be origins"),
+        ("LOGIN_DOMAINS", "example", "must be domains such as example.com,example.org, not 'exa"),
+        ("LOGIN_DOMAINS", "ada@example.org", "must be domains such as"),
+        ("TRUSTED_PROXIES", "proxy", "must be addresses or networks such as 10.0.0.5,10.1.0.0/16"),
+        ("TRUSTED_PROXIES", "*", "must be addresses or networks such as"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "must be addresses or networks such as"),
         ("WORKER_SLOTS", "0", "must be at least 1, not 0."),
         ("LOG_FORMAT", "xml", "must be 'auto', 'json' or 'console', not 'xml'."),
     ],
@@ -213,6 +218,52 @@ def test_servers_are_named_rightly_and_in_pairs(
     (mistake,) = mistakes_in(DATABASE_URL=database_url, REDIS_URL=redis_url)
     assert mistake.startswith(sentence)
     assert "hidden" not in mistake
+
+
+ISSUER = {"OIDC_ISSUER": "https://id.example.com/tenant/"}
+CLIENT = {"OIDC_CLIENT_ID": "darkroom", "OIDC_CLIENT_SECRET": "hidden-word"}
+
+
+def test_a_login_provider_is_called_as_it_calls_itself() -> None:
+    settings = load_settings(ISSUER | CLIENT)
+    assert settings.oidc_issuer == "https://id.example.com/tenant/"
+    assert load_settings({}).oidc_issuer == "https://accounts.google.com"
+    assert load_settings(settings.environ()) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"OIDC_ISSUER": "id.example.com"}, "OIDC_ISSUER must be an address such as https://"),
+        ({"OIDC_ISSUER": "http://id.example.com"}, "OIDC_ISSUER must begin with https://: who"),
+        ({"OIDC_CLIENT_ID": "dark room", **ISSUER}, "OIDC_CLIENT_ID must be one word of"),
+        ({"OIDC_CLIENT_ID": "darkroom"}, "OIDC_CLIENT_SECRET is not set, and Google asks for it"),
+        ({"OIDC_CLIENT_SECRET": "hidden-word"}, "OIDC_CLIENT_SECRET is set, and OIDC_CLIENT_ID is"),
+        ({**CLIENT, "OIDC_CLIENT_SECRET": "hidden word"}, "OIDC_CLIENT_SECRET is no key: it holds"),
+    ],
+)
+def test_a_login_provider_is_configured_whole(given: dict[str, str], sentence: str) -> None:
+    (mistake,) = mistakes_in(**given)
+    assert mistake.startswith(sentence)
+    assert "hidden" not in mistake
+
+
+def test_a_login_provider_on_this_machine_may_be_plain_and_know_no_secret() -> None:
+    given = {"OIDC_ISSUER": "http://127.0.0.1:4711", "OIDC_CLIENT_ID": "darkroom"}
+    assert load_settings(given).oidc_client_secret is None
+
+
+def test_lists_are_read_as_they_are_meant() -> None:
+    settings = load_settings(
+        {
+            "DARKROOM_LOGIN_DOMAINS": "@Example.org, example.com,example.org",
+            "DARKROOM_TRUSTED_PROXIES": "10.0.0.5, 2001:DB8::/32",
+        }
+    )
+    assert settings.login_domains == ("example.org", "example.com")
+    assert settings.trusted_proxies == ("10.0.0.5", "2001:db8::/32")
+    assert load_settings(settings.environ()) == settings
+    assert load_settings({}).shown()["DARKROOM_TRUSTED_PROXIES"] == "not set"
 
 
 @pytest.mark.parametrize("missing", ["SUPABASE_URL", "SUPABASE_KEY"])

@@ -126,6 +126,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     container: Container = app.state.container
     nobody = Context()  # what goes on in the background belongs to no request
+    container.identity_provider()  # importing what it stands on would hold up the first login
     await asyncio.create_task(container.news().open(), context=nobody)
     opening = asyncio.create_task(_open_and_follow(container), context=nobody)
     try:

@@ -7,9 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from application.access import Caller, SessionOverError
+from application.access import Caller, KeyRefusedError, SessionOverError
 from domain.user import SuspendedError
-from interfaces.rest.authentication import REFUSALS
 from interfaces.rest.context import caller_of, container_of
 from interfaces.rest.errors import NotAuthenticatedError
 from interfaces.web import pages
@@ -21,6 +20,7 @@ from interfaces.web.places import ACCOUNT
 router = APIRouter(prefix=ACCOUNT, include_in_schema=False)
 
 NOTHING_GOES_ON = (NotAuthenticatedError, SessionOverError, SuspendedError)
+NOT_LOGGED_IN = (*NOTHING_GOES_ON, KeyRefusedError)
 
 
 @router.get("")
@@ -29,7 +29,7 @@ async def account(request: Request) -> Response:
     container = container_of(request)
     try:
         caller = caller_of(request)
-    except (NotAuthenticatedError, *REFUSALS) as error:
+    except NOT_LOGGED_IN as error:
         return private(_logged_out(request, error))
     if caller.session_id is None:
         return private(_logged_out(request))

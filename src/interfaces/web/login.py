@@ -1,4 +1,4 @@
-"""Getting in with a browser, at the provider or by a link: what is to be limited by address."""
+"""Getting in with a browser, at the provider or by a link: limited by address."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from application.logins import GoingOn
 from domain.user import User
 from interfaces.rest.problem_pages import marked_up
-from interfaces.rest.problem_types import ProblemType
+from interfaces.rest.problem_types import LOGIN_NOT_CONFIGURED, ProblemType
 
 STYLE = (
     "body{font:1.05rem/1.6 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem}"
@@ -97,9 +97,10 @@ def _row(session: GoingOn, *, is_current: bool) -> str:
 def told(kind: ProblemType, detail: str, request_id: str) -> HTMLResponse:
     """What went wrong, and what to do."""
     why = f"<p>{marked_up(detail)}</p><h2>What to do</h2><p>{marked_up(kind.remedy)}</p>"
+    log_in = "" if kind is LOGIN_NOT_CONFIGURED else LOG_IN
     back = '<p><a class="button" href="/auth">Your account</a></p>'
     foot = f"<p><small>{kind.status} {kind.code} · request {escape(request_id)}</small></p>"
-    return page(kind.title, why + LOG_IN + back + foot, status=kind.status)
+    return page(kind.title, why + log_in + back + foot, status=kind.status)
 
 
 def _button(to: str, text: str, **fields: str) -> str:
