@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.stack import Stack, running, settings_for
 from tests.surface.fuzz import fuzz
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "30"))  # of each operation
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))  # of each operation
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(2**32))
 
 
