@@ -17,7 +17,7 @@ import pytest
 from application.orphans import A_DAY
 from domain.image import image_key, reference_key
 from infrastructure.settings import load_settings
-from interfaces.rest.carried import MOST_AT_ONCE
+from interfaces.rest.carried import MOST_OF_A_USER
 from tests.e2e.stack import Stack, encoded, running, settings_for
 from tests.image_stores import BUCKET, REFERENCES
 from tests.processes import eventually
@@ -140,17 +140,17 @@ async def test_only_so_many_references_are_held_at_once(
             await may_go.wait()
 
     async def all_wait() -> bool:
-        return waiting == MOST_AT_ONCE
+        return waiting == MOST_OF_A_USER
 
     supabase.before = hold
-    asking = [asyncio.create_task(stack.client.get(url)) for _ in range(MOST_AT_ONCE)]
+    asking = [asyncio.create_task(stack.client.get(url)) for _ in range(MOST_OF_A_USER)]
     await eventually(all_wait, why="they are not asked for")
     refused = await stack.client.get(url)
     may_go.set()
     carried = [(await one).content for one in asking]
     again = await stack.client.get(url)
     assert (refused.status_code, refused.json()["code"]) == (503, "temporary-reduced-capacity")
-    assert carried == [IMAGE] * MOST_AT_ONCE
+    assert carried == [IMAGE] * MOST_OF_A_USER
     assert again.content == IMAGE
 
 

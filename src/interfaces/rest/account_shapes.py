@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from domain.api_key import Scope
 from domain.image import Format
 from domain.quota import MOST_UNITS
 from domain.user import Role
-from interfaces.rest.fields import ONE_SHAPE, AspectRatio, Name, Size, Text
+from interfaces.rest.fields import ONE_SHAPE, AspectRatio, Name, Size, Text, whole
 from interfaces.rest.shapes import Shape
 from interfaces.rest.times import Foreseeable, rfc_3339
 
@@ -116,7 +116,7 @@ class MeShape(UserShape):
     session_id: UUID | None = Field(description="Of the login that was shown.")
 
 
-Limit = Annotated[int, Field(ge=0, le=MOST_UNITS)]
+Limit = Annotated[int, Field(ge=0, le=MOST_UNITS), BeforeValidator(whole)]
 
 
 class LimitsShape(Shape):

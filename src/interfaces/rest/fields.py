@@ -66,7 +66,7 @@ def _sane_size(size: str) -> str:
     return size
 
 
-def _whole(number: object) -> object:
+def whole(number: object) -> object:
     """To JSON 2.0 is the same number as 2."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
@@ -87,11 +87,11 @@ Size = Annotated[
     str, StringConstraints(pattern=TWO_NUMBERS), AfterValidator(_sane_size), Told(SIZE)
 ]
 AspectRatio = Annotated[str, StringConstraints(pattern=ASPECT_RATIO)]
-Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(_whole)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
-Compression = Annotated[int, Field(ge=0, le=100), BeforeValidator(_whole)]
-Place = Annotated[int, Field(ge=1, le=MOST_PLACES), BeforeValidator(_whole)]
-Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=1, le=MOST_IMAGES), BeforeValidator(whole)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(whole)]
+Compression = Annotated[int, Field(ge=0, le=100), BeforeValidator(whole)]
+Place = Annotated[int, Field(ge=1, le=MOST_PLACES), BeforeValidator(whole)]
+Seconds = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE), BeforeValidator(whole)]
 MetadataKey = Annotated[
     str,
     AfterValidator(_storable),
