@@ -84,7 +84,9 @@ class WebhookChanges:
         events: Collection[EventType],
         idempotency_key: str | None = None,
     ) -> Done[Endpoint]:
-        """Raises WebhooksOffError, InsecureAddressError, TooManyEndpointsError."""
+        """Raises WebhooksOffError, InsecureAddressError, TooManyEndpointsError, and
+        TooManyDecisionsError, as all of these but `remove` may.
+        """
         self.refuse_address(url)
         said = {"webhook": url, "events": sorted(events)}
         id_ = _id_of_new(user_id, idempotency_key, said)
@@ -162,7 +164,7 @@ class WebhookChanges:
         """Have the endpoint told again, whatever became of it before.
 
         Raises WebhooksOffError, EndpointNotFoundError, EndpointDisabledError,
-        DeliveryNotFoundError.
+        DeliveryNotFoundError, TooManyResendsError.
         """
         self._secrets.refuse_if_off()
         await self._enabled(user_id, id_)

@@ -16,6 +16,17 @@ from domain.webhook import EventType
 DeliveredType = EventType | Literal["webhook.test"]
 DeliveryStatus = Literal["due", "delivered", "given_up"]
 ONCE = Retries((0.0,))
+MOST_RESENDS = 100
+
+
+class TooManyResendsError(Exception):
+    """A delivery was sent again by hand as often as any may be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"This delivery was sent again {MOST_RESENDS} times, the most there can be. Look the"
+            " generation up instead."
+        )
 
 
 def delivery_id(receiver: UUID, event_id: UUID) -> UUID:
@@ -133,6 +144,7 @@ class Delivery(Aggregate):
         self.began_at = self.next_try_at = timestamp
         self.ended_at: datetime | None = None
         self._attempts_before = 0
+        self._resends = 0
 
     @property
     def is_test(self) -> bool:
@@ -162,7 +174,9 @@ class Delivery(Aggregate):
             self._given_up(self.attempts, None, problem)
 
     def resend(self, *, by: UUID) -> None:
-        """Let it be told at once, whatever became of it before."""
+        """Let it be told at once, whatever became of it before. Raises TooManyResendsError."""
+        if self._resends >= MOST_RESENDS:
+            raise TooManyResendsError
         self._resent(by)
 
     # --- applying --------------------------------------------------------------------------------
@@ -195,6 +209,7 @@ class Delivery(Aggregate):
         self.status, self.ended_at = "due", None
         self.began_at = self.next_try_at = timestamp
         self._attempts_before = self.attempts
+        self._resends += 1
 
     def _end(self, status: DeliveryStatus, at: datetime | None) -> None:
         self.status, self.ended_at, self.next_try_at = status, at, None

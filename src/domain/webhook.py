@@ -20,6 +20,7 @@ EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 WhyDisabled = Literal["asked", "gone", "failing"]
 
 MOST_ENDPOINTS = 20
+MOST_DECISIONS = 5000  # of a user: all of them are read for every try
 OLD_SECRET_LASTS = timedelta(hours=24)
 
 
@@ -41,6 +42,16 @@ class TooManyEndpointsError(Exception):
 
     def __init__(self) -> None:
         super().__init__(f"You have {MOST_ENDPOINTS} webhooks, the most there can be. Remove one.")
+
+
+class TooManyDecisionsError(Exception):
+    """A user changed their webhooks as often as anybody may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"You changed your webhooks {MOST_DECISIONS} times, the most there can be. They stay as"
+            " they are; from now on you can disable and remove them."
+        )
 
 
 class EndpointDisabledError(Exception):
@@ -89,7 +100,8 @@ def webhooks_id(user_id: UUID) -> UUID:
 class Webhooks(Aggregate):
     """All endpoints of one user, and the secret of the addresses that single requests name.
 
-    Secrets are known by their numbers; `by` is the user who decided.
+    Secrets are known by their numbers; `by` is the user who decided. There are so many decisions
+    and no more, but for those that end: each endpoint can be disabled and removed all the same.
     """
 
     class Event(DomainEvent):
@@ -176,11 +188,15 @@ class Webhooks(Aggregate):
         return self.endpoints[id_]
 
     def register(self, id_: UUID, *, url: str, events: Collection[EventType], by: UUID) -> None:
-        """Tell this address too; who is there already stays. Raises TooManyEndpointsError."""
+        """Tell this address too; who is there already stays.
+
+        Raises TooManyEndpointsError, TooManyDecisionsError.
+        """
         if id_ in self.endpoints:
             return
         if len(self.endpoints) >= MOST_ENDPOINTS:
             raise TooManyEndpointsError
+        self._refuse_too_many_decisions()
         self._registered(id_, in_order(events), by, Address(url=url))
 
     def change(
@@ -191,7 +207,10 @@ class Webhooks(Aggregate):
         url: str | None = None,
         events: Collection[EventType] | None = None,
     ) -> None:
-        """Tell it elsewhere, or of other events; None stays. Raises EndpointNotFoundError."""
+        """Tell it elsewhere, or of other events; None stays.
+
+        Raises EndpointNotFoundError, TooManyDecisionsError.
+        """
         before = self.endpoint(id_)
         after = replace(
             before,
@@ -199,19 +218,25 @@ class Webhooks(Aggregate):
             events=before.events if events is None else in_order(events),
         )
         if after != before:
+            self._refuse_too_many_decisions()
             self._changed(id_, after.events, by, Address(url=after.url))
 
     def rotate_secret(self, id_: UUID | None, *, now: datetime, by: UUID) -> None:
         """Make a new one, of an endpoint or the user's own; the old one stays valid for a while.
 
-        Raises EndpointNotFoundError.
+        Raises EndpointNotFoundError, TooManyDecisionsError.
         """
         before = self.secret if id_ is None else self.endpoint(id_).secret
+        self._refuse_too_many_decisions()
         self._secret_rotated(id_, before.number + 1, now + OLD_SECRET_LASTS, by)
 
     def enable(self, id_: UUID, *, by: UUID) -> None:
-        """Let it be told (again) of what happens from now on. Raises EndpointNotFoundError."""
+        """Let it be told (again) of what happens from now on.
+
+        Raises EndpointNotFoundError, TooManyDecisionsError.
+        """
         if self.endpoint(id_).disabled:
+            self._refuse_too_many_decisions()
             self._enabled(id_, by)
 
     def disable(self, id_: UUID, *, by: UUID) -> None:
@@ -232,6 +257,10 @@ class Webhooks(Aggregate):
     def wanting(self, type_: EventType, at: datetime) -> tuple[Endpoint, ...]:
         """Those that are told of what happened then."""
         return tuple(one for one in self.endpoints.values() if one.wants(type_, at))
+
+    def _refuse_too_many_decisions(self) -> None:
+        if self.version >= MOST_DECISIONS:
+            raise TooManyDecisionsError
 
     # --- applying --------------------------------------------------------------------------------
 

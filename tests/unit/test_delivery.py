@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.delivery import Delivery, delivery_id
+from domain.delivery import MOST_RESENDS, Delivery, TooManyResendsError, delivery_id
 from domain.retries import RETRIES, SENTENCES, Answer, Problem, Retries
 from tests.webhooks import due_delivery, recorded
 
@@ -98,6 +98,13 @@ def test_what_is_sent_again_is_due_at_once_and_has_all_its_tries() -> None:
     assert tried(again, DOWN, retries=once).status == "due"
     assert tried(again, DOWN, DOWN, retries=once).status == "given_up"
     assert tried(again, DOWN, Answer(200), retries=once).attempts == 4
+
+
+def test_by_hand_it_is_sent_again_so_often_and_no_more() -> None:
+    delivery = tried(due_delivery(NOW), Answer(200))
+    again = recorded(delivery, NOW, *[lambda d: d.resend(by=uuid4())] * MOST_RESENDS)
+    with pytest.raises(TooManyResendsError, match="100 times"):
+        again.resend(by=uuid4())
 
 
 def test_a_try_is_awaited_until_it_was_made() -> None:

@@ -127,6 +127,8 @@ def test_types_never_change() -> None:
         (409, "/problems/generation-cancelled"),
         (409, "/problems/generation-closed"),
         (409, "/problems/generation-open"),
+        (409, "/problems/too-many-resends"),
+        (409, "/problems/too-many-webhook-changes"),
         (409, "/problems/too-many-webhooks"),
         (409, "/problems/webhook-disabled"),
         (413, "/problems/body-too-large"),

@@ -12,6 +12,7 @@ from domain.webhook import (
     EVENT_TYPES,
     MOST_ENDPOINTS,
     EndpointNotFoundError,
+    TooManyDecisionsError,
     TooManyEndpointsError,
     Webhooks,
 )
@@ -133,3 +134,25 @@ def test_an_address_is_personal_and_stands_nowhere_else() -> None:
     (_, registered) = webhooks.collect_events()
     assert URL in registered.model_dump_json()
     assert URL not in registered.model_dump_json(exclude={"personal"})
+
+
+def test_after_so_many_decisions_only_those_that_end_are_taken(
+    webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("domain.webhook.MOST_DECISIONS", 4)
+    other = uuid4()
+    webhooks.register(other, url=URL, events=EVENT_TYPES, by=ME)
+    webhooks.disable(other, by=ME)
+    for refused in (
+        lambda: webhooks.register(uuid4(), url=URL, events=EVENT_TYPES, by=ME),
+        lambda: webhooks.change(HOOK, url=f"{URL}/2", by=ME),
+        lambda: webhooks.rotate_secret(HOOK, now=NOW, by=ME),
+        lambda: webhooks.rotate_secret(None, now=NOW, by=ME),
+        lambda: webhooks.enable(other, by=ME),
+    ):
+        with pytest.raises(TooManyDecisionsError, match="disable and remove"):
+            refused()
+    webhooks.disable(HOOK, by=ME)
+    webhooks.remove(HOOK, by=ME)
+    webhooks.remove(other, by=ME)
+    assert webhooks.endpoints == {}

@@ -85,6 +85,8 @@ ERRORS: Mapping[ProblemType, OpenAIError] = {
     kinds.KEY_NOT_POSSIBLE: OpenAIError(422, OF_REQUEST, "key_not_possible"),
     kinds.LOCKED_OUT: OpenAIError(403, OF_REQUEST, "locks_out"),
     kinds.TOO_MANY_WEBHOOKS: OpenAIError(409, OF_REQUEST, "too_many_webhooks"),
+    kinds.TOO_MANY_WEBHOOK_CHANGES: OpenAIError(409, OF_REQUEST, "too_many_webhook_changes"),
+    kinds.TOO_MANY_RESENDS: OpenAIError(409, OF_REQUEST, "too_many_resends"),
     kinds.WEBHOOK_DISABLED: OpenAIError(409, OF_REQUEST, "webhook_disabled"),
     kinds.WEBHOOKS_OFF: OpenAIError(501, OF_SERVER, "webhooks_off"),
     kinds.CURSOR_REFUSED: OpenAIError(400, OF_REQUEST, "invalid_value"),

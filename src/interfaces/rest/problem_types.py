@@ -214,6 +214,20 @@ TOO_MANY_WEBHOOKS = ProblemType(
     "A user may have 20 of them.",
     "Remove one that is not needed any more.",
 )
+TOO_MANY_WEBHOOK_CHANGES = ProblemType(
+    409,
+    "too-many-webhook-changes",
+    "The webhooks were changed as often as they can be",
+    "All that a user ever decided about webhooks is kept, and may be 5000 decisions.",
+    "They can be disabled and removed all the same. Name a `webhookUrl` in requests instead.",
+)
+TOO_MANY_RESENDS = ProblemType(
+    409,
+    "too-many-resends",
+    "The delivery was sent again as often as it can be",
+    "It may be sent again by hand 100 times.",
+    "Look the generation up by its id instead.",
+)
 WEBHOOK_DISABLED = ProblemType(
     409,
     "webhook-disabled",

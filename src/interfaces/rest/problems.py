@@ -55,10 +55,16 @@ from application.references import TooManyReferencesError
 from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
 from application.webhooks import DeliveryNotFoundError
+from domain.delivery import TooManyResendsError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import LimitRefusedError, QuotaExceededError
 from domain.user import LinkUsedError, SuspendedError
-from domain.webhook import EndpointDisabledError, EndpointNotFoundError, TooManyEndpointsError
+from domain.webhook import (
+    EndpointDisabledError,
+    EndpointNotFoundError,
+    TooManyDecisionsError,
+    TooManyEndpointsError,
+)
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.bursts import bursts
 from interfaces.rest.carried import TooMuchCarriedError
@@ -134,6 +140,8 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     EndpointNotFoundError: kinds.NOT_FOUND,
     DeliveryNotFoundError: kinds.NOT_FOUND,
     TooManyEndpointsError: kinds.TOO_MANY_WEBHOOKS,
+    TooManyDecisionsError: kinds.TOO_MANY_WEBHOOK_CHANGES,
+    TooManyResendsError: kinds.TOO_MANY_RESENDS,
     EndpointDisabledError: kinds.WEBHOOK_DISABLED,
     InsecureAddressError: kinds.INVALID_REQUEST,
     WebhooksOffError: kinds.WEBHOOKS_OFF,

@@ -50,6 +50,7 @@ WITH_BODY = (
     *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
 )
 SENDING = (*COMMANDING, kinds.NOT_FOUND, kinds.WEBHOOKS_OFF, kinds.WEBHOOK_DISABLED)
+CHANGING = (*COMMANDING, kinds.TOO_MANY_WEBHOOK_CHANGES)
 DONE = {"description": "It is as you wanted it", "headers": REPLAYED}
 
 
@@ -84,7 +85,7 @@ DeliveryId = Annotated[UUID, Depends(_delivery_id)]
     openapi_extra=COMMAND | json_body(WebhookRequest),
     responses={
         201: {"model": SecretWebhookShape, "description": "You will be", "headers": REPLAYED},
-        **problems(*COMMANDING, *WITH_BODY, kinds.TOO_MANY_WEBHOOKS, kinds.WEBHOOKS_OFF),
+        **problems(*CHANGING, *WITH_BODY, kinds.TOO_MANY_WEBHOOKS, kinds.WEBHOOKS_OFF),
     },
 )
 async def create(request: Request, caller: Authenticated) -> Response:
@@ -131,7 +132,7 @@ async def show(request: Request, caller: Authenticated, id_: WebhookId) -> Respo
     openapi_extra=COMMAND | json_body(WebhookChange),
     responses={
         200: {"model": WebhookShape, **DONE},
-        **problems(*COMMANDING, *WITH_BODY, kinds.NOT_FOUND),
+        **problems(*CHANGING, *WITH_BODY, kinds.NOT_FOUND),
     },
 )
 async def change(request: Request, caller: Authenticated, id_: WebhookId) -> Response:
@@ -172,7 +173,7 @@ async def remove(request: Request, caller: Authenticated, id_: WebhookId) -> Res
     openapi_extra=COMMAND,
     responses={
         200: {"model": SecretWebhookShape, **DONE},
-        **problems(*COMMANDING, kinds.NOT_FOUND, kinds.WEBHOOKS_OFF),
+        **problems(*CHANGING, kinds.NOT_FOUND, kinds.WEBHOOKS_OFF),
     },
 )
 async def rotate(request: Request, caller: Authenticated, id_: WebhookId) -> Response:
@@ -228,7 +229,10 @@ async def deliveries(
     operation_id="resendDelivery",
     summary="Send a delivery again",
     openapi_extra=COMMAND,
-    responses={200: {"model": DeliveryShape, **DONE}, **problems(*SENDING)},
+    responses={
+        200: {"model": DeliveryShape, **DONE},
+        **problems(*SENDING, kinds.TOO_MANY_RESENDS),
+    },
 )
 async def resend(
     request: Request, caller: Authenticated, id_: WebhookId, delivery: DeliveryId
@@ -259,7 +263,7 @@ async def own_secret(request: Request, caller: Authenticated) -> Response:
     openapi_extra=COMMAND,
     responses={
         200: {"model": WebhookSecretShape, **DONE},
-        **problems(*COMMANDING, kinds.WEBHOOKS_OFF),
+        **problems(*CHANGING, kinds.WEBHOOKS_OFF),
     },
 )
 async def rotate_own(request: Request, caller: Authenticated) -> Response:
