@@ -102,6 +102,7 @@ class FakeDeliveryQueue:
     handed_over: list[DueDelivery] = field(default_factory=list)
     again: dict[UUID, int] = field(default_factory=dict)
     available: bool = True
+    begun: set[tuple[UUID, int]] = field(default_factory=set)
 
     async def deliver(
         self, due: Sequence[DueDelivery], *, by: str, again: Mapping[UUID, int]
@@ -110,6 +111,11 @@ class FakeDeliveryQueue:
             raise QueueUnavailableError("the queue is down")
         self.handed_over.extend(due)
         self.again |= again
+
+    async def begin(self, delivery: UUID, attempt: int) -> bool:
+        is_first = (delivery, attempt) not in self.begun
+        self.begun.add((delivery, attempt))
+        return is_first or not self.available
 
 
 @dataclass

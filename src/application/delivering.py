@@ -7,14 +7,22 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.announcing import ACTOR
 from application.generations import MOST_CONFLICTS
-from application.ports.event_store import Accepted, Command, Conflict, EventStore
+from application.ports.event_store import (
+    Accepted,
+    Command,
+    Conflict,
+    EventStore,
+    StoreUnavailableError,
+    UnknownEventError,
+)
 from application.ports.webhooks import (
     DeliveryBoard,
+    DeliveryQueue,
     WebhookSecrets,
     WebhookSender,
     WebhooksOffError,
@@ -31,7 +39,9 @@ log = logging.getLogger(__name__)
 Body = Callable[[Delivery, Generation | None], bytes]
 """What a receiver is told, as JSON; the generation is None of a test."""
 
-NOBODY_TO_TELL: frozenset[Problem] = frozenset({"endpoint_disabled", "endpoint_removed"})
+NOT_ITS_FAULT: frozenset[Problem] = frozenset({"unsigned", "endpoint_disabled", "endpoint_removed"})
+FAILING_FOR = timedelta(days=1)  # before an endpoint is disabled, however few tries there are
+REMOVED = Answer(trouble="endpoint_removed", for_good=True)
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,10 @@ class Receiver:
 
 
 class Deliverer:
-    """Makes tries. A job that comes twice makes one, unless both come at once: both are the same.
+    """Makes tries. A job that comes twice makes one, here and, while Redis is there, everywhere.
 
+    A try that fails for a reason nobody thought of counts as one that failed: so every delivery
+    ends, and gives its place to others.
     Nothing of an address, a secret or a body reaches a log.
     """
 
@@ -54,13 +66,14 @@ class Deliverer:
         *,
         store: EventStore,
         board: DeliveryBoard,
+        queue: DeliveryQueue,
         sender: WebhookSender,
         secrets: WebhookSecrets,
         retries: Retries,
         jitter: Callable[[], float],
         body: Body,
     ) -> None:
-        self._store, self._board = store, board
+        self._store, self._board, self._queue = store, board, queue
         self._sender, self._secrets, self._body = sender, secrets, body
         self._retries, self._jitter = retries, jitter
         self._under_way: set[UUID] = set()
@@ -79,6 +92,17 @@ class Deliverer:
         delivery = await load_patiently(self._store, Delivery, id_)
         if delivery is None or not delivery.awaits(attempt):
             return
+        if not await self._queue.begin(id_, attempt):
+            return  # somebody else is at it
+        try:
+            await self._make(delivery, attempt)
+        except (StoreUnavailableError, UnknownEventError):
+            raise
+        except Exception:
+            log.exception("a try failed for us", extra={"delivery": str(id_)})
+            await self._record(delivery, attempt, Answer(trouble="broken"), alone=True)
+
+    async def _make(self, delivery: Delivery, attempt: int) -> None:
         generation = None
         if delivery.generation is not None:
             generation = await load_patiently(self._store, Generation, delivery.generation)
@@ -88,10 +112,10 @@ class Deliverer:
         await self._record(delivery, attempt, answer)
 
     async def _try(
-        self, delivery: Delivery, generation: Generation | None, receiver: Receiver | Problem
+        self, delivery: Delivery, generation: Generation | None, receiver: Receiver | Answer
     ) -> Answer:
-        if not isinstance(receiver, Receiver):
-            return Answer(trouble=receiver)
+        if isinstance(receiver, Answer):
+            return receiver
         body = self._body(delivery, generation)
         try:
             headers = signed(self._secrets, receiver, delivery.id, self._store.now(), body)
@@ -99,11 +123,18 @@ class Deliverer:
             return Answer(trouble="unsigned")
         return await self._sender.send(receiver.url, headers, body)
 
-    async def _record(self, delivery: Delivery, attempt: int, answer: Answer) -> None:
-        """What it came to; after a conflict, decide anew on what happened meanwhile."""
+    async def _record(
+        self, delivery: Delivery, attempt: int, answer: Answer, *, alone: bool = False
+    ) -> None:
+        """What it came to; after a conflict, decide anew on what happened meanwhile.
+
+        By the delivery `alone`, nothing else of its user's is looked at or decided.
+        """
         with caused_by(actor=ACTOR, correlation_id=delivery.correlation_id):
             for _ in range(MOST_CONFLICTS):
-                events = await self._decide(delivery, answer)
+                self._take(delivery, answer)
+                disabling = () if alone else await self._disabling(delivery)
+                events = [*delivery.collect_events(), *disabling]
                 outcome = await record_patiently(self._store, Command(events=events))
                 if isinstance(outcome, Accepted):
                     return _say(delivery)
@@ -116,24 +147,24 @@ class Deliverer:
         log.error("a delivery changed again and again", extra={"delivery": str(delivery.id)})
         return None
 
-    async def _decide(self, delivery: Delivery, answer: Answer) -> Sequence[Event]:
-        if answer.trouble in NOBODY_TO_TELL:
+    def _take(self, delivery: Delivery, answer: Answer) -> None:
+        if answer.for_good and answer.trouble:
             delivery.give_up(answer.trouble)
         else:
             delivery.take(
                 answer, now=self._store.now(), retries=self._retries, jitter=self._jitter()
             )
-        disabling = await self._disabling(delivery)
-        return [*delivery.collect_events(), *disabling]
 
     async def _disabling(self, delivery: Delivery) -> Sequence[Event]:
-        """Of an endpoint that is gone, or took nothing since this one began."""
+        """Of an endpoint that is gone, or took nothing since this one began, a day ago or more."""
         began, endpoint = delivery.began_at, delivery.endpoint
-        is_over = delivery.status == "given_up" and delivery.problem not in NOBODY_TO_TELL
+        is_over = delivery.status == "given_up" and delivery.problem not in NOT_ITS_FAULT
         if not is_over or endpoint is None or began is None:
             return ()
         is_gone = delivery.problem == "gone"
         if not is_gone:
+            if self._store.now() - began < FAILING_FOR:
+                return ()
             took = await self._board.last_delivered_at(endpoint)
             if delivery.is_test or (took is not None and took >= began):
                 return ()
@@ -169,16 +200,17 @@ def signature(secret: str, text: bytes) -> str:
 
 def _receiver(
     delivery: Delivery, generation: Generation | None, webhooks: Webhooks | None
-) -> Receiver | Problem:
+) -> Receiver | Answer:
+    """Whoever is disabled by their owner may be enabled again before the tries are over."""
     if delivery.endpoint is None:
         url = generation and generation.wish.webhook_url
         secret = webhooks.secret if webhooks else Secret()
-        return Receiver(url, delivery.user_id, secret) if url else "endpoint_removed"
+        return Receiver(url, delivery.user_id, secret) if url else REMOVED
     endpoint = webhooks and webhooks.endpoints.get(delivery.endpoint)
     if not endpoint:
-        return "endpoint_removed"
+        return REMOVED
     if endpoint.disabled:
-        return "endpoint_disabled"
+        return Answer(trouble="endpoint_disabled", for_good=endpoint.disabled != "asked")
     return Receiver(endpoint.url, endpoint.id, endpoint.secret)
 
 

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 MOST_OF_A_USER = 8
 MOST_UNDER_WAY = 64
 LOST_AFTER = timedelta(seconds=45)  # a try, and recording it, take less
+# How long what was lost once, twice ... rests before it is handed over again, in times of that.
+RESTS = (0, 2, 6, 20)
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,22 @@ class _HandedOver:
     at: float
 
 
+@dataclass(frozen=True)
+class _Lost:
+    """Handed over in vain, so many times; it rests until then."""
+
+    delivery: DueDelivery
+    times: int
+    until: float
+
+
 class DeliveryTurns:
     """Hands over no more than a few deliveries of one user, and no more than that in all.
 
     So a receiver that hangs takes what its user may have, and delays nobody else. A delivery is
-    under way until something is recorded of it; after `lost_after` it is handed over again. All of
-    its memory may be lost: a try that is handed over twice is made once, or harmlessly twice.
+    under way until something is recorded of it; after `lost_after` it is handed over again, and
+    rests longer each time, so that what can never be sent leaves its place to others. All of its
+    memory may be lost: a try that is handed over twice is made once, or harmlessly twice.
     """
 
     def __init__(
@@ -51,7 +63,7 @@ class DeliveryTurns:
         self._name = uuid4().hex[:8]
         self._turn = NOBODY
         self._under_way: dict[UUID, _HandedOver] = {}
-        self._in_vain: Counter[UUID] = Counter()
+        self._lost: dict[UUID, _Lost] = {}
 
     async def hand_over(self, new: Sequence[DueDelivery] = ()) -> None:
         """One round; what is `new` may not be on the board yet.
@@ -61,25 +73,39 @@ class DeliveryTurns:
         await self._look_who_is_done()
         if len(self._under_way) >= self._most:
             return
-        due = await self._board.due(per_user=self._of_a_user, but=self._under_way.keys())
+        due = await self._board.due(
+            per_user=self._of_a_user, but=self._under_way.keys() | self._resting()
+        )
         chosen = self._in_turn([*new, *due])
         if chosen:
-            await self._queue.deliver(chosen, by=self._name, again=self._in_vain)
+            again = {id_: lost.times for id_, lost in self._lost.items()}
+            await self._queue.deliver(chosen, by=self._name, again=again)
             now = self._clock()
             self._under_way |= {one.id: _HandedOver(one, now) for one in chosen}
             self._turn = chosen[-1].user_id
 
+    def _resting(self) -> set[UUID]:
+        now = self._clock()
+        return {id_ for id_, lost in self._lost.items() if now < lost.until}
+
     async def _look_who_is_done(self) -> None:
-        if not self._under_way:
-            return
-        for done in await self._board.settled([h.delivery for h in self._under_way.values()]):
-            del self._under_way[done]
-            del self._in_vain[done]
-        lost_before = self._clock() - self._lost_after
-        lost = [id_ for id_, handed in self._under_way.items() if handed.at <= lost_before]
-        for id_ in lost:
+        known = {id_: lost.delivery for id_, lost in self._lost.items()}
+        known |= {id_: handed.delivery for id_, handed in self._under_way.items()}
+        if known:
+            for done in await self._board.settled(list(known.values())):
+                self._under_way.pop(done, None)
+                self._lost.pop(done, None)
+        self._give_up_what_is_lost()
+
+    def _give_up_what_is_lost(self) -> None:
+        now = self._clock()
+        lost = [one for one in self._under_way.values() if one.at + self._lost_after <= now]
+        for handed in lost:
+            id_ = handed.delivery.id
             del self._under_way[id_]
-            self._in_vain[id_] += 1
+            times = self._lost[id_].times + 1 if id_ in self._lost else 1
+            rest = self._lost_after * RESTS[min(times, len(RESTS)) - 1]
+            self._lost[id_] = _Lost(handed.delivery, times, now + rest)
         if lost:
             log.warning("handing over again what nobody sent", extra={"deliveries": len(lost)})
 

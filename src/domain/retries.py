@@ -32,10 +32,11 @@ SENTENCES: dict[Problem, str] = {
     "certificate": "The receiver's TLS certificate is not valid for its name, or TLS failed.",
     "timed_out": "The receiver did not answer in time.",
     "broken": "The connection broke, or what came over it is no HTTP/1.1, before there was a"
-    " status.",
+    " status; or this Darkroom failed to send it.",
     "unsigned": "There was nothing to sign it with: whoever runs this Darkroom has to set"
     " DARKROOM_SECRET_KEY for its workers.",
-    "endpoint_disabled": "The webhook is disabled. Enable it, then send it again.",
+    "endpoint_disabled": "The webhook is disabled. Enable it, and send it again if it was given"
+    " up.",
     "endpoint_removed": "The webhook was removed.",
 }
 
@@ -51,11 +52,15 @@ RETRIES = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one try: a status, or why there is none; and when to come back, if told."""
+    """What became of one try: a status, or why there is none; and when to come back, if told.
+
+    `for_good` says that there is nobody to tell any more.
+    """
 
     status: int | None = None
     trouble: Problem | None = None
     retry_after: timedelta | None = None
+    for_good: bool = False
 
     @property
     def problem(self) -> Problem | None:

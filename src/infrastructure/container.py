@@ -371,6 +371,7 @@ class Container(containers.DeclarativeContainer):
         Deliverer,
         store=store,
         board=delivery_board,
+        queue=queue,
         sender=webhook_sender,
         secrets=webhook_secrets,
         retries=settings.provided.webhook_retries,

@@ -35,6 +35,7 @@ DELIVER = "deliver"
 MOST_WAKE_UPS = 1000
 CONNECTIONS = 8
 EXPIRES = timedelta(minutes=10)
+A_TRY = timedelta(seconds=20)  # at most, and some seconds more to record it
 # How long a worker waits for a wake-up, at most; then it looks without. Well below REDIS_SECONDS.
 LOOK_ANYHOW = 1.0
 NO_SLOT_SECONDS = 0.02  # between looks for a free slot
@@ -104,6 +105,15 @@ class ArqQueue:
                 await self._put(DELIVERIES, DELIVER, str(one.id), one.attempt, id_=id_)
         except LOST as error:
             raise _unavailable() from error
+
+    async def begin(self, delivery: UUID, attempt: int) -> bool:
+        """True also while Redis is away: a try that is made twice is harmless, one too few not."""
+        try:
+            key = f"{DELIVERIES.queue}:{delivery}:{attempt}"
+            return bool(await self._redis.set(key, b"", nx=True, px=A_TRY))
+        except LOST as error:
+            log.warning("a try may be made twice: no Redis (%s)", type(error).__name__)
+            return True
 
     async def _put(self, line: Line, name: str, *told: str | int, id_: str) -> None:
         await self._redis.enqueue_job(

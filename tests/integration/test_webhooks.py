@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from application.announcing import Announcer
 from application.delivering import Deliverer
 from application.delivery_turns import LOST_AFTER, DeliveryTurns
-from application.ports.event_store import Accepted, Command
 from application.tasks import end
 from application.webhooks import WebhookChanges
 from domain.retries import Retries
@@ -71,6 +70,7 @@ class Office:
         return Deliverer(
             store=self.store,
             board=self.board,
+            queue=self.queue,
             sender=HttpSender([ip_network("127.0.0.0/8")], seconds=self.seconds),
             secrets=SECRETS,
             retries=self.retries,
@@ -176,7 +176,7 @@ async def test_who_answers_410_is_told_no_more(office: Office) -> None:
     ],
     ids=["500", "301", "hanging"],
 )
-async def test_who_takes_nothing_through_all_tries_is_disabled(
+async def test_who_takes_nothing_through_all_tries_is_given_up_and_stays_for_a_day(
     office: Office, answer: bytes, error: str, seconds: float
 ) -> None:
     office.seconds = seconds
@@ -188,7 +188,7 @@ async def test_who_takes_nothing_through_all_tries_is_disabled(
     assert (row.status, row.last_error, row.attempts) == ("given_up", error, 4)
     assert len({message.id for message in receiver.received}) == 1
     assert len(receiver.received) == 4
-    assert await office.disabled(hook) == "failing"
+    assert await office.disabled(hook) is None
 
 
 async def test_a_receiver_that_hangs_delays_nobody_elses(office: Office) -> None:
@@ -220,7 +220,6 @@ async def test_what_was_given_up_is_sent_again_by_hand(office: Office) -> None:
         hook = await register(office.store, ME, url=url)
         await office.end_generations()
         (given_up,) = await office.ended(hook)
-        await _enable(office, hook)
         await office.changes.resend(ME, hook, given_up.id)
         await receiver.has(2)
 
@@ -348,10 +347,3 @@ async def _rows_read(store: PostgresEventStore) -> int:
 
 async def _queued(redis: Redis, count: int) -> bool:
     return bool(await redis.zcard(DELIVERIES.queue) == count)
-
-
-async def _enable(office: Office, hook: UUID) -> None:
-    webhooks = await office.store.get(Webhooks, webhooks_id(ME))
-    assert webhooks is not None
-    webhooks.enable(hook, by=ME)
-    assert isinstance(await office.store.append(Command(webhooks.collect_events())), Accepted)

@@ -21,7 +21,12 @@ from domain.webhook import Webhooks, webhooks_id
 from infrastructure.webhooks.secrets import DerivedSecrets
 from interfaces.rest.webhook_bodies import body_of
 from tests.fakes import FakeClock, MemoryEventStore
-from tests.fakes_webhooks import FakeSender, MemoryDeliveryBoard, MemoryEndedGenerations
+from tests.fakes_webhooks import (
+    FakeDeliveryQueue,
+    FakeSender,
+    MemoryDeliveryBoard,
+    MemoryEndedGenerations,
+)
 from tests.webhooks import URL, end_one, register
 
 ME = uuid4()
@@ -35,6 +40,7 @@ class Office:
 
     clock: FakeClock = field(default_factory=lambda: FakeClock(datetime.now(UTC)))
     sender: FakeSender = field(default_factory=FakeSender)
+    queue: FakeDeliveryQueue = field(default_factory=FakeDeliveryQueue)
     key: str | None = KEY
     retries: Retries = field(default_factory=lambda: Retries((0, 10)))
 
@@ -48,6 +54,7 @@ class Office:
         return Deliverer(
             store=self.store,
             board=MemoryDeliveryBoard(self.store),
+            queue=self.queue,
             sender=self.sender,
             secrets=self.secrets,
             retries=self.retries,
@@ -166,9 +173,19 @@ async def test_who_took_nothing_until_a_delivery_was_given_up_is_disabled(office
     id_ = await office.announced()
     await office.tried(id_)
     assert (await office.webhooks()).endpoint(hook).disabled is None
+    office.clock.advance(days=1)
     delivery = await office.tried(id_, attempt=2)
     assert delivery.status == "given_up"
     assert (await office.webhooks()).endpoint(hook).disabled == "failing"
+
+
+async def test_who_failed_for_less_than_a_day_stays_enabled(office: Office) -> None:
+    hook = await register(office.store, ME)
+    office.retries, office.sender.answers = Retries((0,)), [DOWN]
+    id_ = await office.announced()
+    office.clock.advance(hours=23, minutes=59)
+    assert (await office.tried(id_)).status == "given_up"
+    assert (await office.webhooks()).endpoint(hook).disabled is None
 
 
 async def test_who_took_another_one_meanwhile_stays_enabled(office: Office) -> None:
@@ -176,7 +193,7 @@ async def test_who_took_another_one_meanwhile_stays_enabled(office: Office) -> N
     office.sender.answers = [DOWN, Answer(200), DOWN]
     id_ = await office.announced()
     await office.tried(id_)
-    office.clock.advance(seconds=5)
+    office.clock.advance(days=1)
     await office.tried(await office.announced())
     await office.tried(id_, attempt=2)
     assert (await office.webhooks()).endpoint(hook).disabled is None
@@ -189,7 +206,7 @@ async def test_who_was_enabled_again_is_not_disabled_by_what_was_begun_before(
     office.sender.answers = [DOWN]
     id_ = await office.announced()
     await office.tried(id_)
-    office.clock.advance(seconds=5)
+    office.clock.advance(days=1)
     await office.decide(lambda webhooks: webhooks.disable(hook, by=ME))
     await office.decide(lambda webhooks: webhooks.enable(hook, by=ME))
     delivery = await office.tried(id_, attempt=2)
@@ -198,18 +215,97 @@ async def test_who_was_enabled_again_is_not_disabled_by_what_was_begun_before(
 
 
 @pytest.mark.parametrize(
-    ("decision", "problem"),
-    [("disable", "endpoint_disabled"), ("remove", "endpoint_removed")],
+    ("decide", "problem"),
+    [
+        (lambda w, hook: w.give_up(hook, "gone", since=w.endpoint(hook).since), "disabled"),
+        (lambda w, hook: w.remove(hook, by=ME), "removed"),
+    ],
+    ids=["gone", "removed"],
 )
 async def test_who_is_not_to_be_told_any_more_is_sent_nothing(
-    office: Office, decision: str, problem: str
+    office: Office, decide: Callable[[Webhooks, UUID], None], problem: str
 ) -> None:
-    hook = await register(office.store, ME)
+    hook, problem = await register(office.store, ME), f"endpoint_{problem}"
     id_ = await office.announced()
-    await office.decide(lambda webhooks: getattr(webhooks, decision)(hook, by=ME))
+    await office.decide(lambda webhooks: decide(webhooks, hook))
     delivery = await office.tried(id_)
     assert (delivery.status, delivery.problem, delivery.attempts) == ("given_up", problem, 0)
     assert office.sender.sent == []
+
+
+async def test_who_was_disabled_by_its_owner_for_a_moment_is_told_later(office: Office) -> None:
+    hook = await register(office.store, ME)
+    id_ = await office.announced()
+    await office.decide(lambda webhooks: webhooks.disable(hook, by=ME))
+    put_off = await office.tried(id_)
+    assert (put_off.status, put_off.problem) == ("due", "endpoint_disabled")
+    assert office.sender.sent == []
+    await office.decide(lambda webhooks: webhooks.enable(hook, by=ME))
+    assert (await office.tried(id_, attempt=2)).status == "delivered"
+
+
+async def test_who_stays_disabled_through_all_tries_is_sent_nothing(office: Office) -> None:
+    hook = await register(office.store, ME)
+    id_ = await office.announced()
+    await office.decide(lambda webhooks: webhooks.disable(hook, by=ME))
+    await office.tried(id_)
+    delivery = await office.tried(id_, attempt=2)
+    assert (delivery.status, delivery.problem) == ("given_up", "endpoint_disabled")
+    assert office.sender.sent == []
+
+
+async def test_what_fails_for_a_reason_nobody_thought_of_is_tried_again_and_ends(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    hook = await register(office.store, ME)
+    id_ = await office.announced()
+
+    async def fail(*_: object) -> Answer:
+        raise ValueError("nobody thought of it")
+
+    office.sender.send = fail  # type: ignore[method-assign]  # of this one
+    first = await office.tried(id_)
+    assert (first.status, first.problem, first.attempts) == ("due", "broken", 1)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "a try failed for us"
+    ]
+    office.clock.advance(days=2)
+    assert (await office.tried(id_, attempt=2)).status == "given_up"
+    assert (await office.webhooks()).endpoint(hook).disabled is None
+
+
+async def test_a_users_webhooks_that_cannot_be_read_are_no_reason_to_keep_a_delivery(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it is recorded by what is known of the delivery itself."""
+    await register(office.store, ME)
+    id_ = await office.announced()
+
+    def unreadable(*_: object) -> None:
+        raise ValueError("an event that nobody can read")
+
+    monkeypatch.setattr("application.delivering.webhooks_id", unreadable)
+    await office.tried(id_)
+    assert (await office.tried(id_, attempt=2)).status == "given_up"
+
+
+async def test_a_try_that_somebody_else_is_at_is_left_to_them(office: Office) -> None:
+    await register(office.store, ME)
+    id_ = await office.announced()
+    assert await office.queue.begin(id_, 1)
+    assert (await office.tried(id_)).attempts == 0
+    office.queue.available = False
+    assert (await office.tried(id_)).attempts == 1, "who cannot ask makes it"
+
+
+async def test_nobody_is_disabled_because_there_was_nothing_to_sign_with() -> None:
+    office = Office(key=None, retries=Retries((0,)))
+    hook = await register(office.store, ME)
+    id_ = await office.announced()
+    office.clock.advance(days=2)
+    delivery = await office.tried(id_)
+    assert (delivery.status, delivery.problem) == ("given_up", "unsigned")
+    assert (await office.webhooks()).endpoint(hook).disabled is None
 
 
 async def test_without_a_secret_key_it_waits_for_one() -> None:

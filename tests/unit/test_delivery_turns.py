@@ -120,6 +120,31 @@ async def test_what_nobody_sent_is_handed_over_again_and_said_to_be(desk: Desk) 
     assert desk.queue.again == {lost.id: 1}
 
 
+async def test_what_nobody_sends_rests_longer_each_time_and_leaves_its_place(desk: Desk) -> None:
+    desk.board.add(ONE, 2)
+    handed_over = []
+    for desk.seconds in range(0, 600, 5):
+        if ONE in await desk.handed_over():
+            handed_over.append(desk.seconds)
+    assert handed_over == [0, 45, 180, 495]
+    desk.board.add(ONE)
+    desk.seconds = 540.0
+    assert await desk.handed_over() == [ONE]
+
+
+async def test_what_was_settled_while_it_rested_is_forgotten(desk: Desk) -> None:
+    (lost,) = desk.board.add(ONE)
+    for desk.seconds in (0.0, 45.0, 90.0):
+        await desk.handed_over()
+    assert desk.queue.again == {lost.id: 1}, "it rests"
+    desk.board.done.add(lost.id)
+    assert await desk.handed_over() == []
+    desk.board.done.remove(lost.id)
+    desk.queue.again = {}
+    assert await desk.handed_over() == [ONE]
+    assert desk.queue.again == {}
+
+
 async def test_what_could_not_be_handed_over_is_handed_over_later(desk: Desk) -> None:
     desk.board.add(ONE)
     desk.queue.available = False

@@ -93,6 +93,10 @@ class DeliveryQueue(Protocol):
         """
         ...
 
+    async def begin(self, delivery: UUID, attempt: int) -> bool:
+        """Whether nobody else is at this try, for as long as one takes; True if nobody can say."""
+        ...
+
 
 class WebhookSender(Protocol):
     """Sends to where a stranger says, and nowhere else than that stranger may send."""
