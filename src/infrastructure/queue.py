@@ -74,10 +74,11 @@ def _redis(redis_url: str) -> ArqRedis:
 
 
 class ArqQueue:
-    """Hands work over to whichever worker is free."""
+    """Hands work over to whichever worker is free; a try of a delivery takes `a_try` at most."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, *, a_try: timedelta = A_TRY) -> None:
         self._redis = _redis(redis_url)
+        self._a_try = a_try
 
     async def hand_over(self, work: Sequence[DueWork]) -> None:
         """Wake somebody for each piece. Raises QueueUnavailableError.
@@ -110,7 +111,7 @@ class ArqQueue:
         """True also while Redis is away: a try that is made twice is harmless, one too few not."""
         try:
             key = f"{DELIVERIES.queue}:{delivery}:{attempt}"
-            return bool(await self._redis.set(key, b"", nx=True, px=A_TRY))
+            return bool(await self._redis.set(key, b"", nx=True, px=self._a_try))
         except LOST as error:
             log.warning("a try may be made twice: no Redis (%s)", type(error).__name__)
             return True

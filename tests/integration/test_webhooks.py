@@ -248,8 +248,46 @@ async def test_two_workers_and_two_announcers_tell_once(office: Office) -> None:
         hook = await register(office.store, ME, url=url)
         await office.end_generations(40)
         rows = await office.ended(hook, 40)
-    assert len(receiver.received) == 40
-    assert {message.id for message in receiver.received} == {str(row.id) for row in rows}
+    told = [message.id for message in receiver.received]
+    assert set(told) == {str(row.id) for row in rows}
+    assert len(told) == len(set(told)) == 40
+
+
+async def test_a_worker_that_leaves_with_the_duty_and_its_successor_tell_once(
+    office: Office,
+) -> None:
+    """It finishes what it began; who has the duty next hands all of that over once more."""
+    go_on, told, begun = asyncio.Event(), [], []
+    begin = office.queue.begin
+
+    async def noted(id_: UUID, attempt: int) -> bool:
+        begun.append(await begin(id_, attempt))
+        return begun[-1]
+
+    async def answer_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told.append(await reader.readuntil(b"\r\n\r\n"))
+        await go_on.wait()
+        writer.write(said(200))
+        await writer.drain()
+        writer.close()
+
+    office.queue.begin = noted  # type: ignore[method-assign]  # of this one
+    async with await asyncio.start_server(answer_slowly, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hook = await register(office.store, ME, url=f"http://127.0.0.1:{port}/")
+        leaving, next_ = office.worker(), office.worker()
+        async with meanwhile(leaving.run()):
+            async with meanwhile(office.announcing().run()):
+                await office.end_generations(8)
+                await eventually(lambda: _is(len(told) == 8))
+            stopping = asyncio.create_task(leaving.stop(within=timedelta(seconds=20)))
+            async with meanwhile(office.announcing().run(), next_.run()):
+                await eventually(lambda: _is(begun.count(False) == 8), why="handed over again")
+                go_on.set()
+                assert await stopping
+                rows = await office.ended(hook, 8)
+    assert [row.attempts for row in rows] == [1] * 8
+    assert len(told) == 8
 
 
 async def test_a_flushed_redis_loses_nothing(office: Office) -> None:
@@ -267,7 +305,10 @@ async def test_a_flushed_redis_loses_nothing(office: Office) -> None:
 
 
 async def test_a_worker_that_dies_while_it_sends_is_followed_by_another(office: Office) -> None:
-    """It is killed before it could record what came of its try."""
+    """It is killed before it could record what came of its try, which is made again in time."""
+    await office.queue.close()
+    office.queue = ArqQueue(office.redis_url, a_try=timedelta(seconds=0.5))
+    office.lost_after = timedelta(seconds=0.5)
     killed = asyncio.Event()
 
     def die(_: Message) -> bytes:
@@ -347,3 +388,7 @@ async def _rows_read(store: PostgresEventStore) -> int:
 
 async def _queued(redis: Redis, count: int) -> bool:
     return bool(await redis.zcard(DELIVERIES.queue) == count)
+
+
+async def _is(condition: bool) -> bool:
+    return condition

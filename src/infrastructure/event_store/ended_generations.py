@@ -14,7 +14,7 @@ from infrastructure.read_models import Fetch
 
 log = logging.getLogger(__name__)
 
-A_STRETCH = 2000  # positions
+A_STRETCH = 500  # positions: their users' webhooks are read at once
 
 BOOKMARK = "SELECT position FROM bookmarks WHERE name = 'announcer'"
 PUT = """

@@ -21,10 +21,13 @@ SocketOptions = Iterable[
 
 MOST_THREADS = 64  # a name server that says nothing keeps one for as long as it likes
 UNICAST = ipaddress.IPv6Network("2000::/3")  # all that was given out of IPv6
-# Of those, what leads to an IPv4 address that nobody looked at, Teredo and 6to4; and documentation,
-# which `ipaddress` does not know of.
-NOT_HOSTS = tuple(map(ipaddress.IPv6Network, ("2001::/32", "2002::/16", "3fff::/20")))
-RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # into 6to4
+# Of those, what leads to an IPv4 address that nobody looked at, Teredo and 6to4; and what
+# `ipaddress` does not know of: documentation, the end of the 6bone, relays into 6to4, what the IETF
+# keeps for protocols, and where a cloud's machines reach their host.
+NOT_HOSTS = (
+    *map(ipaddress.IPv6Network, ("2001::/32", "2002::/16", "3ffe::/16", "3fff::/20")),
+    *map(ipaddress.IPv4Network, ("192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32")),
+)
 
 
 class ForbiddenAddressError(Exception):
@@ -35,9 +38,9 @@ def is_public(address: Address) -> bool:
     """Whether it belongs to somebody on the public internet, and to one host."""
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    if isinstance(address, ipaddress.IPv6Address):
-        return address in UNICAST and not any(address in one for one in NOT_HOSTS)
-    return address not in RELAYS
+    if isinstance(address, ipaddress.IPv6Address) and address not in UNICAST:
+        return False
+    return not any(address in one for one in NOT_HOSTS)
 
 
 @cache

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -85,7 +85,7 @@ class HttpSender:
 def _parsed(url: str) -> httpcore.URL:
     """Not by the library, which drops what stands behind a semicolon."""
     parts = urlsplit(url)
-    target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return httpcore.URL(
         scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target
     )
