@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from application.perform import since_boot
 from application.ports.event_store import StoreUnavailableError
+from application.ports.webhooks import WebhooksOffError
 from application.ports.workers import WorkBoard
 from application.tasks import end
 from infrastructure.container import Container
@@ -145,6 +146,16 @@ async def _opened(container: Container, stopping: asyncio.Event) -> bool:
     return False
 
 
+def _can_sign(container: Container) -> bool:
+    """Who cannot sign leaves webhooks to workers that can, and says so."""
+    try:
+        container.webhook_secrets().refuse_if_off()
+    except WebhooksOffError:
+        log.warning("this worker leaves webhooks to others: it has no DARKROOM_SECRET_KEY")
+        return False
+    return True
+
+
 async def _work(
     container: Container, settings: Settings, incarnation: Incarnation, stopping: asyncio.Event
 ) -> None:
@@ -159,16 +170,15 @@ async def _work(
     worker = container.arq_worker(
         perform={"generate": generate, "delete": delete}, may_take=incarnation.may_take
     )
-    deliverer = container.deliverer(body=body_of)
-    deliveries = container.arq_deliverer(deliver=deliverer.deliver, may_take=incarnation.may_take)
-    handing_out = [
-        asyncio.create_task(container.dispatching().run()),
-        asyncio.create_task(container.announcing().run()),
-    ]
+    handing_out = [asyncio.create_task(container.dispatching().run())]
+    senders = []
+    if _can_sign(container):
+        handing_out.append(asyncio.create_task(container.announcing().run()))
+        deliver = container.deliverer(body=body_of).deliver
+        senders.append(container.arq_deliverer(deliver=deliver, may_take=incarnation.may_take))
     duties = [
         *handing_out,
-        asyncio.create_task(worker.run()),
-        asyncio.create_task(deliveries.run()),
+        *(asyncio.create_task(one.run()) for one in (worker, *senders)),
         asyncio.create_task(incarnation.beat_for_ever()),
         asyncio.create_task(container.switches().follow(container.worker_news())),
     ]
@@ -178,9 +188,9 @@ async def _work(
         duty.cancel()
     performer.start_no_more_calls()
     await incarnation.drain()
-    drained, _ = await asyncio.gather(
+    drained, *_ = await asyncio.gather(
         worker.stop(within=timedelta(seconds=settings.call_seconds + DRAIN_MARGIN)),
-        deliveries.stop(within=DELIVERIES_DRAIN),  # those that do not end are made again
+        *(one.stop(within=DELIVERIES_DRAIN) for one in senders),  # the rest is made again
     )
     if not drained:
         log.error("calls under way were abandoned: they took longer than a call may take")

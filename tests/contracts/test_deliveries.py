@@ -107,6 +107,40 @@ async def test_each_end_is_a_delivery_to_each_who_wants_to_know(case: Case) -> N
     assert len(announced) == 7
 
 
+async def test_what_many_are_told_is_announced_some_at_a_time_and_none_is_missed(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.announcing.MOST_IN_A_ROUND", 2)
+    for _ in range(5):
+        await register(case.store, ME)
+    await end_one(case.store, user_id=ME)
+    before = await case.ended.bookmark()
+    announcer, rounds = Announcer(case.store, case.ended), []
+    while not (announced := await announcer.announce()).is_all:
+        if announced.new:
+            rounds.append(len(announced.new))
+            assert len(announced.new) == 2
+    assert [*rounds, len(announced.new)] == [2, 2, 1]
+    assert before < await case.ended.bookmark()
+    assert await case.announce() == []
+
+
+async def test_who_loses_the_duty_in_between_leaves_the_rest_to_the_next(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.announcing.MOST_IN_A_ROUND", 2)
+    for _ in range(3):
+        await register(case.store, ME)
+    await end_one(case.store, user_id=ME)
+    announcer, new = Announcer(case.store, case.ended), 0
+    while not new:
+        new = len((await announcer.announce()).new)
+    assert new == 2
+    assert len(await case.announce()) == 1
+    announcer.begin_again()
+    assert list((await announcer.announce()).new) == []
+
+
 async def test_what_was_announced_is_not_announced_again_not_even_after_a_crash(case: Case) -> None:
     await register(case.store, ME)
     await end_one(case.store, user_id=ME)

@@ -31,6 +31,18 @@ async def answered(*answers: bytes, seconds: float = 10.0) -> tuple[Answer, Rece
         return await send(url, seconds=seconds), receiver
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [("//hooks", "//hooks"), ("//a//b?c=//d", "//a//b?c=//d"), ("/hooks?", "/hooks"), ("", "/")],
+)
+async def test_the_path_is_sent_as_it_was_given(given: str, asked: str) -> None:
+    receiver = Receiver()
+    async with receiver.up() as url:
+        answer = await send(url.removesuffix("/hooks") + given)
+    assert answer == Answer(204)
+    assert [message.path for message in receiver.received] == [asked]
+
+
 async def test_what_is_sent_arrives_as_it_is() -> None:
     receiver = Receiver()
     async with receiver.up() as url:

@@ -24,7 +24,7 @@ UNICAST = ipaddress.IPv6Network("2000::/3")  # all that was given out of IPv6
 # Of those, what leads to an IPv4 address that nobody looked at, Teredo and 6to4; and what
 # `ipaddress` does not know of: documentation, the end of the 6bone, relays into 6to4, what the IETF
 # keeps for protocols, and where a cloud's machines reach their host.
-NOT_HOSTS = (
+NOT_HOSTS: tuple[Network, ...] = (
     *map(ipaddress.IPv6Network, ("2001::/32", "2002::/16", "3ffe::/16", "3fff::/20")),
     *map(ipaddress.IPv4Network, ("192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32")),
 )

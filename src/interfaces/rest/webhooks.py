@@ -136,7 +136,11 @@ async def show(request: Request, caller: Authenticated, id_: WebhookId) -> Respo
     },
 )
 async def change(request: Request, caller: Authenticated, id_: WebhookId) -> Response:
-    """What happens while it is disabled it is never told of, unless you send it by hand."""
+    """What happens while it is disabled it is never told of.
+
+    What it was to be told of before waits: tries made meanwhile fail as `endpoint_disabled`, and
+    once it is enabled it gets the rest of them. What was given up can be sent by hand.
+    """
     key, asked = _key(request), await read_json(request, WebhookChange)
     wish = EndpointWish(
         url=asked.url,
