@@ -78,6 +78,20 @@ async def test_the_history_of_a_stream_is_read_in_pages(case: Case) -> None:
     assert [r.event.originator_version for r in [*page, *rest]] == [1, 2, 3]
 
 
+async def test_a_stream_longer_than_a_page_is_folded_whole(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_store, "A_PAGE", 2)
+    user = User.register(issuer="i", role="user", profile=Profile(subject="long"))
+    for _ in range(2):
+        user.suspend(by=user.id)
+        user.reinstate(by=user.id)
+    await case.store.append(Command(events=user.collect_events()))
+    folded = await case.store.get(User, user.id)
+    assert folded is not None
+    assert folded.version == 5
+
+
 async def test_of_several_streams_what_was_recorded_later_is_read(case: Case) -> None:
     one, other = await case.placed(count=2), await case.placed()
     await case.placed()

@@ -147,6 +147,14 @@ async def anybody(shared: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def broken_authentication(shared: Stack) -> AsyncIterator[None]:
+    """Whoever looks who asks, fails."""
+    kept, shared.app.state.authentication = shared.app.state.authentication, None
+    yield
+    shared.app.state.authentication = kept
+
+
 async def ask(
     client: httpx.AsyncClient, route: str, headers: Mapping[str, str], **ids: str
 ) -> httpx.Response:
@@ -214,6 +222,16 @@ async def test_nobody_unknown_suspended_or_gone_is_let_through(
         answer = await ask(anybody, route, headers)
         assert is_let_through(answer) == is_open, answer.text
         assert is_open or answer.status_code == status, answer.text
+
+
+async def test_where_nobody_is_needed_nobody_is_looked_for(
+    shared: Stack, anybody: httpx.AsyncClient, broken_authentication: None
+) -> None:
+    public = [route for route, need in NEEDS.items() if need == access.ANYBODY]
+    for route in public:
+        answer = await ask(anybody, route, {**shown(ADMIN_KEY), "Cookie": f"{SESSION}=x"})
+        assert answer.status_code < 500, route
+    assert (await ask(anybody, "GET /api/v1/me", shown(ADMIN_KEY))).status_code == 500
 
 
 @pytest.mark.parametrize("route", OWNED)

@@ -76,6 +76,27 @@ async def test_a_suspended_user_is_refused_by_all_processes(two_apis: tuple[Stac
     assert [*await statuses(two_apis, key), *await statuses(two_apis, session)] == [403] * 4
 
 
+@pytest.mark.parametrize("url", [URL, "/v1/images/generations"])
+async def test_a_key_that_is_revoked_while_the_body_comes_is_refused(
+    stack: Stack, url: str
+) -> None:
+    store = stack.container.store()
+    user = await new_user(store)
+    key = await new_key(store, user, "generate")
+    await statuses((stack, stack), shown(key))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"prompt": '
+        await ApiKeys(store).revoke(id=key_id(key), by=user.id)
+        await asyncio.sleep(A_SECOND)
+        yield b'"a fox"}'
+
+    headers = {**shown(key), "Content-Type": "application/json"}
+    answer = await stack.client.post(url, content=body(), headers=headers)
+    assert answer.status_code == 401
+    assert await stack.recorded() == 0
+
+
 async def _suspend(stack: Stack, user: User, key: str) -> None:
     await stack.client.patch(f"/api/v1/admin/users/{user.id}", json={"suspended": True})
 

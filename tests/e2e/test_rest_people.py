@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -11,13 +12,14 @@ import pytest
 import pytest_asyncio
 
 from application.accounts import ADMINISTRATOR
-from domain.user import User
+from application.fresh import FRESH
+from domain.user import Preferences, User
 from infrastructure.event_store.follower import Follower
 from infrastructure.read_models.api_keys import READ_MODEL
 from interfaces.rest.authentication import SESSION
 from tests.e2e.stack import Stack
 from tests.meanwhile import meanwhile
-from tests.people import new_key, new_session, new_user, shown
+from tests.people import new_key, new_session, new_user, record, shown
 from tests.processes import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -66,7 +68,7 @@ async def listed(client: httpx.AsyncClient, url: str, count: int) -> list[dict[s
 async def test_a_person_has_a_key_issued_uses_it_and_revokes_it(
     stack: Stack, person: httpx.AsyncClient, user: User
 ) -> None:
-    wanted = {"name": "shop", "scopes": ["read"], "expiresAt": "2999-01-01T00:00:00Z"}
+    wanted = {"name": "shop", "scopes": ["read"], "expiresAt": "2199-01-01T00:00:00Z"}
     issued = await person.post(KEYS, json=wanted)
     assert (issued.status_code, issued.headers["cache-control"]) == (201, "no-store")
     key = issued.json()["key"]
@@ -102,6 +104,8 @@ async def test_a_key_has_scopes_to_generate_and_read_unless_told_otherwise(
         ({"name": "k", "scopes": ["paint"]}, "#/scopes/0"),
         ({"name": "k", "expiresAt": "tomorrow"}, "#/expiresAt"),
         ({"name": "k", "expiresAt": "2999-01-01T00:00:00"}, "#/expiresAt"),
+        ({"name": "k", "expiresAt": "2200-01-01T00:00:00Z"}, "#/expiresAt"),
+        ({"name": "k", "expiresAt": "9999-12-31T23:59:59-14:00"}, "#/expiresAt"),
         ({"name": "k", "colour": "red"}, "#/colour"),
     ],
 )
@@ -192,6 +196,20 @@ async def test_requests_inherit_what_their_user_prefers(
     assert (await person.get(ME)).json()["preferences"]["size"] == "48x32"
     await person.put(f"{ME}/preferences", json={})
     assert set((await person.get(ME)).json()["preferences"].values()) == {None}
+
+
+async def test_who_prefers_what_is_gone_is_told_that_it_was_preferred(
+    stack: Stack, person: httpx.AsyncClient, user: User
+) -> None:
+    store = stack.container.store()
+    user.prefer(Preferences(provider="nobody"), by=user.id)
+    await record(store, user)
+    await asyncio.sleep(FRESH)
+    refused = await person.post("/api/v1/generations", json={"prompt": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "no-provider")
+    assert "user's preferences" in refused.json()["detail"]
+    said = await person.post("/api/v1/generations", json={"prompt": "x", "provider": "nobody"})
+    assert "preferences" not in said.json()["detail"]
 
 
 @pytest.mark.parametrize(
