@@ -262,9 +262,9 @@ async def test_a_delivery_is_sent_again_by_hand(stack: Stack) -> None:
         (failed,) = await ended(stack, webhook)
         again = f"{webhook['links']['deliveries']}/{failed['id']}/resend"
         assert failed["error"]["kind"] == "refused"
+        disabled = await stack.client.patch(webhook["links"]["self"], json={"enabled": False})
+        assert disabled.json()["disabledWhy"] == "asked"
         assert code(await stack.client.post(again)) == (409, "webhook-disabled")
-        disabled = (await stack.client.get(webhook["links"]["self"])).json()
-        assert disabled["disabledWhy"] == "failing"
         await stack.client.patch(webhook["links"]["self"], json={"enabled": True})
         resent = await stack.client.post(again)
         assert (resent.status_code, resent.json()["status"]) == (200, "due")
@@ -276,6 +276,25 @@ async def test_a_delivery_is_sent_again_by_hand(stack: Stack) -> None:
 
         await eventually(delivered)
     assert len({message.id for message in receiver.received}) == 1
+
+
+async def test_who_decided_as_often_as_can_be_is_told_so_and_can_still_remove(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = await made(stack)
+    monkeypatch.setattr("domain.webhook.MOST_DECISIONS", 2)
+    monkeypatch.setattr("domain.delivery.MOST_RESENDS", 0)
+    itself = webhook["links"]["self"]
+    test = (await stack.client.post(f"{itself}/test")).json()
+    resent = await stack.client.post(f"{itself}/deliveries/{test['id']}/resend")
+    assert code(resent) == (409, "too-many-resends")
+    assert code(await stack.client.post(URL, json={"url": HOOK})) == (
+        409,
+        "too-many-webhook-changes",
+    )
+    rotated = await stack.client.post(f"{itself}/rotate-secret")
+    assert code(rotated) == (409, "too-many-webhook-changes")
+    assert (await stack.client.delete(itself)).status_code == 204
 
 
 async def test_a_test_is_sent_and_tells_of_nothing(stack: Stack) -> None:
