@@ -170,6 +170,7 @@ async def ask(
 
 
 def is_let_through(answer: httpx.Response) -> bool:
+    assert answer.status_code != 500, answer.text
     return answer.status_code not in (401, 403)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from application.accounts import ADMINISTRATOR
 from tests.e2e.stack import Stack, encoded
+from tests.people import new_user
 from tests.processes import ADMIN_KEY
 
 HERE = Path(__file__).parent
@@ -79,6 +79,7 @@ async def fuzz(stack: Stack, folder: Path, *options: str) -> tuple[int, str]:
 
 async def _known(stack: Stack) -> dict[str, dict[str, str]]:
     """By operation, the parameters of something that is there and that nobody is told to make."""
+    somebody = await new_user(stack.container.store())
     picture = base64.b64encode(encoded("PNG")).decode()
     wish = {"prompt": "a lighthouse", "size": "16x16", "referenceImages": [picture]}
     made = (await stack.client.post("/api/v1/generations", json=wish)).json()
@@ -92,6 +93,6 @@ async def _known(stack: Stack) -> dict[str, dict[str, str]]:
         "GET /references/{user}/{name}": {"user": user, "name": reference},
         "POST /api/v1/admin/providers/{name}": {"name": "sketch"},
         **{operation: {"id": generation} for operation in OF_A_GENERATION},
-        **{operation: {"id": str(ADMINISTRATOR)} for operation in OF_A_USER},
+        **{operation: {"id": str(somebody.id)} for operation in OF_A_USER},
         **{operation: {"id": webhook} for operation in OF_A_WEBHOOK},
     }

@@ -53,6 +53,7 @@ def _statuses(records: list[logging.LogRecord]) -> list[int]:
 
 
 async def _is_in_good_health(stack: Stack) -> None:
+    assert (await stack.client.put("/api/v1/me/preferences", json={})).status_code == 200
     assert (await stack.client.get("/readyz")).status_code == 200
     wish = {"prompt": "a lighthouse", "size": "16x16"}
     headers = {"Prefer": "respond-async"}
