@@ -22,6 +22,7 @@ NEVER_UNDER_V1 = {
     *("generation_closed", "generation_open"),
     *("key_not_possible", "locks_out"),
     *("too_many_webhooks", "webhook_disabled", "webhooks_off"),
+    *("too_many_webhook_changes", "too_many_resends"),
     *(ERRORS[kind].code for kind in OF_LOGINS),
 }
 
