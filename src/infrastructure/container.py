@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dependency_injector import containers, providers
 
@@ -37,7 +36,6 @@ from application.pictures import Pictures
 from application.ports.event_store import MostInFlight
 from application.ports.identity import GOOGLE, IdentityProvider
 from application.ports.images import ImageStore
-from application.ports.providers import Provider
 from application.preparing import Preparing
 from application.providers import ProviderChanges
 from application.queue_places import QueuePlaces
@@ -64,15 +62,14 @@ from infrastructure.gatekeeping.making import gatekeeper
 from infrastructure.image_editing import PillowEditor
 from infrastructure.image_stores.filesystem import FilesystemImageStore
 from infrastructure.images import MAX_REFERENCE_PIXELS, PillowInspector, decode_reference
-from infrastructure.providers import gemini_models, openai_models, stability_models
-from infrastructure.providers.at_first_call import AtFirstCall
+from infrastructure.providers.making import close_all, make_all_ready, providers_of
 from infrastructure.rate_limiting.making import limits_of, redis_counters
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.read_models.users import users_page
 from infrastructure.read_models.webhook_deliveries import PostgresDeliveryBoard, deliveries_page
 from infrastructure.readiness import Readiness
-from infrastructure.settings import Settings, SettingsError, variable
+from infrastructure.settings import Settings, SettingsError, needed
 from infrastructure.webhooks.secrets import DerivedSecrets
 
 if TYPE_CHECKING:
@@ -104,12 +101,6 @@ def _no_server(variable: str) -> SettingsError:
     )
 
 
-def _needed(name: str, value: T | None) -> T:
-    if value is None:
-        raise SettingsError((f"{variable(name)} is not set. Set it.",))
-    return value
-
-
 def _limits(settings: Settings) -> Mapping[WindowType, int | None]:
     return {
         "daily": settings.daily_quota,
@@ -128,7 +119,7 @@ def _most_in_flight(settings: Settings) -> MostInFlight:
 
 
 def _admin_key(settings: Settings) -> str:
-    return _needed("admin_key", settings.admin_key).get_secret_value()
+    return needed("admin_key", settings.admin_key).get_secret_value()
 
 
 def _login_links(settings: Settings) -> LoginLinks:
@@ -155,88 +146,6 @@ def _identity_provider(settings: Settings, now: Callable[[], datetime]) -> Ident
         now=now,
         hosted_domain=settings.login_domains[0] if is_one else None,
     )
-
-
-def _sketch(settings: Settings) -> Provider:
-    from infrastructure.providers.sketch import SketchProvider
-
-    return SketchProvider(
-        seconds=settings.sketch_seconds,
-        faults=settings.sketch_faults,
-        images_per_call=settings.sketch_images_per_call,
-        ledger=settings.sketch_ledger,
-    )
-
-
-def _openai(settings: Settings) -> Provider:
-    from infrastructure.providers.openai import OpenAIProvider
-
-    key, address = settings.openai_api_key, settings.openai_base_url
-    return OpenAIProvider(**_vendor_access("openai", key, address, settings))
-
-
-def _gemini(settings: Settings) -> Provider:
-    from infrastructure.providers.gemini import GeminiProvider
-
-    key, address = settings.gemini_api_key, settings.gemini_base_url
-    access = _vendor_access("gemini", key, address, settings)
-    return GeminiProvider(**access, api_version=settings.gemini_api_version)
-
-
-def _stability(settings: Settings) -> Provider:
-    from infrastructure.providers.stability import StabilityProvider
-
-    key, address = settings.stability_api_key, settings.stability_base_url
-    return StabilityProvider(**_vendor_access("stability", key, address, settings))
-
-
-class VendorAccess(TypedDict):
-    """How a vendor is asked."""
-
-    api_key: str
-    base_url: str | None
-    read_seconds: float
-
-
-def _vendor_access(
-    vendor: str, key: SecretStr | None, address: str | None, settings: Settings
-) -> VendorAccess:
-    return VendorAccess(
-        api_key=_needed(f"{vendor}_api_key", key).get_secret_value(),
-        base_url=address,
-        read_seconds=settings.call_seconds,
-    )
-
-
-VENDORS = {
-    "openai": (openai_models.CAPABILITIES, _openai),
-    "gemini": (gemini_models.CAPABILITIES, _gemini),
-    "stability": (stability_models.CAPABILITIES, _stability),
-}
-
-
-def _provider(name: str, settings: Settings) -> Provider:
-    """An SDK is imported only where it is configured, and by who calls it."""
-    if name == "sketch":
-        return _sketch(settings)
-    capabilities, make = VENDORS[name]
-    return AtFirstCall(name, capabilities, partial(make, settings))
-
-
-def _providers(settings: Settings) -> dict[str, Provider]:
-    """In the operator's order of preference."""
-    return {name: _provider(name, settings) for name in settings.providers}
-
-
-async def _make_all_ready(configured: Mapping[str, Provider]) -> None:
-    for provider in configured.values():
-        if isinstance(provider, AtFirstCall):
-            await provider.ready()
-
-
-async def _close_all(configured: Mapping[str, Provider]) -> None:
-    for provider in configured.values():
-        await provider.close()
 
 
 async def _close_one(provider: IdentityProvider | None) -> None:
@@ -285,8 +194,8 @@ def _image_store(settings: Settings) -> ImageStore:
     from infrastructure.image_stores.supabase import SupabaseImageStore
 
     return SupabaseImageStore(
-        url=_needed("supabase_url", settings.supabase_url),
-        key=_needed("supabase_key", settings.supabase_key).get_secret_value(),
+        url=needed("supabase_url", settings.supabase_url),
+        key=needed("supabase_key", settings.supabase_key).get_secret_value(),
         bucket=settings.supabase_bucket,
     )
 
@@ -357,9 +266,9 @@ class Container(containers.DeclarativeContainer):
     switches = providers.Singleton(Switches, store)
     gate = providers.Singleton(gatekeeper, redis_url, settings, switches, store.provided.now)
     editor = providers.Singleton(PillowEditor)
-    configured_providers = providers.Singleton(_providers, settings)
-    make_providers_ready = providers.Callable(_make_all_ready, configured_providers)
-    close_providers = providers.Callable(_close_all, configured_providers)
+    configured_providers = providers.Singleton(providers_of, settings)
+    make_providers_ready = providers.Callable(make_all_ready, configured_providers)
+    close_providers = providers.Callable(close_all, configured_providers)
     router = providers.Singleton(Router, configured_providers, gate)
 
     delivery_board = providers.Singleton(PostgresDeliveryBoard, fetch)

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -35,9 +35,12 @@ __all__ = [
     "SketchFaults",
     "load_database_url",
     "load_settings",
+    "needed",
     "variable",
     "without_settings",
 ]
+
+T = TypeVar("T")
 
 API_KEY = "DARKROOM_API_KEY"
 FOR_THE_COMMAND_LINE = ("DARKROOM_URL", API_KEY)  # known here, read by client_settings
@@ -321,6 +324,13 @@ def without_settings(environ: Mapping[str, str], *, but: tuple[str, ...] = ()) -
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return name.upper() if name.startswith(OTHERS) else PREFIX + name.upper()
+
+
+def needed(name: str, value: T | None) -> T:
+    """Return a setting that is there. Raises SettingsError where it is not."""
+    if value is None:
+        raise SettingsError((f"{variable(name)} is not set. Set it.",))
+    return value
 
 
 _SECRETS = {
