@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from application.access import scopes_of
@@ -14,6 +14,8 @@ from application.idempotency import Idempotency
 from application.people import LoadUser, UserNotFoundError, loading
 from application.ports.event_store import EventStore
 from domain.api_key import BEGINS, ApiKey, Scope, key_id
+
+LAST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class ApiKeyNotFoundError(Exception):
@@ -39,6 +41,15 @@ class ExpiryPassedError(Exception):
 
     def __init__(self, now: datetime) -> None:
         super().__init__(f"It would have expired already: it is {now.isoformat()}. Choose a later.")
+
+
+class ExpiryTooFarError(Exception):
+    """No key is good for that long; and not every clock and calendar can tell of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"A key expires before {LAST_EXPIRY.year}, or never: choose an earlier time, or none."
+        )
 
 
 @dataclass(frozen=True)
@@ -72,16 +83,15 @@ class ApiKeys:
     ) -> IssuedKey:
         """A new key of this user's.
 
-        Raises UserNotFoundError, ScopeNotGivenError, ExpiryPassedError, IdempotencyKeyReusedError.
+        Raises UserNotFoundError, ScopeNotGivenError, ExpiryPassedError, ExpiryTooFarError,
+        IdempotencyKeyReusedError.
         """
         user = await self._load_user(user_id)
         if user is None:
             raise UserNotFoundError
         if too_many := set(scopes) - scopes_of(user.role):
             raise ScopeNotGivenError(too_many)
-        now = self._store.now()
-        if expires_at is not None and expires_at <= now:
-            raise ExpiryPassedError(now)
+        expires_at = self._foreseeable(expires_at)
         said = {
             "key of": str(user_id),
             "name": name,
@@ -107,6 +117,15 @@ class ApiKeys:
         if record is None:
             raise ApiKeyNotFoundError
         return IssuedKey(record, None if before else key)
+
+    def _foreseeable(self, expires_at: datetime | None) -> datetime | None:
+        if expires_at is None:
+            return None
+        if expires_at >= LAST_EXPIRY:
+            raise ExpiryTooFarError
+        if expires_at <= (now := self._store.now()):
+            raise ExpiryPassedError(now)
+        return expires_at.astimezone(UTC)
 
     async def revoke(
         self,

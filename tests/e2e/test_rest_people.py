@@ -104,8 +104,6 @@ async def test_a_key_has_scopes_to_generate_and_read_unless_told_otherwise(
         ({"name": "k", "scopes": ["paint"]}, "#/scopes/0"),
         ({"name": "k", "expiresAt": "tomorrow"}, "#/expiresAt"),
         ({"name": "k", "expiresAt": "2999-01-01T00:00:00"}, "#/expiresAt"),
-        ({"name": "k", "expiresAt": "2200-01-01T00:00:00Z"}, "#/expiresAt"),
-        ({"name": "k", "expiresAt": "9999-12-31T23:59:59-14:00"}, "#/expiresAt"),
         ({"name": "k", "colour": "red"}, "#/colour"),
     ],
 )
@@ -119,7 +117,13 @@ async def test_a_key_that_cannot_be_is_refused_with_a_reason(
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"scopes": ["read", "admin"]}, {"expiresAt": "2020-01-01T00:00:00Z"}]
+    "wanted",
+    [
+        {"scopes": ["read", "admin"]},
+        {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"expiresAt": "2200-01-01T00:00:00Z"},
+        {"expiresAt": "9999-12-31T23:59:59-14:00"},
+    ],
 )
 async def test_a_key_that_would_be_of_no_use_is_not_issued(
     person: httpx.AsyncClient, wanted: dict[str, Any]

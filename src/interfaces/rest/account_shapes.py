@@ -14,7 +14,7 @@ from domain.quota import MOST_UNITS
 from domain.user import Role
 from interfaces.rest.fields import ONE_SHAPE, AspectRatio, Name, Size, Text, whole
 from interfaces.rest.shapes import Shape
-from interfaces.rest.times import Foreseeable, rfc_3339
+from interfaces.rest.times import rfc_3339
 
 Scopes = Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
 
@@ -32,7 +32,7 @@ class KeyRequest(Shape):
         description="generate: ask for pictures and act on them; read: look at what is yours; "
         "events: follow it, and webhooks; admin: what administrators may.",
     )
-    expires_at: Annotated[AwareDatetime, rfc_3339, Foreseeable, Field(strict=False)] | None = Field(
+    expires_at: Annotated[AwareDatetime, rfc_3339, Field(strict=False)] | None = Field(
         None,
         description="When it is good for nothing any more, before 2200; never, without.",
     )

@@ -298,8 +298,9 @@ KEY_NOT_POSSIBLE = ProblemType(
     422,
     "key-not-possible",
     "Such an API key cannot be issued",
-    "It would have expired already, or have a scope that its owner's role does not give.",
-    "Choose a later expiry or fewer scopes, or have an administrator change the role first.",
+    "It would have expired already, or expire after 2199, or have a scope that its owner's role "
+    "does not give.",
+    "Choose another expiry or fewer scopes, or have an administrator change the role first.",
 )
 MODERATION_REFUSED = ProblemType(
     422,

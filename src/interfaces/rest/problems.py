@@ -18,7 +18,12 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from application.access import KeyRefusedError, SessionOverError
-from application.api_keys import ApiKeyNotFoundError, ExpiryPassedError, ScopeNotGivenError
+from application.api_keys import (
+    ApiKeyNotFoundError,
+    ExpiryPassedError,
+    ExpiryTooFarError,
+    ScopeNotGivenError,
+)
 from application.following import TooManyFollowersError
 from application.generations import (
     ClockUncertainError,
@@ -133,6 +138,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ApiKeyNotFoundError: kinds.NOT_FOUND,
     ScopeNotGivenError: kinds.KEY_NOT_POSSIBLE,
     ExpiryPassedError: kinds.KEY_NOT_POSSIBLE,
+    ExpiryTooFarError: kinds.KEY_NOT_POSSIBLE,
     GenerationClosedError: kinds.GENERATION_CLOSED,
     GenerationOpenError: kinds.GENERATION_OPEN,
     ContendedError: kinds.CONTENDED,

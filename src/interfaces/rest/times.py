@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
-from pydantic import AfterValidator, BeforeValidator
-
-TOO_FAR = datetime(2200, 1, 1, tzinfo=UTC)
+from pydantic import BeforeValidator
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
@@ -19,13 +16,3 @@ def _written_well(text: object) -> object:
 
 
 rfc_3339 = BeforeValidator(_written_well)
-
-
-def _foreseeable(time: datetime) -> datetime:
-    """In UTC, in which it may be of another year than it was written."""
-    if time >= TOO_FAR:
-        raise ValueError(f"must be before {TOO_FAR.year}")
-    return time.astimezone(UTC)
-
-
-Foreseeable = AfterValidator(_foreseeable)
