@@ -103,6 +103,7 @@ async def load(tmp_path: Path, database_url: str, redis_url: str) -> AsyncIterat
         deadline_seconds="20",
         daily_quota="unlimited",
         monthly_quota="unlimited",
+        most_in_flight_per_user="10000",  # one user's load
     )
     async with running(settings) as stack:
         with processes(tmp_path, **settings.environ()) as workers:
