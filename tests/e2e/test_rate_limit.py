@@ -115,7 +115,7 @@ async def test_a_limit_of_ones_own_that_is_below_what_is_used_leaves_nothing(
     stack: Stack,
 ) -> None:
     async def limit(**limits: int | None) -> None:
-        given: dict[UserWindowType, int | None] = {**limits}  # type: ignore[dict-item]
+        given: dict[UserWindowType, int | None] = {**limits}  # type: ignore[dict-item]  # they are named like windows
         await stack.container.people().limit(ADMINISTRATOR, given, by=UUID(int=9))
 
     await post(stack, count=3)

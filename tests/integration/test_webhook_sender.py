@@ -21,7 +21,7 @@ BODY = b'{"type":"image.generation.completed"}'
 
 
 async def send(url: str, *, seconds: float = 10.0, **wanted: object) -> Answer:
-    sender = HttpSender(LOOPBACK, seconds=seconds, **wanted)  # type: ignore[arg-type]
+    sender = HttpSender(LOOPBACK, seconds=seconds, **wanted)  # type: ignore[arg-type]  # some of several
     return await sender.send(url, {"webhook-id": "1"}, BODY)
 
 

@@ -18,7 +18,7 @@ from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
+from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import Page, PageQuery, link_to_next, page_of
 from interfaces.rest.people import UserId
@@ -31,10 +31,8 @@ ISSUED: dict[int | str, dict[str, Any]] = {
     201: {"model": IssuedKeyShape, "description": "It is shown this once", "headers": REPLAYED},
     **problems(
         *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
-        *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
-        *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-        *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST, kinds.KEY_NOT_POSSIBLE),
-        *(kinds.CONTENDED, kinds.BUSY),
+        *JSON_COMMAND,
+        kinds.KEY_NOT_POSSIBLE,
     ),
 }
 LISTED: dict[int | str, dict[str, Any]] = {

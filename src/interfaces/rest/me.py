@@ -18,7 +18,7 @@ from interfaces.rest.bodies import read_json, refuse_two_shapes
 from interfaces.rest.context import container_of
 from interfaces.rest.fields import EndUser
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
+from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.people import of_user
 from interfaces.rest.rate_limit import rate_limit
 from interfaces.rest.representation import of_allowances
@@ -61,10 +61,7 @@ async def me(request: Request, caller: Authenticated) -> Response:
         },
         **problems(
             *(kinds.NOT_AUTHENTICATED, kinds.NO_PROVIDER),
-            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
-            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
-            *(kinds.CONTENDED, kinds.BUSY),
+            *JSON_COMMAND,
         ),
     },
 )

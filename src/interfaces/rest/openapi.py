@@ -8,14 +8,22 @@ from typing import Any
 from interfaces.rest.patterns import IDEMPOTENCY_KEY
 from interfaces.rest.problem_types import (
     ANYWHERE,
+    BODY_TOO_LARGE,
+    BUSY,
+    CONTENDED,
+    IDEMPOTENCY_KEY_MALFORMED,
+    IDEMPOTENCY_KEY_REUSED,
     INVALID_REQUEST,
+    MALFORMED_BODY,
     NOT_ALLOWED,
     NOT_AUTHENTICATED,
     OTHER_SITE,
     PROBLEM_JSON,
     PROBLEM_TYPES,
     RATE_LIMITED,
+    REQUEST_TIMEOUT,
     SUSPENDED,
+    UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
 from interfaces.rest.shapes import (
@@ -104,6 +112,14 @@ ACCEPTED: dict[str, Any] = {
         "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}},
     },
 }
+
+
+JSON_COMMAND = (
+    *(IDEMPOTENCY_KEY_MALFORMED, IDEMPOTENCY_KEY_REUSED),
+    *(MALFORMED_BODY, REQUEST_TIMEOUT, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST),
+    *(CONTENDED, BUSY),
+)
+"""What any command may answer that comes as a small JSON body."""
 
 
 def problems(*kinds: ProblemType) -> dict[int | str, dict[str, Any]]:

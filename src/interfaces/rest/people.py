@@ -27,7 +27,7 @@ from interfaces.rest.context import container_of
 from interfaces.rest.events import EventsQuery
 from interfaces.rest.fields import Text
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
+from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import PageQuery, link_to_next, page_of
 from interfaces.rest.representation import of_allowances, of_event
@@ -106,10 +106,7 @@ async def user(request: Request, id_: UserId) -> Response:
         200: {"model": UserShape, "description": "They are as you wanted", "headers": REPLAYED},
         **problems(
             *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND, kinds.LOCKED_OUT),
-            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
-            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
-            *(kinds.CONTENDED, kinds.BUSY),
+            *JSON_COMMAND,
         ),
     },
 )
@@ -151,10 +148,7 @@ async def quota(request: Request, id_: UserId) -> Response:
         200: {"model": QuotaShape, "description": "The limits hold", "headers": REPLAYED},
         **problems(
             *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
-            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
-            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
-            *(kinds.CONTENDED, kinds.BUSY),
+            *JSON_COMMAND,
         ),
     },
 )

@@ -16,7 +16,7 @@ from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
 from interfaces.rest.context import container_of
 from interfaces.rest.headers import idempotency_key
-from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
+from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.provider_shapes import (
     CircuitShape,
     FreeSizesShape,
@@ -64,10 +64,7 @@ async def providers(request: Request) -> Response:
         },
         **problems(
             *(kinds.NOT_AUTHENTICATED, kinds.NOT_FOUND),
-            *(kinds.IDEMPOTENCY_KEY_MALFORMED, kinds.IDEMPOTENCY_KEY_REUSED),
-            *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
-            *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
-            *(kinds.CONTENDED, kinds.BUSY),
+            *JSON_COMMAND,
         ),
     },
 )
