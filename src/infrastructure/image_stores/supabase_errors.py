@@ -76,6 +76,10 @@ class AnswerTooLargeError(httpx.TransportError):
     """The answer is longer than anything that was stored."""
 
 
+class NotAnObjectError(httpx.DecodingError):
+    """The answer is a page or JSON, where an object's bytes were to come."""
+
+
 def meaning(error: Exception) -> Exception:
     """What one of RAISED comes to."""
     if isinstance(error, StorageApiError):

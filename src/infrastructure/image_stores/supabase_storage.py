@@ -25,6 +25,7 @@ from infrastructure.image_stores.supabase_errors import (
     AnswerTooLargeError,
     BucketGoneError,
     BusyError,
+    NotAnObjectError,
     meaning,
 )
 
@@ -62,7 +63,7 @@ class SupabaseStorage:
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=CONNECTIONS),
             headers={"Accept-Encoding": "identity"},  # so that the bound is one of what arrives
-            event_hooks={"response": [_bound, self._look_at_its_clock]},
+            event_hooks={"response": [_bound, _is_no_page, self._look_at_its_clock]},
             follow_redirects=False,  # nobody else is to see the key
         )
         self._client = AsyncStorageClient(
@@ -204,6 +205,14 @@ def _error_in(body: bytes, status: int) -> StorageApiError:
 async def _bound(response: httpx.Response) -> None:
     if isinstance(response.stream, httpx.AsyncByteStream):
         response.stream = _BoundedStream(response.stream)
+
+
+async def _is_no_page(response: httpx.Response) -> None:
+    """Who stands in between may answer 200 with a page of its own: that is no object's content."""
+    is_object = response.request.method == "GET" and "/object/" in response.request.url.path
+    content_type = response.headers.get("content-type", "")
+    if is_object and response.is_success and not content_type.startswith("image/"):
+        raise NotAnObjectError("what came is no picture")
 
 
 class _BoundedStream(httpx.AsyncByteStream):
