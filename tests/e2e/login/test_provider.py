@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass
-class Service:
+class TwoApis:
     """Two APIs on one database, behind one address; who logs in at the first is known to both."""
 
     first: Stack
@@ -60,7 +60,7 @@ async def service(
     postgres_server: PostgresServer,
     migrated_template: str,
     redis_server: EmbeddedRedis,
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[TwoApis]:
     database_url = postgres_server.new_database(migrated_template)
     port, folder = free_port(), tmp_path_factory.mktemp("data")
     url = f"http://127.0.0.1:{port}"
@@ -78,7 +78,7 @@ async def service(
             )
             for p in (f"{port}", f"{free_port()}")
         ]
-        yield Service(*apis)
+        yield TwoApis(*apis)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -94,7 +94,7 @@ async def person() -> AsyncIterator[Comes]:
         yield comes
 
 
-async def test_a_whole_login_and_its_end_in_every_process(service: Service, person: Comes) -> None:
+async def test_a_whole_login_and_its_end_in_every_process(service: TwoApis, person: Comes) -> None:
     ada = person("ada")
 
     page = await ada.log_in(f"{service.url}/auth/login?next=/auth%3Ffrom=here")
@@ -119,7 +119,7 @@ async def test_a_whole_login_and_its_end_in_every_process(service: Service, pers
 
 
 async def test_who_says_no_at_the_provider_is_told_how_to_go_on(
-    service: Service, person: Comes
+    service: TwoApis, person: Comes
 ) -> None:
     bob = person("bob")
     asks = await bob.log_in(f"{service.url}/auth/login", until="/interaction/")
@@ -134,7 +134,7 @@ async def test_who_says_no_at_the_provider_is_told_how_to_go_on(
 
 
 async def test_whose_email_address_is_not_verified_is_told_what_to_do(
-    service: Service, person: Comes
+    service: TwoApis, person: Comes
 ) -> None:
     back = await person("unverified-eve").log_in(f"{service.url}/auth/login")
 
@@ -144,7 +144,7 @@ async def test_whose_email_address_is_not_verified_is_told_what_to_do(
     assert await service.topics("unverified-eve") == []
 
 
-async def test_a_callback_is_good_once_and_in_one_browser(service: Service, person: Comes) -> None:
+async def test_a_callback_is_good_once_and_in_one_browser(service: TwoApis, person: Comes) -> None:
     cleo, thief = person("cleo"), person("thief")
     last = await cleo.log_in(f"{service.url}/auth/login", until="/auth/callback")
     callback = last.headers["location"]
@@ -163,7 +163,7 @@ async def test_a_callback_is_good_once_and_in_one_browser(service: Service, pers
 
 
 async def test_a_code_that_was_made_for_another_attempt_is_worth_nothing(
-    service: Service, person: Comes
+    service: TwoApis, person: Comes
 ) -> None:
     mallory, victim = person("mallory"), person("victim")
     hers = await mallory.log_in(f"{service.url}/auth/login", until="/auth/callback")
@@ -193,7 +193,7 @@ async def _logged_in(page: Page, url: str, name: str) -> None:
 
 
 async def test_a_browser_logs_in_and_out_and_for_no_other_sites_page(
-    service: Service,
+    service: TwoApis,
 ) -> None:
     async def trap(request: Request) -> Response:
         """The browser sends its cookie along: to it, another port is the same site."""
