@@ -7,7 +7,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,6 +28,7 @@ FRESH = 0.8  # seconds: what was read longer ago is read again before it is reli
 READ_AGAIN_EVERY = 0.3  # seconds, what is in use
 IN_USE = 30.0  # seconds after the last use
 MOST_KEPT = 10_000
+NEVER = float("-inf")
 BEFORE_THE_FIRST = -1  # an event's number in its stream
 
 A = TypeVar("A", bound=BaseAggregate[UUID])
@@ -38,10 +40,10 @@ class _Kept:
 
     aggregate: Any = None
     version: int = BEFORE_THE_FIRST
-    read_at: float = float("-inf")
-    used_at: float = float("-inf")
+    read_at: float = NEVER
+    used_at: float = NEVER
     reading: asyncio.Task[None] | None = None
-    reading_since: float = float("-inf")
+    reading_since: float = NEVER
 
 
 class Fresh:
@@ -71,9 +73,11 @@ class Fresh:
         return kept.aggregate if isinstance(kept.aggregate, aggregate) else None
 
     def look_again(self, stream: UUID) -> None:
-        """Rely no longer on what was read of this one."""
-        if stream in self._kept:
-            self._kept[stream].read_at = float("-inf")
+        """Rely no longer on what was read of this one, nor on a look that is under way."""
+        kept = self._kept.get(stream)
+        if kept is not None:  # a look that is under way goes on with what it began with
+            unread = deepcopy(kept.aggregate)
+            self._kept[stream] = replace(kept, aggregate=unread, read_at=NEVER, reading=None)
 
     def known(self, aggregate: type[A], stream: UUID) -> A | None:
         """As it was when it was last looked at, however long ago; None when it is not kept."""

@@ -71,6 +71,27 @@ async def test_as_of_now_is_asked_now(kept: Kept) -> None:
     assert len(kept.store.asked) == 3
 
 
+@pytest.mark.parametrize("as_of_now", [False, True])
+async def test_a_look_that_began_before_a_decision_is_not_relied_on(
+    kept: Kept, as_of_now: bool
+) -> None:
+    user = await new_user(kept.store)
+    await kept.fresh.get(User, user.id)
+    kept.seconds += FRESH
+    kept.store.slow = asyncio.Event()
+    early = asyncio.create_task(kept.fresh.get(User, user.id, as_of_now=as_of_now))
+    while len(kept.store.asked) < 2:
+        await asyncio.sleep(0)
+    user.suspend(by=user.id)
+    await record(kept.store, user)
+    kept.fresh.look_again(user.id)
+    kept.store.slow.set()
+    await early
+    found = await kept.fresh.get(User, user.id)
+    assert found is not None
+    assert found.is_suspended
+
+
 async def test_what_was_told_late_is_as_old_as_the_question(kept: Kept) -> None:
     user = await new_user(kept.store)
     kept.store.slow = asyncio.Event()
