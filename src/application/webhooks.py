@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class DeliveryNotFoundError(Exception):
-    """There is no such delivery to this endpoint."""
+    """There is no such delivery to this endpoint, or of this generation."""
 
     def __init__(self) -> None:
-        super().__init__("There is no such delivery to this webhook.")
+        super().__init__("There is no such delivery.")
 
 
 @dataclass(frozen=True)
@@ -168,17 +168,42 @@ class WebhookChanges:
         """
         self._secrets.refuse_if_off()
         await self._enabled(user_id, id_)
+        said = {"resend": str(delivery), "webhook": str(id_)}
+        return await self._resend(
+            user_id, delivery, lambda known: known.endpoint == id_, idempotency_key, said
+        )
 
+    async def resend_of(
+        self, user_id: UUID, generation: UUID, delivery: UUID, *, idempotency_key: str | None = None
+    ) -> Done[Delivery]:
+        """The same for any receiver that is told of a generation, the request's own address too.
+
+        Raises as `resend` does.
+        """
+        self._secrets.refuse_if_off()
+        known = await self._store.get(Delivery, delivery)
+        if known is not None and known.endpoint is not None and known.user_id == user_id:
+            await self._enabled(user_id, known.endpoint)
+        said = {"resend": str(delivery), "generation": str(generation)}
+        return await self._resend(
+            user_id, delivery, lambda known: known.generation == generation, idempotency_key, said
+        )
+
+    async def _resend(
+        self,
+        user_id: UUID,
+        id_: UUID,
+        is_it: Callable[[Delivery], bool],
+        key: str | None,
+        said: Mapping[str, object],
+    ) -> Done[Delivery]:
         async def load() -> Delivery:
-            known = await self._store.get(Delivery, delivery)
-            if known is None or known.endpoint != id_:
+            known = await self._store.get(Delivery, id_)
+            if known is None or known.user_id != user_id or not is_it(known):
                 raise DeliveryNotFoundError
             return known
 
-        said = {"resend": str(delivery), "webhook": str(id_)}
-        return await self._deliver(
-            user_id, delivery, load, lambda d: d.resend(by=user_id), idempotency_key, said
-        )
+        return await self._deliver(user_id, id_, load, lambda d: d.resend(by=user_id), key, said)
 
     async def _enabled(self, user_id: UUID, id_: UUID) -> None:
         if (await self.endpoint(user_id, id_)).disabled:

@@ -67,7 +67,11 @@ from infrastructure.rate_limiting.making import limits_of, redis_counters
 from infrastructure.read_models.api_keys import api_keys_page
 from infrastructure.read_models.image_generations import history_page
 from infrastructure.read_models.users import users_page
-from infrastructure.read_models.webhook_deliveries import PostgresDeliveryBoard, deliveries_page
+from infrastructure.read_models.webhook_deliveries import (
+    PostgresDeliveryBoard,
+    deliveries_of_generation,
+    deliveries_page,
+)
 from infrastructure.readiness import Readiness
 from infrastructure.settings import Settings, SettingsError, needed
 from infrastructure.webhooks.secrets import DerivedSecrets
@@ -276,6 +280,7 @@ class Container(containers.DeclarativeContainer):
     webhook_sender = providers.Singleton(_sender, settings)
     webhook_changes = providers.Singleton(WebhookChanges, store, webhook_secrets)
     deliveries_page = providers.Callable(deliveries_page, fetch)
+    deliveries_of_generation = providers.Callable(deliveries_of_generation, fetch)
     deliverer = providers.Factory(
         Deliverer,
         store=store,

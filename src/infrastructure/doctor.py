@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 
 from application.orphans import CLOCKS_AGREE, machine_clock
 from application.ports.event_store import StoreUnavailableError
+from application.ports.identity import Attempt, IdentityProviderUnavailableError
 from application.ports.images import ImageStoreUnavailableError
 from infrastructure.beside_up import NotRunningError, servers_left
 from infrastructure.connection_budget import Budget, connection_budget
@@ -74,6 +75,7 @@ async def examine(environ: Mapping[str, str] | None = None) -> AsyncIterator[Fin
             yield Finding("servers", "ok", f"`darkroom up` runs on {settings.data_dir}.")
         async for finding in _examine_servers(servers):
             yield finding
+        yield await _login(servers)
     yield await _image_store(settings)
 
 
@@ -106,6 +108,7 @@ async def _examine_servers(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
         yield _of_check("redis", checks["redis"])
         yield await _workers(asking, checks["workers"])
+        yield await _webhooks(asking, settings)
         yield _marks(checks["imageStore"])
         if checks["database"].state == "ok":
             yield await _clocks(asking)
@@ -274,6 +277,19 @@ async def _workers(fetch: Fetch, check: Check) -> Finding:
     return Finding("workers", "ok", sentence, facts=check.facts)
 
 
+async def _webhooks(fetch: Fetch, settings: Settings) -> Finding:
+    if await is_held(fetch, "announcer"):
+        return Finding("webhooks", "ok", "A worker announces what ends.")
+    if settings.secret_key is None:
+        return Finding("webhooks", "ok", "They are off: DARKROOM_SECRET_KEY is not set.")
+    return Finding(
+        "webhooks",
+        "degraded",
+        "Nobody announces what ends: webhooks are told of it later.",
+        "Start `darkroom worker` with DARKROOM_SECRET_KEY; where one is at work, read its log.",
+    )
+
+
 def _of_check(name: str, check: Check) -> Finding:
     return Finding(name, check.state, check.wrong or "It answers.", check.remedy, check.facts)
 
@@ -314,6 +330,29 @@ def _of_clocks(clock: datetime, recorded_at: datetime, machine: datetime) -> Fin
             "Correct the one that is wrong.",
         )
     return Finding("clocks", "ok", "They agree.")
+
+
+# --- the login provider --------------------------------------------------------------------------
+
+
+async def _login(settings: Settings) -> Finding:
+    """Whether it says where browsers are to be sent."""
+    provider = Container(settings=settings).identity_provider()
+    if provider is None:
+        return Finding("login", "ok", "It is off: OIDC_CLIENT_ID is not set.")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await provider.address(Attempt())
+    except TimeoutError:
+        wrong = f"the login provider does not answer within {PATIENCE:.0f} s"
+    except IdentityProviderUnavailableError as error:
+        wrong = error.why
+    else:
+        return Finding("login", "ok", f"{settings.oidc_issuer} answers.")
+    finally:
+        await provider.close()
+    remedy = "Look at OIDC_ISSUER, at the way there and at the provider's status."
+    return Finding("login", "failing", f"{wrong[0].upper()}{wrong[1:]}.", remedy)
 
 
 # --- the image store -----------------------------------------------------------------------------

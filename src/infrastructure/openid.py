@@ -232,8 +232,9 @@ async def _asking(what: str) -> AsyncIterator[None]:
             yield
     except (*AWAY, *NO_ANSWER) as error:
         told = type(error).__name__ if isinstance(error, NO_ANSWER) else _told(error)
-        log.warning("the login provider does not say %s: %s", what, told)
-        raise IdentityProviderUnavailableError from error
+        why = f"the login provider does not say {what}: {told}"
+        log.warning(why)
+        raise IdentityProviderUnavailableError(why) from error
 
 
 def _told(error: Exception) -> str:

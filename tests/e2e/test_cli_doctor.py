@@ -19,6 +19,7 @@ from infrastructure.beside_up import left_for_others
 from infrastructure.connection_budget import connections_of_each
 from infrastructure.event_store.connections import connect
 from infrastructure.event_store.follower_tables import ensure_tables
+from infrastructure.event_store.leadership import leadership
 from infrastructure.read_models import discover
 from tests.conftest import PostgresServer
 from tests.e2e.stack import LEASE, Stack, free_port, running, settings_for
@@ -26,6 +27,7 @@ from tests.e2e.typed import Typed, darkroom
 from tests.integration.following import rows, write_raw
 from tests.pooler import Pooler
 from tests.processes import ADMIN_KEY, eventually, processes
+from tests.servers.openid import CLIENT, SECRET, OpenIdServer
 from tests.servers.protocol import serving
 from tests.servers.supabase import KEY, SupabaseServer
 
@@ -248,6 +250,42 @@ async def test_a_clock_that_stepped_back_is_told(patient: Patient) -> None:
     finding = (await patient.found())["clocks"]
     assert finding["state"] == "degraded"
     assert "behind the newest event" in finding["sentence"]
+
+
+async def test_who_tells_webhooks_is_missed(patient: Patient) -> None:
+    assert (await patient.found())["webhooks"]["sentence"].startswith("They are off")
+    secret = {"DARKROOM_SECRET_KEY": "a-secret-key-for-tests"}
+    finding = (await patient.found(**secret))["webhooks"]
+    assert (finding["state"], finding["sentence"][:28]) == (
+        "degraded",
+        "Nobody announces what ends: ",
+    )
+    async with leadership(patient.stack.container.database_url(), "announcer"):
+        assert (await patient.found(**secret))["webhooks"]["state"] == "ok"
+
+
+async def test_a_login_provider_that_does_not_answer_is_told(patient: Patient) -> None:
+    assert (await patient.found())["login"]["sentence"].startswith("It is off")
+    server = OpenIdServer()
+    async with serving(server) as server.issuer:
+        given = {
+            "OIDC_ISSUER": server.issuer,
+            "OIDC_CLIENT_ID": CLIENT,
+            "OIDC_CLIENT_SECRET": SECRET,
+        }
+        assert (await patient.found(**given))["login"]["state"] == "ok"
+        server.switches.tell(always="refuse")
+        finding = (await patient.found(**given))["login"]
+        assert finding["state"] == "failing"
+        assert finding["sentence"].startswith("The login provider does not say its configuration: ")
+        server.switches.tell(always=None)
+        other = given | {"OIDC_ISSUER": server.issuer.replace("127.0.0.1", "localhost")}
+        assert (
+            f"it calls itself '{server.issuer}'"
+            in (await patient.found(**other))["login"]["sentence"]
+        )
+        server.switches.tell(always="hang")
+        assert "within 5 s" in (await patient.found(**given))["login"]["sentence"]
 
 
 async def test_an_api_that_is_away_or_knows_no_such_key_is_told(patient: Patient) -> None:

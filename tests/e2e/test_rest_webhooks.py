@@ -221,6 +221,7 @@ async def test_what_ends_is_delivered_and_the_delivery_told(stack: Stack) -> Non
     assert told["data"] == {**as_shown, "cut": []}
     assert delivery == {
         "id": message.id,
+        "webhookId": webhook["id"],
         "eventType": told["type"],
         "generationId": generation["id"],
         "status": "delivered",
@@ -278,6 +279,44 @@ async def test_a_delivery_is_sent_again_by_hand(stack: Stack) -> None:
     assert len({message.id for message in receiver.received}) == 1
 
 
+async def test_a_generation_tells_who_is_told_of_it_and_tells_them_again(stack: Stack) -> None:
+    webhooks = Receiver()
+    own = Receiver(answers=[said(500), said(500), said(200)])
+    async with webhooks.up() as url, own.up() as address, delivering(stack):
+        webhook = await made(stack, url)
+        generation = await stack.generate(webhookUrl=address)
+        place = f"/api/v1/generations/{generation['id']}/deliveries"
+        assert (await stack.client.get(place)).json() == {"items": []}
+        await stack.client.post(f"/api/v1/generations/{generation['id']}/cancel")
+
+        async def both_ended() -> list[dict[str, Any]]:
+            items: list[dict[str, Any]] = (await stack.client.get(place)).json()["items"]
+            return items if sum(bool(item["endedAt"]) for item in items) == 2 else []
+
+        items = await eventually(both_ended)
+        by_webhook = {item["webhookId"]: item for item in items}
+        assert by_webhook[webhook["id"]]["status"] == "delivered"
+        failed = by_webhook[None]
+        assert (failed["status"], failed["error"]["kind"]) == ("given_up", "refused")
+
+        for item, receiver, times in (
+            (failed, own, 3),
+            (by_webhook[webhook["id"]], webhooks, 2),
+        ):
+            resent = await stack.client.post(f"{place}/{item['id']}/resend")
+            assert (resent.status_code, resent.json()["status"]) == (200, "due")
+            await receiver.has(times)
+            assert len({message.id for message in receiver.received}) == 1
+        await eventually(both_ended)
+
+        await stack.client.patch(webhook["links"]["self"], json={"enabled": False})
+        again = f"{place}/{by_webhook[webhook['id']]['id']}/resend"
+        assert code(await stack.client.post(again)) == (409, "webhook-disabled")
+        other = f"/api/v1/generations/{(await stack.generate())['id']}/deliveries"
+        misplaced = await stack.client.post(f"{other}/{failed['id']}/resend")
+        assert code(misplaced) == (404, "not-found")
+
+
 async def test_who_decided_as_often_as_can_be_is_told_so_and_can_still_remove(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +371,7 @@ async def test_somebody_elses_is_not_found(stack: Stack) -> None:
     webhook = await made(stack)
     place = webhook["links"]["self"]
     test = (await stack.client.post(f"{place}/test")).json()
+    generation = f"/api/v1/generations/{(await stack.generate())['id']}/deliveries"
     store = stack.container.store()
     key = await new_key(store, await new_user(store), "events")
     stack.client.headers.update(shown(key))
@@ -343,6 +383,8 @@ async def test_somebody_elses_is_not_found(stack: Stack) -> None:
         ("POST", f"{place}/test", None),
         ("GET", f"{place}/deliveries", None),
         ("POST", f"{place}/deliveries/{test['id']}/resend", None),
+        ("GET", generation, None),
+        ("POST", f"{generation}/{test['id']}/resend", None),
     ]
     for method, path, sent in asked:
         answer = await stack.client.request(method, path, json=sent)

@@ -25,6 +25,7 @@ OF_A_GENERATION = (
     "POST /api/v1/generations/{id}/cancel",
     "GET /api/v1/generations/{id}/events",
     "POST /api/v1/generations/{id}/retry",
+    "GET /api/v1/generations/{id}/deliveries",
     "GET /api/v1/jobs/{id}",
 )
 OF_A_USER = (

@@ -45,7 +45,7 @@ async def test_the_generated_client_does_everything(
     await _looks_back(api, first)
     await _acts(api, first)
     await _has_keys_and_preferences(api)
-    await _has_it_told(api)
+    await _has_it_told(api, first)
     await _ends_sessions(api)
     await _administers(api)
     await _looks_around(api)
@@ -134,7 +134,7 @@ async def _has_keys_and_preferences(api: generated.Api) -> None:
     assert (await api("setPreferences", body=preferred)).parsed.size == "64x64"
 
 
-async def _has_it_told(api: generated.Api) -> None:
+async def _has_it_told(api: generated.Api, generation: Any) -> None:
     wanted = api.models.WebhookRequest(url="https://receiver.example/hooks")
     made = (await api("createWebhook", body=wanted)).parsed
     assert made.secret.startswith("whsec_")
@@ -147,6 +147,9 @@ async def _has_it_told(api: generated.Api) -> None:
     assert (await api("listDeliveries", made.id)).parsed.items == []
     nowhere = await api("resendDelivery", made.id, UUID(int=0))
     assert nowhere.parsed.code == "webhook-disabled"
+    assert (await api("listGenerationDeliveries", generation.id)).parsed.items == []
+    nowhere = await api("resendGenerationDelivery", generation.id, UUID(int=0))
+    assert nowhere.parsed.code == "not-found"
     assert (await api("deleteWebhook", made.id)).status_code == 204
     own = (await api("getWebhookSecret")).parsed.secret
     assert (await api("rotateOwnWebhookSecret")).parsed.secret != own

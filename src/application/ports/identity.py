@@ -13,10 +13,14 @@ GOOGLE = "https://accounts.google.com"
 
 
 class IdentityProviderUnavailableError(Exception):
-    """It does not answer, or not as it must: nothing is known of whoever wants to log in."""
+    """It does not answer, or not as it must: nothing is known of whoever wants to log in.
 
-    def __init__(self) -> None:
+    `why` is for operators, as the log has it.
+    """
+
+    def __init__(self, why: str = "") -> None:
         super().__init__("The login provider does not answer. Log in again in a moment.")
+        self.why = why
 
 
 class CodeRefusedError(Exception):

@@ -33,6 +33,7 @@ CREATE TABLE webhook_deliveries (
     ended_at        timestamptz
 );
 CREATE INDEX webhook_deliveries_endpoint_idx ON webhook_deliveries (endpoint_id, position DESC);
+CREATE INDEX webhook_deliveries_generation_idx ON webhook_deliveries (generation_id);
 CREATE INDEX webhook_deliveries_due_idx ON webhook_deliveries (user_id, next_attempt_at, id)
  WHERE status = 'due';
 CREATE INDEX webhook_deliveries_delivered_idx ON webhook_deliveries (endpoint_id, ended_at DESC)
@@ -154,6 +155,12 @@ SELECT {", ".join(field.name for field in fields(DeliveryRow))} FROM {TABLE}
  ORDER BY position DESC LIMIT %s::bigint
 """  # noqa: S608  # constants
 
+OF_GENERATION = f"""
+SELECT {", ".join(field.name for field in fields(DeliveryRow))} FROM {TABLE}
+ WHERE generation_id = %s AND user_id = %s
+ ORDER BY position LIMIT 100
+"""  # noqa: S608  # constants
+
 # One index look-up for each user who waits for anything, and a few for each who has something due.
 # What the log knows more of than these tables is not due any more.
 NEXT = f"""
@@ -190,6 +197,13 @@ async def deliveries_page(
     position = END if before is None else before
     rows = await fetch(PAGE, (endpoint, user_id, position, limit))
     return [DeliveryRow(*row) for row in rows]
+
+
+async def deliveries_of_generation(
+    fetch: Fetch, *, user_id: UUID, generation: UUID
+) -> list[DeliveryRow]:
+    """Who of this user's receivers is told of its end: no more than there can be endpoints."""
+    return [DeliveryRow(*row) for row in await fetch(OF_GENERATION, (generation, user_id))]
 
 
 class PostgresDeliveryBoard:

@@ -23,8 +23,7 @@ from interfaces.openai.streaming import PictureStream
 from interfaces.openai.waiting import pictures_of
 from interfaces.rest.answers import replayed
 from interfaces.rest.authentication import Authenticated, confirm
-from interfaces.rest.context import client_goes, container_of
-from interfaces.rest.headers import idempotency_key
+from interfaces.rest.context import client_goes, container_of, key_of
 from interfaces.rest.rate_limit import rate_limit
 
 router = APIRouter(prefix=f"{PREFIX}/images", include_in_schema=False)
@@ -66,7 +65,7 @@ async def _ask(request: Request, caller: Caller, operation: Operation) -> tuple[
     """What was sent is not kept while its caller waits."""
     container = container_of(request)
     sending = _sending(request, container.store().now())
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    key = key_of(request)
     read = read_generation if operation == "image_generation" else read_edit
     asked = await read(request)
     await confirm(request)

@@ -63,6 +63,8 @@ NEEDS: Mapping[str, Need] = {
     "GET /api/v1/generations": READ,
     "GET /api/v1/generations/{id}": READ_OR_EVENTS,
     "GET /api/v1/generations/{id}/events": READ_OR_EVENTS,
+    "GET /api/v1/generations/{id}/deliveries": EVENTS,
+    "POST /api/v1/generations/{id}/deliveries/{deliveryId}/resend": EVENTS,
     "GET /api/v1/jobs/{id}": READ,
     "GET /references/{user}/{name}": READ,
     "GET /images/{generation}/{name}": ANYBODY,

@@ -21,6 +21,7 @@ from interfaces.openai import models as openai_models
 from interfaces.openai.errors import is_for_openai, openai_error
 from interfaces.openai.room import Room
 from interfaces.rest import (
+    deliveries,
     docs,
     events,
     generations,
@@ -49,7 +50,8 @@ from interfaces.web.answers import is_about_logins, login_error
 log = logging.getLogger(__name__)
 
 MODULES = (
-    *(generations, history, events, jobs, images, providers, me, keys, people, webhooks),
+    *(generations, history, events, jobs, images, providers, me, keys, people),
+    *(webhooks, deliveries),
     *(sessions, login, account),
     *(problem_pages, operate, docs),
     *(openai_images, openai_models),

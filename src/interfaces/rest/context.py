@@ -1,4 +1,4 @@
-"""What a request carries with it: the container, its id, its caller."""
+"""What a request carries with it: the container, its id, its caller, its Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from application.access import Caller
 from infrastructure.container import Container
+from interfaces.rest.headers import idempotency_key
 
 
 def container_of(request: Request) -> Container:
@@ -19,6 +20,11 @@ def container_of(request: Request) -> Container:
 def request_id(scope: Scope) -> str:
     """The correlation id: the client's own, or one made here."""
     return cast(str, scope["state"]["request_id"])
+
+
+def key_of(request: Request) -> str | None:
+    """The command's Idempotency-Key. Raises MalformedIdempotencyKeyError."""
+    return idempotency_key(request.headers.getlist("idempotency-key"))
 
 
 def address_of(request: Request) -> str | None:

@@ -19,9 +19,9 @@ from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated, confirm
 from interfaces.rest.bodies import Asked, read_generation_request, read_small
-from interfaces.rest.context import client_goes, container_of
+from interfaces.rest.context import client_goes, container_of, key_of
 from interfaces.rest.errors import AcceptedUnreadableError, ended_without_picture
-from interfaces.rest.headers import Patience, idempotency_key, patience
+from interfaces.rest.headers import Patience, patience
 from interfaces.rest.openapi import (
     ACCEPTED,
     CHANGED,
@@ -99,7 +99,7 @@ async def create(request: Request, caller: Authenticated) -> Response:
 
     `Prefer: respond-async`, `Prefer: wait=n` or a longer work answers 202 with `Location`.
     """
-    key, prefer = _key(request), _patience(request)
+    key, prefer = key_of(request), _patience(request)
     # What was sent is not kept while its caller waits.
     placed = await _place(container_of(request), caller, await _asked(request), key)
     return await _wait_for(request, placed, prefer)
@@ -135,7 +135,7 @@ async def cancel(request: Request, caller: Authenticated, id_: GenerationId) -> 
     changed = await (
         container_of(request)
         .generations()
-        .cancel(user_id=caller.user_id, id=id_, idempotency_key=_key(request))
+        .cancel(user_id=caller.user_id, id=id_, idempotency_key=key_of(request))
     )
     return _changed(changed)
 
@@ -172,7 +172,7 @@ async def retry(request: Request, caller: Authenticated, id_: GenerationId) -> R
             user_id=caller.user_id,
             id=id_,
             api_key_id=caller.api_key_id,
-            idempotency_key=_key(request),
+            idempotency_key=key_of(request),
         )
     )
     return await _wait_for(request, placed, prefer)
@@ -190,7 +190,7 @@ async def delete(request: Request, caller: Authenticated, id_: GenerationId) -> 
     changed = await (
         container_of(request)
         .generations()
-        .delete(user_id=caller.user_id, id=id_, idempotency_key=_key(request))
+        .delete(user_id=caller.user_id, id=id_, idempotency_key=key_of(request))
     )
     return _changed(changed)
 
@@ -206,10 +206,6 @@ router.add_api_route(
 
 
 # --- asking --------------------------------------------------------------------------------------
-
-
-def _key(request: Request) -> str | None:
-    return idempotency_key(request.headers.getlist("idempotency-key"))
 
 
 def _patience(request: Request) -> Patience:

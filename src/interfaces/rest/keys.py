@@ -16,8 +16,7 @@ from interfaces.rest.account_shapes import IssuedKeyShape, KeyList, KeyRequest, 
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
-from interfaces.rest.context import container_of
-from interfaces.rest.headers import idempotency_key
+from interfaces.rest.context import container_of, key_of
 from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import Page, PageQuery, link_to_next, page_of
@@ -133,7 +132,7 @@ async def revoke_any(request: Request, caller: Authenticated, id: KeyId) -> Resp
 
 
 async def _issue(request: Request, caller: Caller, user_id: UUID) -> Response:
-    idempotent = idempotency_key(request.headers.getlist("idempotency-key"))
+    idempotent = key_of(request)
     asked = await read_json(request, KeyRequest)
     issued = (
         await container_of(request)
@@ -177,7 +176,7 @@ async def _revoke(request: Request, caller: Caller, id_: str, *, of: UUID | None
             id=uuid_in_path(id_, ApiKeyNotFoundError()),
             by=caller.user_id,
             of=of,
-            idempotency_key=idempotency_key(request.headers.getlist("idempotency-key")),
+            idempotency_key=key_of(request),
         )
     )
     return Response(status_code=204, headers=replayed(repeated))

@@ -15,9 +15,8 @@ from interfaces.rest.account_shapes import MeShape, PreferencesShape
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json, refuse_two_shapes
-from interfaces.rest.context import container_of
+from interfaces.rest.context import container_of, key_of
 from interfaces.rest.fields import EndUser
-from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.people import of_user
 from interfaces.rest.rate_limit import rate_limit
@@ -71,7 +70,7 @@ async def prefer(request: Request, caller: Authenticated) -> Response:
     A request that names a provider or model is not given another one's model or quality, and one
     that says what shape a picture has is not given another shape.
     """
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    key = key_of(request)
     asked, container = await read_json(request, PreferencesShape), container_of(request)
     refuse_two_shapes(asked)
     preferences = Preferences(**dict(asked))

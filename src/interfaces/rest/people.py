@@ -23,10 +23,9 @@ from interfaces.rest.account_shapes import (
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
-from interfaces.rest.context import container_of
+from interfaces.rest.context import container_of, key_of
 from interfaces.rest.events import EventsQuery
 from interfaces.rest.fields import Text
-from interfaces.rest.headers import idempotency_key
 from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
 from interfaces.rest.pages import PageQuery, link_to_next, page_of
@@ -116,7 +115,7 @@ async def change(request: Request, caller: Authenticated, id_: UserId) -> Respon
     Who is suspended is refused whatever they ask, and their sessions end; what they had asked for
     goes on. Reinstated, their API keys are good again.
     """
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    key = key_of(request)
     asked, people = await read_json(request, UserChange), container_of(request).people()
     repeated = await people.change_standing(
         id_, role=asked.role, suspended=asked.suspended, by=caller.user_id, idempotency_key=key
@@ -157,7 +156,7 @@ async def limit(request: Request, caller: Authenticated, id_: UserId) -> Respons
 
     Below what is used already nothing more is accepted until the window resets.
     """
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    key = key_of(request)
     asked = await read_json(request, LimitsShape)
     limits = {name: getattr(asked, name) for name in USER_WINDOWS if name in asked.model_fields_set}
     repeated = (

@@ -14,8 +14,7 @@ from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
-from interfaces.rest.context import container_of
-from interfaces.rest.headers import idempotency_key
+from interfaces.rest.context import container_of, key_of
 from interfaces.rest.openapi import COMMAND, JSON_COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.provider_shapes import (
     CircuitShape,
@@ -74,7 +73,7 @@ async def change(request: Request, caller: Authenticated, name: Name) -> Respons
     Requests that only a provider could do that is switched off are refused; those that were
     accepted wait until it is switched on again, or for their deadline.
     """
-    key = idempotency_key(request.headers.getlist("idempotency-key"))
+    key = key_of(request)
     asked, container = await read_json(request, ProviderChange), container_of(request)
     repeated = await container.provider_changes().change(
         name,

@@ -104,6 +104,7 @@ class DeliveryShape(Shape):
     """What one webhook is told of one event, and how far that is."""
 
     id: UUID = Field(description="The `webhook-id` of every try.")
+    webhook_id: UUID | None = Field(description="null where it goes to the request's `webhookUrl`.")
     event_type: DeliveredType
     generation_id: UUID | None = Field(description="null of a test.")
     status: DeliveryStatus
@@ -113,6 +114,10 @@ class DeliveryShape(Shape):
     next_attempt_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
+
+
+class GenerationDeliveries(Shape):
+    items: tuple[DeliveryShape, ...]
 
 
 class DeliveryList(Shape):

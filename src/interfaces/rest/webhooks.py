@@ -1,32 +1,23 @@
-"""Webhooks over HTTP: where you are told of what, with which secret, and what came of it."""
+"""Webhooks over HTTP: where you are told of what, and with which secret."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from application.webhooks import DeliveryNotFoundError, EndpointWish
-from domain.delivery import Delivery
-from domain.retries import SENTENCES, Problem
+from application.webhooks import EndpointWish
 from domain.webhook import Endpoint, EndpointNotFoundError, Secret
 from infrastructure.container import Container
-from infrastructure.read_models.webhook_deliveries import DeliveryRow
 from interfaces.rest import problem_types as kinds
 from interfaces.rest.answers import json_answer, replayed, resource
 from interfaces.rest.authentication import Authenticated
 from interfaces.rest.bodies import read_json
-from interfaces.rest.context import container_of
-from interfaces.rest.headers import idempotency_key
+from interfaces.rest.context import container_of, key_of
 from interfaces.rest.openapi import COMMAND, REPLAYED, json_body, problems
 from interfaces.rest.own import uuid_in_path
-from interfaces.rest.pages import Page, link_to_next, page_of
 from interfaces.rest.webhook_shapes import (
-    DeliveryErrorShape,
-    DeliveryList,
-    DeliveryShape,
     SecretWebhookShape,
     WebhookChange,
     WebhookLinksShape,
@@ -49,32 +40,27 @@ WITH_BODY = (
     *(kinds.MALFORMED_BODY, kinds.REQUEST_TIMEOUT, kinds.BODY_TOO_LARGE),
     *(kinds.UNSUPPORTED_MEDIA_TYPE, kinds.INVALID_REQUEST),
 )
-SENDING = (*COMMANDING, kinds.NOT_FOUND, kinds.WEBHOOKS_OFF, kinds.WEBHOOK_DISABLED)
 CHANGING = (*COMMANDING, kinds.TOO_MANY_WEBHOOK_CHANGES)
 DONE = {"description": "It is as you wanted it", "headers": REPLAYED}
 
 
-def _in_path(name: str) -> Any:
-    return Path(
-        alias=name,
-        description="The webhook's id." if name == "id" else "The delivery's id.",
+InPath = Annotated[
+    str,
+    Path(
+        alias="id",
+        description="The webhook's id.",
         json_schema_extra={"format": "uuid"},
         examples=["6f0f4c1e-55d0-4d0c-8f3b-3b0d5f0c7a11"],
-    )
+    ),
+]
 
 
-async def _webhook_id(id_: Annotated[str, _in_path("id")]) -> UUID:
+async def _webhook_id(id_: InPath) -> UUID:
     """Raises EndpointNotFoundError, also for an id that is none."""
     return uuid_in_path(id_, EndpointNotFoundError())
 
 
-async def _delivery_id(id_: Annotated[str, _in_path("deliveryId")]) -> UUID:
-    """Raises DeliveryNotFoundError, also for an id that is none."""
-    return uuid_in_path(id_, DeliveryNotFoundError())
-
-
 WebhookId = Annotated[UUID, Depends(_webhook_id)]
-DeliveryId = Annotated[UUID, Depends(_delivery_id)]
 
 
 @router.post(
@@ -90,7 +76,7 @@ DeliveryId = Annotated[UUID, Depends(_delivery_id)]
 )
 async def create(request: Request, caller: Authenticated) -> Response:
     """By Standard Webhooks 1.0.0, from now on. The secret is shown this once: keep it."""
-    key, asked = _key(request), await read_json(request, WebhookRequest)
+    key, asked = key_of(request), await read_json(request, WebhookRequest)
     container = container_of(request)
     done = await container.webhook_changes().register(
         caller.user_id, url=asked.url, events=asked.events, idempotency_key=key
@@ -141,7 +127,7 @@ async def change(request: Request, caller: Authenticated, id_: WebhookId) -> Res
     What it was to be told of before waits: tries made meanwhile fail as `endpoint_disabled`, and
     once it is enabled it gets the rest of them. What was given up can be sent by hand.
     """
-    key, asked = _key(request), await read_json(request, WebhookChange)
+    key, asked = key_of(request), await read_json(request, WebhookChange)
     wish = EndpointWish(
         url=asked.url,
         events=None if asked.events is None else tuple(asked.events),
@@ -166,7 +152,7 @@ async def change(request: Request, caller: Authenticated, id_: WebhookId) -> Res
 async def remove(request: Request, caller: Authenticated, id_: WebhookId) -> Response:
     """What it was to be told of yet is given up, and its secret is good for nothing."""
     changes = container_of(request).webhook_changes()
-    done = await changes.remove(caller.user_id, id_, idempotency_key=_key(request))
+    done = await changes.remove(caller.user_id, id_, idempotency_key=key_of(request))
     return Response(status_code=204, headers=replayed(done.repeated))
 
 
@@ -184,67 +170,10 @@ async def rotate(request: Request, caller: Authenticated, id_: WebhookId) -> Res
     """The new one is shown this once. For 24 hours deliveries are signed with the old one too."""
     container = container_of(request)
     done = await container.webhook_changes().rotate_secret(
-        caller.user_id, id_, idempotency_key=_key(request)
+        caller.user_id, id_, idempotency_key=key_of(request)
     )
     shape = _with_secret(container, done.result.endpoint(id_))
     return json_answer(shape, headers=replayed(done.repeated))
-
-
-@router.post(
-    "/webhooks/{id}/test",
-    operation_id="testWebhook",
-    summary="Send a test",
-    openapi_extra=COMMAND,
-    responses={200: {"model": DeliveryShape, **DONE}, **problems(*SENDING)},
-)
-async def send_test(request: Request, caller: Authenticated, id_: WebhookId) -> Response:
-    """A message of the type `webhook.test`, tried once; its deliveries tell what came of it."""
-    changes = container_of(request).webhook_changes()
-    done = await changes.test(caller.user_id, id_, idempotency_key=_key(request))
-    return json_answer(_of_delivery(done.result), headers=replayed(done.repeated))
-
-
-@router.get(
-    "/webhooks/{id}/deliveries",
-    operation_id="listDeliveries",
-    summary="List a webhook's deliveries",
-    responses={
-        200: {"model": DeliveryList},
-        **problems(*OF_ONE, kinds.CURSOR_REFUSED, kinds.INVALID_REQUEST),
-    },
-)
-async def deliveries(
-    request: Request,
-    caller: Authenticated,
-    id_: WebhookId,
-    page: Page,
-) -> Response:
-    """The newest first. A new one may be missing from the list for a moment."""
-    container = container_of(request)
-    await container.webhook_changes().endpoint(caller.user_id, id_)
-    look = partial(container.deliveries_page, user_id=caller.user_id, endpoint=id_)
-    rows, cursor = await page_of(request, page, look)
-    shape = DeliveryList(items=tuple(map(_of_row, rows)), next_cursor=cursor)
-    return resource(request, shape, link_to_next(request, limit=page.limit, cursor=cursor))
-
-
-@router.post(
-    "/webhooks/{id}/deliveries/{deliveryId}/resend",
-    operation_id="resendDelivery",
-    summary="Send a delivery again",
-    openapi_extra=COMMAND,
-    responses={
-        200: {"model": DeliveryShape, **DONE},
-        **problems(*SENDING, kinds.TOO_MANY_RESENDS),
-    },
-)
-async def resend(
-    request: Request, caller: Authenticated, id_: WebhookId, delivery: DeliveryId
-) -> Response:
-    """At once, under the same `webhook-id`, whatever came of it before, with all its tries anew."""
-    changes = container_of(request).webhook_changes()
-    done = await changes.resend(caller.user_id, id_, delivery, idempotency_key=_key(request))
-    return json_answer(_of_delivery(done.result), headers=replayed(done.repeated))
 
 
 @router.get(
@@ -274,17 +203,13 @@ async def rotate_own(request: Request, caller: Authenticated) -> Response:
     """For 24 hours deliveries are signed with the old one too."""
     container = container_of(request)
     done = await container.webhook_changes().rotate_secret(
-        caller.user_id, None, idempotency_key=_key(request)
+        caller.user_id, None, idempotency_key=key_of(request)
     )
     shape = _own(container, caller.user_id, done.result.secret)
     return json_answer(shape, headers=replayed(done.repeated))
 
 
 # --- answering -----------------------------------------------------------------------------------
-
-
-def _key(request: Request) -> str | None:
-    return idempotency_key(request.headers.getlist("idempotency-key"))
 
 
 def _shape(endpoint: Endpoint) -> WebhookShape:
@@ -311,37 +236,3 @@ def _own(container: Container, user_id: UUID, secret: Secret) -> WebhookSecretSh
         secret=container.webhook_changes().secret_of(user_id, secret),
         old_secret_until=secret.old_until,
     )
-
-
-def _of_row(row: DeliveryRow) -> DeliveryShape:
-    return DeliveryShape(
-        id=row.id,
-        event_type=row.event_type,
-        generation_id=row.generation_id,
-        status=row.status,
-        attempts=row.attempts,
-        last_status=row.last_status,
-        error=_error(row.last_error),
-        next_attempt_at=row.next_attempt_at,
-        created_at=row.created_at,
-        ended_at=row.ended_at,
-    )
-
-
-def _of_delivery(delivery: Delivery) -> DeliveryShape:
-    return DeliveryShape(
-        id=delivery.id,
-        event_type=delivery.type,
-        generation_id=delivery.generation,
-        status=delivery.status,
-        attempts=delivery.attempts,
-        last_status=delivery.last_status,
-        error=_error(delivery.problem),
-        next_attempt_at=delivery.next_try_at,
-        created_at=delivery.created_on,
-        ended_at=delivery.ended_at,
-    )
-
-
-def _error(problem: Problem | None) -> DeliveryErrorShape | None:
-    return DeliveryErrorShape(kind=problem, message=SENTENCES[problem]) if problem else None
