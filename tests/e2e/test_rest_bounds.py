@@ -189,11 +189,12 @@ async def test_what_was_sent_is_not_kept_while_its_caller_waits(
         process,
         client,
     ):
-        before = peak(process)
         body = json.dumps(request).encode()
         headers = {"Content-Type": "application/json"}
         waiting = []
-        for number in range(1, 15):
+        for number in range(1, 17):
+            if number == 3:  # taking two apart, one behind the other, is the most it ever needs
+                before = peak(process)
             waiting.append(asyncio.create_task(client.post(URL, content=body, headers=headers)))
 
             async def accepted(number: int = number) -> bool:
@@ -205,7 +206,7 @@ async def test_what_was_sent_is_not_kept_while_its_caller_waits(
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     assert len(body) * len(waiting) > 2 * MOST_BYTES_IN_FLIGHT
-    assert held < len(waiting) / 2 * len(body), "of one, taken apart; not of all who wait"
+    assert held < 4 * len(body), "nothing of the other 14 who wait"
 
 
 async def placed(database_url: str) -> int:
