@@ -15,6 +15,7 @@ from domain.delivery import Delivery
 from domain.webhook import (
     Endpoint,
     EndpointDisabledError,
+    EndpointNotFoundError,
     EventType,
     Secret,
     Webhooks,
@@ -29,6 +30,16 @@ class DeliveryNotFoundError(Exception):
 
     def __init__(self) -> None:
         super().__init__("There is no such delivery.")
+
+
+class EndpointRemovedError(Exception):
+    """What a command made is not there any more when it comes again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The webhook that this Idempotency-Key made was removed since. Send another key to"
+            " make a new one."
+        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +95,8 @@ class WebhookChanges:
         events: Collection[EventType],
         idempotency_key: str | None = None,
     ) -> Done[Endpoint]:
-        """Raises WebhooksOffError, InsecureAddressError, TooManyEndpointsError, and
-        TooManyDecisionsError, as all of these but `remove` may.
+        """Raises WebhooksOffError, InsecureAddressError, TooManyEndpointsError,
+        EndpointRemovedError, and TooManyDecisionsError, as all of these but `remove` may.
         """
         self.refuse_address(url)
         said = {"webhook": url, "events": sorted(events)}
@@ -96,7 +107,10 @@ class WebhookChanges:
             idempotency_key,
             said,
         )
-        return Done(done.result.endpoint(id_), done.repeated)
+        try:
+            return Done(done.result.endpoint(id_), done.repeated)
+        except EndpointNotFoundError:
+            raise EndpointRemovedError from None
 
     async def change(
         self, user_id: UUID, id_: UUID, wanted: EndpointWish, *, idempotency_key: str | None = None

@@ -28,14 +28,14 @@ COST = Cost(amount=Decimal("0.0010"), price_list="sketch-2026-11")
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_short_round_of_chaos_keeps_every_promise(tmp_path: Path) -> None:
-    verdict = await play(plan_of(7, 120), tmp_path)
+    verdict = await play(plan_of(7, 90), tmp_path)
     assert not verdict.broken, "\n".join(sentences(verdict))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_so_does_one_with_openai_and_supabase_failing_by_chance(tmp_path: Path) -> None:
-    verdict = await play(plan_of(5, 60, outside="servers"), tmp_path)
+    verdict = await play(plan_of(5, 40, outside="servers"), tmp_path)
     assert not verdict.broken, "\n".join(sentences(verdict))
     assert verdict.others is not None
     assert verdict.others.openai.switches.billed > 0

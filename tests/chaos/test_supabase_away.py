@@ -23,7 +23,7 @@ from tests.servers.supabase import KEY, SupabaseServer
 pytestmark = pytest.mark.slow
 
 UPLOADS = "POST /storage/v1/object/darkroom/.*"
-AWAY = float(os.environ.get("DRILL_AWAY_SECONDS", "6"))  # `make drill` sets 60
+AWAY = float(os.environ.get("DRILL_AWAY_SECONDS", "4"))  # `make drill` sets 60
 HANDS, BETWEEN = 2, 0.15  # workers; seconds from one request to the next
 
 

@@ -24,7 +24,7 @@ from tests.processes import ADMIN_KEY, Processes, eventually, processes
 LIMIT = 500
 REQUESTS = 2000
 CONCURRENCY = 64
-LIMIT_OF_EACH = 150
+LIMIT_OF_EACH, REQUESTS_OF_THEM = 50, 700
 END_USERS = ("jane@example.org", "joe@example.org", "jim@example.org")
 UNITS_OF_EACH = "SELECT units FROM quota_counters WHERE window_type = 'end-user-daily'"
 
@@ -87,7 +87,7 @@ async def test_exactly_the_limit_is_taken_by_two_thousand_requests_through_two_p
 ) -> None:
     limits = {"DARKROOM_DAILY_QUOTA": str(LIMIT)}
     async with _two_apis(tmp_path, database_url, redis_url, **limits) as (running, clients):
-        answers = await _flood(clients)
+        answers = await _flood(clients, REQUESTS)
         counted = await _counted(database_url)
         assert [(row[0], row[2]) for row in counted] == [("daily", LIMIT), ("monthly", LIMIT)]
         assert set(answers) == {202, 429}
@@ -106,7 +106,7 @@ async def test_exactly_their_limit_is_taken_for_each_end_user_through_two_proces
         "DARKROOM_END_USER_DAILY_QUOTA": str(LIMIT_OF_EACH),
     }
     async with _two_apis(tmp_path, database_url, redis_url, **limits) as (running, clients):
-        answers = await _flood(clients, end_users=END_USERS)
+        answers = await _flood(clients, REQUESTS_OF_THEM, end_users=END_USERS)
         counted = await _counted(database_url)
         assert {row[0]: row[2] for row in counted} == dict.fromkeys(
             ("daily", "monthly", "end-user-daily", "end-user-monthly"),
@@ -144,11 +144,11 @@ async def _client(port: int) -> httpx.AsyncClient:
 
 
 async def _flood(
-    clients: list[httpx.AsyncClient], *, end_users: Sequence[str | None] = (None,)
+    clients: list[httpx.AsyncClient], requests: int, *, end_users: Sequence[str | None] = (None,)
 ) -> Counter[int]:
     """All requests, of one to four pictures, sixty-four at a time; single ones fill the rest."""
     counts = random.Random(7)
-    sizes = iter([counts.randint(1, 4) for _ in range(REQUESTS // 2)] + [1] * (REQUESTS // 2))
+    sizes = iter([counts.randint(1, 4) for _ in range(requests // 2)] + [1] * (requests // 2))
     turns, whose, answers = cycle(clients), cycle(end_users), Counter[int]()
 
     async def send_some() -> None:

@@ -155,6 +155,10 @@ async def test_commands_that_come_again_are_done_once(stack: Stack) -> None:
     reused = await stack.client.post(URL, json={"url": f"{HOOK}/2"}, headers=keyed("a"))
     assert code(reused) == (422, "idempotency-key-reused")
     assert len((await stack.client.get(URL)).json()["items"]) == 1
+    await stack.client.delete(place)
+    removed = await stack.client.post(URL, json={"url": HOOK}, headers=keyed("a"))
+    assert code(removed) == (404, "not-found")
+    assert "was removed since" in removed.json()["detail"]
     assert await check(stack.container.database_url()) == []
 
 

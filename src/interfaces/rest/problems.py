@@ -59,7 +59,7 @@ from application.rate_limits import RateLimitedError
 from application.references import TooManyReferencesError
 from application.references_together import Place, UnusableReferencesError
 from application.routing import NoProviderError
-from application.webhooks import DeliveryNotFoundError
+from application.webhooks import DeliveryNotFoundError, EndpointRemovedError
 from domain.delivery import TooManyResendsError
 from domain.generation import GenerationClosedError, GenerationOpenError
 from domain.quota import LimitRefusedError, QuotaExceededError
@@ -144,6 +144,7 @@ PROBLEMS: Mapping[type[Exception], ProblemType] = {
     ContendedError: kinds.CONTENDED,
     ProviderNotFoundError: kinds.NOT_FOUND,
     EndpointNotFoundError: kinds.NOT_FOUND,
+    EndpointRemovedError: kinds.NOT_FOUND,
     DeliveryNotFoundError: kinds.NOT_FOUND,
     TooManyEndpointsError: kinds.TOO_MANY_WEBHOOKS,
     TooManyDecisionsError: kinds.TOO_MANY_WEBHOOK_CHANGES,

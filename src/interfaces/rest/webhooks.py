@@ -71,7 +71,10 @@ WebhookId = Annotated[UUID, Depends(_webhook_id)]
     openapi_extra=COMMAND | json_body(WebhookRequest),
     responses={
         201: {"model": SecretWebhookShape, "description": "You will be", "headers": REPLAYED},
-        **problems(*CHANGING, *WITH_BODY, kinds.TOO_MANY_WEBHOOKS, kinds.WEBHOOKS_OFF),
+        **problems(
+            *(*CHANGING, *WITH_BODY),
+            *(kinds.NOT_FOUND, kinds.TOO_MANY_WEBHOOKS, kinds.WEBHOOKS_OFF),
+        ),
     },
 )
 async def create(request: Request, caller: Authenticated) -> Response:
