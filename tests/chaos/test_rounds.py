@@ -45,7 +45,7 @@ async def test_so_does_one_with_openai_and_supabase_failing_by_chance(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_where_nothing_is_killed_no_call_is_lost_or_repeated(tmp_path: Path) -> None:
-    plan = plan_of(1, 40, "redis")
+    plan = plan_of(1, 30, "redis")
     unhurried = tuple(replace(order, deadline=None) for order in plan.orders)
     verdict = await play(replace(plan, orders=unhurried), tmp_path)
     assert not verdict.broken, "\n".join(sentences(verdict))
