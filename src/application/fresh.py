@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -99,7 +99,8 @@ class Fresh:
         """One look for all who need one now; a look that began too long ago is none."""
         now = self._clock()
         if kept.reading is None or now - kept.reading_since >= FRESH:
-            kept.reading, kept.reading_since = asyncio.create_task(self._read((stream,))), now
+            kept.reading_since = now
+            kept.reading = asyncio.create_task(self._read_into({stream: kept}))
             kept.reading.add_done_callback(partial(_was_read, kept))
         await asyncio.shield(kept.reading)
 
@@ -112,8 +113,10 @@ class Fresh:
             log.exception("cannot see who may do what")
 
     async def _read(self, streams: Collection[UUID]) -> None:
+        await self._read_into({one: self._kept[one] for one in streams if one in self._kept})
+
+    async def _read_into(self, wanted: Mapping[UUID, _Kept]) -> None:
         began = self._clock()
-        wanted = {one: self._kept[one] for one in streams if one in self._kept}
         behind = {stream: kept.version for stream, kept in wanted.items()}
         while behind:
             later = await self._store.later(behind)
@@ -123,8 +126,8 @@ class Fresh:
             behind = {one: wanted[one].version for one, n in told.items() if n == MOST_LATER}
         for stream, kept in wanted.items():
             kept.read_at = max(kept.read_at, began)
-            if kept.aggregate is None:  # or whoever guesses would fill the memory
-                self._kept.pop(stream, None)
+            if kept.aggregate is None and self._kept.get(stream) is kept:
+                del self._kept[stream]  # or whoever guesses would fill the memory
 
     def _forget_the_rest(self) -> None:
         by_use = sorted(self._kept, key=lambda stream: self._kept[stream].used_at)

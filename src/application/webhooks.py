@@ -181,7 +181,7 @@ class WebhookChanges:
         DeliveryNotFoundError, TooManyResendsError.
         """
         self._secrets.refuse_if_off()
-        await self._enabled(user_id, id_)
+        await self.endpoint(user_id, id_)
         said = {"resend": str(delivery), "webhook": str(id_)}
         return await self._resend(
             user_id, delivery, lambda known: known.endpoint == id_, idempotency_key, said
@@ -195,9 +195,6 @@ class WebhookChanges:
         Raises as `resend` does.
         """
         self._secrets.refuse_if_off()
-        known = await self._store.get(Delivery, delivery)
-        if known is not None and known.endpoint is not None and known.user_id == user_id:
-            await self._enabled(user_id, known.endpoint)
         said = {"resend": str(delivery), "generation": str(generation)}
         return await self._resend(
             user_id, delivery, lambda known: known.generation == generation, idempotency_key, said
@@ -215,6 +212,8 @@ class WebhookChanges:
             known = await self._store.get(Delivery, id_)
             if known is None or known.user_id != user_id or not is_it(known):
                 raise DeliveryNotFoundError
+            if known.endpoint is not None:
+                await self._enabled(user_id, known.endpoint)
             return known
 
         return await self._deliver(user_id, id_, load, lambda d: d.resend(by=user_id), key, said)

@@ -317,8 +317,26 @@ async def test_a_generation_tells_who_is_told_of_it_and_tells_them_again(stack: 
         again = f"{place}/{by_webhook[webhook['id']]['id']}/resend"
         assert code(await stack.client.post(again)) == (409, "webhook-disabled")
         other = f"/api/v1/generations/{(await stack.generate())['id']}/deliveries"
-        misplaced = await stack.client.post(f"{other}/{failed['id']}/resend")
-        assert code(misplaced) == (404, "not-found")
+        store = stack.container.store()
+        somebody = shown(await new_key(store, await new_user(store), "events"))
+        for item in items:
+            misplaced = await stack.client.post(f"{other}/{item['id']}/resend")
+            assert code(misplaced) == (404, "not-found")
+            path = f"{place}/{item['id']}/resend"
+            assert code(await stack.client.post(path, headers=somebody)) == (404, "not-found")
+
+
+async def test_a_resend_that_comes_again_is_done_once_although_its_webhook_is_disabled(
+    stack: Stack,
+) -> None:
+    webhook = await made(stack)
+    test = (await stack.client.post(f"{webhook['links']['self']}/test")).json()
+    again = f"{webhook['links']['deliveries']}/{test['id']}/resend"
+    keyed = {"Idempotency-Key": "once"}
+    assert (await stack.client.post(again, headers=keyed)).status_code == 200
+    await stack.client.patch(webhook["links"]["self"], json={"enabled": False})
+    repeated = await stack.client.post(again, headers=keyed)
+    assert (repeated.status_code, repeated.headers["idempotent-replayed"]) == (200, "true")
 
 
 async def test_who_decided_as_often_as_can_be_is_told_so_and_can_still_remove(

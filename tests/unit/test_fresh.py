@@ -92,6 +92,14 @@ async def test_a_look_that_began_before_a_decision_is_not_relied_on(
     assert found.is_suspended
 
 
+async def test_a_look_that_has_not_begun_is_told_to_whoever_waits_for_it(kept: Kept) -> None:
+    user = await new_user(kept.store)
+    asking = asyncio.create_task(kept.fresh.get(User, user.id))
+    await asyncio.sleep(0)  # its look is to begin next
+    kept.fresh.look_again(user.id)
+    assert await asking is not None
+
+
 async def test_what_was_told_late_is_as_old_as_the_question(kept: Kept) -> None:
     user = await new_user(kept.store)
     kept.store.slow = asyncio.Event()

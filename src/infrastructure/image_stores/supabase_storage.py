@@ -33,6 +33,7 @@ TIMEOUT = httpx.Timeout(20, connect=5)  # seconds without a sign of life
 PAUSES = (0.2, 0.8)  # seconds before it is asked again, less up to a half
 MOST_BYTES = 128 * 1024 * 1024  # of one answer; pictures have less
 CONNECTIONS = 32
+PAGES = ("text/html", "application/json")  # whatever type an object was copied here with
 
 T = TypeVar("T")
 Ask = Callable[[AsyncStorageClient], Awaitable[T]]
@@ -210,9 +211,9 @@ async def _bound(response: httpx.Response) -> None:
 async def _is_no_page(response: httpx.Response) -> None:
     """Who stands in between may answer 200 with a page of its own: that is no object's content."""
     is_object = response.request.method == "GET" and "/object/" in response.request.url.path
-    content_type = response.headers.get("content-type", "")
-    if is_object and response.is_success and not content_type.startswith("image/"):
-        raise NotAnObjectError("what came is no picture")
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if is_object and response.is_success and content_type in PAGES:
+        raise NotAnObjectError("what came is a page")
 
 
 class _BoundedStream(httpx.AsyncByteStream):

@@ -63,6 +63,17 @@ async def test_what_passes_is_asked_for_again(
     assert server.buckets[BUCKET].objects == {}
 
 
+async def test_an_object_that_was_copied_there_under_another_type_is_one(
+    store: SupabaseImageStore, server: SupabaseServer
+) -> None:
+    key = new_key()
+    await store.put(key, DATA, "image/png")
+    server.buckets[BUCKET].objects[key].content_type = "text/plain;charset=UTF-8"
+    assert await store.get(key) == DATA
+    assert await store.holds(key, sha256=HASH)
+    await store.put(key, DATA, "image/png")
+
+
 @pytest.mark.parametrize(("fault", "said"), STAYS.items())
 async def test_what_does_not_pass_is_told_in_a_sentence_of_ours(
     store: SupabaseImageStore, server: SupabaseServer, fault: str, said: str
