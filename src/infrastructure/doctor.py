@@ -70,6 +70,7 @@ async def examine(environ: Mapping[str, str] | None = None) -> AsyncIterator[Fin
         servers = _servers(settings)
     except NotRunningError as error:
         yield Finding("servers", "failing", error.wrong, error.remedy)
+        yield Finding("login", "unknown", "Not looked at until the servers run.")
     else:
         if settings.database_url is None:
             yield Finding("servers", "ok", f"`darkroom up` runs on {settings.data_dir}.")
@@ -281,7 +282,9 @@ async def _webhooks(fetch: Fetch, settings: Settings) -> Finding:
     if await is_held(fetch, "announcer"):
         return Finding("webhooks", "ok", "A worker announces what ends.")
     if settings.secret_key is None:
-        return Finding("webhooks", "ok", "They are off: DARKROOM_SECRET_KEY is not set.")
+        return Finding(
+            "webhooks", "ok", "Nobody announces what ends, as DARKROOM_SECRET_KEY is not set here."
+        )
     return Finding(
         "webhooks",
         "degraded",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,7 +19,7 @@ from authlib.integrations.httpx_client import (  # type: ignore[import-untyped] 
     AsyncOAuth2Client,
 )
 from authlib.oidc.discovery import get_well_known_url  # type: ignore[import-untyped]  # as above
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from application.ports.identity import (
     Attempt,
@@ -102,18 +101,18 @@ class OpenIdProvider:
 
     async def address(self, attempt: Attempt) -> str:
         """Where to send a browser. Raises IdentityProviderUnavailableError."""
+        hint = {"hd": self._hosted_domain} if self._hosted_domain else {}
         async with _asking("its configuration"):
             metadata = await self._metadata.get()
-        hint = {"hd": self._hosted_domain} if self._hosted_domain else {}
-        address, _ = self._client.create_authorization_url(
-            metadata.authorization_endpoint,
-            state=attempt.state,
-            nonce=attempt.nonce,
-            code_verifier=attempt.verifier,
-            redirect_uri=self._redirect_uri,
-            scope=SCOPE,
-            **hint,
-        )
+            address, _ = self._client.create_authorization_url(
+                metadata.authorization_endpoint,
+                state=attempt.state,
+                nonce=attempt.nonce,
+                code_verifier=attempt.verifier,
+                redirect_uri=self._redirect_uri,
+                scope=SCOPE,
+                **hint,
+            )
         return str(address)
 
     async def identity(self, attempt: Attempt, *, code: str, issuer: str | None) -> Identity:
@@ -221,7 +220,7 @@ class _AnswerError(Exception):
 
 
 AWAY = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, _AnswerError)
-NO_ANSWER = (ValidationError, json.JSONDecodeError, UnicodeError)
+NO_ANSWER = (ValueError, RecursionError)  # JSON and addresses that are none
 
 
 @asynccontextmanager

@@ -146,7 +146,7 @@ async def _has_it_told(api: generated.Api, generation: Any) -> None:
     assert (await api("testWebhook", made.id)).parsed.code == "webhook-disabled"
     assert (await api("listDeliveries", made.id)).parsed.items == []
     nowhere = await api("resendDelivery", made.id, UUID(int=0))
-    assert nowhere.parsed.code == "webhook-disabled"
+    assert nowhere.parsed.code == "not-found"
     assert (await api("listGenerationDeliveries", generation.id)).parsed.items == []
     nowhere = await api("resendGenerationDelivery", generation.id, UUID(int=0))
     assert nowhere.parsed.code == "not-found"

@@ -114,7 +114,7 @@ def _status(event: Tried) -> DeliveryStatus:
 
 READ_MODEL = ReadModel(
     name="webhook_deliveries",
-    version=1,
+    version=2,
     create=CREATE,
     statements=(
         Statement(Delivery.Due, DUE, _due),
@@ -202,7 +202,7 @@ async def deliveries_page(
 async def deliveries_of_generation(
     fetch: Fetch, *, user_id: UUID, generation: UUID
 ) -> list[DeliveryRow]:
-    """Who of this user's receivers is told of its end: no more than there can be endpoints."""
+    """Who of this user's receivers is told of its end: endpoints, and the request's address."""
     return [DeliveryRow(*row) for row in await fetch(OF_GENERATION, (generation, user_id))]
 
 

@@ -101,10 +101,12 @@ class DeliveryErrorShape(Shape):
 
 
 class DeliveryShape(Shape):
-    """What one webhook is told of one event, and how far that is."""
+    """What one receiver is told of one event, and how far that is."""
 
-    id: UUID = Field(description="The `webhook-id` of every try.")
-    webhook_id: UUID | None = Field(description="null where it goes to the request's `webhookUrl`.")
+    id: UUID = Field(description="What the header `webhook-id` of every try says.")
+    webhook_id: UUID | None = Field(
+        description="Which of your webhooks; null where it goes to the request's `webhookUrl`."
+    )
     event_type: DeliveredType
     generation_id: UUID | None = Field(description="null of a test.")
     status: DeliveryStatus
